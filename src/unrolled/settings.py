@@ -1,5 +1,224 @@
-"""The only reader of params.yaml."""
+"""The only reader of params.yaml: every stage validates the whole file before it does anything.
+
+An arm is one cell of the grid ``arch`` x ``clipping``. The rows of both state only their differences:
+
+    network, train     what all arms share
+      + arch.<row>     any key of network or train
+      + clipping.<row> clip_norm, and nothing else, so that twins differ by nothing else
+      = one arm, named <arch>-<clipping>
+"""
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+PARAMS = Path("params.yaml")
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class UserError(Exception):
     """A mistake of the user's: its message is one line that says what is wrong, where, and the mend."""
+
+
+class Section(BaseModel):
+    """One section of params.yaml: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Corpus(Section):
+    name: Literal["python-docs", "ptb", "brown", "text"]
+    path: Annotated[str, Field(min_length=1)]
+    pattern: str | None
+    valid_share: Share
+    test_share: Share
+    seed: int
+
+    @field_validator("path")
+    @classmethod
+    def _no_glob(cls, path: str) -> str:
+        if re.search(r"[*?\[]", path):
+            raise ValueError("is a file or a folder, which DVC can watch; put the glob into corpus.pattern")
+        return path
+
+    @model_validator(mode="after")
+    def _leave_some_to_train(self) -> Self:
+        if self.valid_share + self.test_share >= 1:
+            raise ValueError("valid_share + test_share must leave something to train on (below 1)")
+        return self
+
+
+class Vocabulary(Section):
+    unit: Literal["word", "character"]
+    lowercase: bool
+    min_count: Count
+    max_size: Annotated[int, Field(ge=3)] | None
+
+
+class Network(Section):
+    cell: Literal["rnn", "lstm", "gru", "relu"]
+    bidirectional: bool
+    embedding: Count
+    hidden: Count
+    layers: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    tied: bool
+
+    @model_validator(mode="after")
+    def _tied_sizes(self) -> Self:
+        if self.tied and self.embedding != self.hidden:
+            raise ValueError(f"tied weights need embedding = hidden, not {self.embedding} and {self.hidden}")
+        return self
+
+
+class Train(Section):
+    seed: int
+    epochs: Count
+    columns: Count
+    window: Annotated[int, Field(ge=2)]
+    optimiser: Literal["sgd", "adam", "adamw"]
+    learning_rate: Rate
+    anneal_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    clip_norm: Rate | None = None  # from the clipping row; null = measured, never clipped
+
+
+class Evaluate(Section):
+    window: Count
+    bootstrap_samples: Annotated[int, Field(ge=2)]
+    bootstrap_block: Count
+    confidence: Share
+    seed: int
+
+
+class Settings(BaseModel):
+    """All settings of one arm (or, without an arm, of the stages before the arms part).
+
+    ``Settings.load`` is the way in; the constructor is for it alone.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    arm: str | None
+    arch: str | None
+    clipping: str | None
+    corpus: Corpus
+    vocabulary: Vocabulary
+    network: Network
+    train: Train
+    evaluate: Evaluate
+
+    @classmethod
+    def load(cls, path: Path = PARAMS, arm: str | None = None) -> Self:
+        """Read and validate the whole file and apply ``arm``'s rows.
+
+        Raises UserError for a file that is missing or no YAML, a key that is unknown (naming the nearest) or missing,
+        a value out of range, an arm that the grid does not hold.
+        """
+        raw = _read(path)
+        shared = cls._merge(raw, None, None, path)
+        arms = {name: cls._merge(raw, *rows, path) for name, rows in _grid(raw, path).items()}
+        if arm is None:
+            return shared
+        if arm not in arms:
+            raise UserError(f"{path}: no arm '{arm}' in the grid{_nearest(arm, list(arms))}")
+        return arms[arm]
+
+    @staticmethod
+    def arms(path: Path = PARAMS) -> list[str]:
+        """Names of the grid's arms, in its order."""
+        return list(_grid(_read(path), path))
+
+    @classmethod
+    def _merge(cls, raw: dict[str, Any], arch: str | None, clipping: str | None, path: Path) -> Self:
+        rows = {} if arch is None else {f"arch.{arch}": raw["arch"][arch], f"clipping.{clipping}": raw["clipping"][clipping]}
+        merged = {name: dict(raw[name]) for name in SECTIONS}
+        origin: dict[tuple[str, str], str] = {}
+        for label, row in rows.items():
+            for key, value in (row or {}).items():
+                section = _section_of(key, label, path)
+                merged[section][key] = value
+                origin[section, key] = label
+        built = {}
+        for name, model in SECTIONS.items():
+            try:
+                built[name] = model(**merged[name])
+            except ValidationError as error:
+                raise UserError(f"{path}: {_first_line(error, name, model, origin)}") from None
+        arm = None if arch is None else f"{arch}-{clipping}"
+        return cls.model_construct(arm=arm, arch=arch, clipping=clipping, **built)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "corpus": Corpus,
+    "vocabulary": Vocabulary,
+    "network": Network,
+    "train": Train,
+    "evaluate": Evaluate,
+}
+ARCH_KEYS = [*Network.model_fields, *(key for key in Train.model_fields if key != "clip_norm")]
+CLIPPING_KEYS = ["clip_norm"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        # DVC reads YAML 1.2, where 1e-3 is a number; so does ruamel's pure loader.
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not here: run this in the repository's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    known = [*SECTIONS, "arch", "clipping"]
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} must hold the sections {', '.join(known)}")
+    for name in raw:
+        if name not in known:
+            raise UserError(f"{path}: unknown section '{name}'{_nearest(str(name), known)}")
+    for name in known:
+        if not isinstance(raw.get(name), dict) or not raw[name]:
+            raise UserError(f"{path}: section '{name}' is missing or holds no keys")
+    if "clip_norm" in raw["train"]:
+        raise UserError(f"{path}: 'train.clip_norm' belongs to the rows of 'clipping'")
+    return raw
+
+
+def _grid(raw: dict[str, Any], path: Path) -> dict[str, tuple[str, str]]:
+    for axis in ("arch", "clipping"):
+        for name, row in raw[axis].items():
+            if not re.fullmatch(r"\w+", str(name), re.ASCII):
+                raise UserError(f"{path}: '{axis}.{name}': a row's name is letters, digits and _")
+            if not isinstance(row, dict | None):
+                raise UserError(f"{path}: '{axis}.{name}' must hold keys, not {row!r}")
+    return {f"{arch}-{clipping}": (str(arch), str(clipping)) for arch in raw["arch"] for clipping in raw["clipping"]}
+
+
+def _section_of(key: str, label: str, path: Path) -> str:
+    known = CLIPPING_KEYS if label.startswith("clipping.") else ARCH_KEYS
+    if key not in known:
+        raise UserError(f"{path}: unknown key '{label}.{key}'{_nearest(str(key), known)}")
+    return "network" if key in Network.model_fields else "train"
+
+
+def _first_line(error: ValidationError, name: str, model: type[Section], origin: dict[tuple[str, str], str]) -> str:
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    label = f"{origin.get((name, key), name)}.{key}" if key else name
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{label}'{_nearest(key, list(model.model_fields))}"
+    if first["type"] == "missing":
+        return f"key '{label}' is missing"
+    value = f": {first['input']!r}" if key else ""
+    return f"'{label}'{value}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    close = get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f" (known: {', '.join(known)})"

@@ -1,0 +1,108 @@
+"""params.yaml: one clear line for every mistake, and what an arm is."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from unrolled.settings import Settings, UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+def edited(tmp_path: Path, **changes: object) -> Path:
+    """A copy of the project's params.yaml with dotted keys set; '-' as a value removes the key."""
+    raw = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    for dotted, value in changes.items():
+        *parents, key = dotted.split("__")
+        section = raw
+        for parent in parents:
+            section = section[parent]
+        if value == "-":
+            del section[key]
+        else:
+            section[key] = value
+    path = tmp_path / "params.yaml"
+    with path.open("w") as file:
+        YAML().dump(raw, file)
+    return path
+
+
+def test_twins_differ_by_clip_norm_alone() -> None:
+    for arch in ("rnn", "lstm", "bilstm"):
+        clipped = Settings.load(ROOT / "params.yaml", f"{arch}-clipped")
+        unclipped = Settings.load(ROOT / "params.yaml", f"{arch}-unclipped")
+        assert clipped.train.clip_norm and unclipped.train.clip_norm is None
+        assert clipped.train.model_copy(update={"clip_norm": None}) == unclipped.train
+        assert clipped.network == unclipped.network
+
+
+def test_a_new_row_adds_its_arms_and_states_only_its_difference(tmp_path: Path) -> None:
+    path = edited(tmp_path, arch__deep={"layers": 3})
+    assert Settings.arms(path)[-2:] == ["deep-clipped", "deep-unclipped"]
+    deep = Settings.load(path, "deep-clipped")
+    shared = Settings.load(path)
+    assert deep.network == shared.network.model_copy(update={"layers": 3})
+    assert deep.train.learning_rate == shared.train.learning_rate
+
+
+def test_yaml_1_2_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text().replace("learning_rate: 10.0", "learning_rate: 1e-3"))
+    assert Settings.load(path).train.learning_rate == 0.001
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"train__clpi": 1}, ["unknown key 'train.clpi'", "known: seed"]),
+        ({"train__windw": 1}, ["unknown key 'train.windw'", "did you mean 'window'?"]),
+        ({"trian": {"seed": 1}}, ["unknown section 'trian'", "did you mean 'train'?"]),
+        ({"arch__lstm": {"hiden": 9}}, ["unknown key 'arch.lstm.hiden'", "did you mean 'hidden'?"]),
+        ({"arch__lstm": {"clip_norm": 9}}, ["unknown key 'arch.lstm.clip_norm'"]),
+        ({"clipping__clipped": {"clip_nrom": 9}}, ["'clipping.clipped.clip_nrom'", "did you mean 'clip_norm'?"]),
+        ({"clipping__clipped": {"learning_rate": 9.0}}, ["unknown key 'clipping.clipped.learning_rate'"]),
+        ({"clipping__clipped": {"clip_norm": 0}}, ["'clipping.clipped.clip_norm': 0", "greater than 0"]),
+        ({"clipping__clipped": {"clip_norm": float("inf")}}, ["clip_norm", "finite"]),
+        ({"train__clip_norm": 1.0}, ["belongs to the rows of 'clipping'"]),
+        ({"train__learning_rate": -1.0}, ["'train.learning_rate': -1.0", "greater than 0"]),
+        ({"train__learning_rate": "1"}, ["'train.learning_rate': '1'", "number"]),
+        ({"train__epochs": 1.5}, ["'train.epochs': 1.5", "integer"]),
+        ({"train__epochs": True}, ["'train.epochs': True", "integer"]),
+        ({"arch__rnn": {"learning_rate": 0}}, ["'arch.rnn.learning_rate': 0"]),
+        ({"network__dropout": 1}, ["'network.dropout': 1", "less than 1"]),
+        ({"network__hidden": 64}, ["tied weights need embedding = hidden, not 128 and 64"]),
+        ({"network__cell": "lstn"}, ["'network.cell': 'lstn'", "'rnn', 'lstm'"]),
+        ({"corpus__name": "pbt"}, ["'corpus.name': 'pbt'", "'ptb'"]),
+        ({"corpus__path": "texts/*.txt"}, ["corpus.pattern"]),
+        ({"corpus__valid_share": 0.95}, ["leave something to train on"]),
+        ({"train__seed": "-"}, ["key 'train.seed' is missing"]),
+        ({"train": "-"}, ["section 'train' is missing"]),
+        ({"arch__a-b": {"layers": 2}}, ["'arch.a-b'", "letters, digits and _"]),
+        ({"arch__lstm": 3}, ["'arch.lstm' must hold keys, not 3"]),
+    ],
+)
+def test_a_mistake_gets_one_line(tmp_path: Path, change: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        Settings.load(edited(tmp_path, **change))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_an_arm_that_is_not_in_the_grid(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no arm 'lstm-cliped'.*did you mean 'lstm-clipped'"):
+        Settings.load(ROOT / "params.yaml", "lstm-cliped")
+
+
+@pytest.mark.parametrize("text", ["a: [", "\x00", "just words", ""])
+def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml"):
+        Settings.load(tmp_path / "params.yaml")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="repository's root"):
+        Settings.load(tmp_path / "params.yaml")
