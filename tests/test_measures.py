@@ -256,3 +256,22 @@ def test_half_life_shrugs_off_a_bump_and_skips_what_has_no_logarithm() -> None:
 def test_half_life_without_a_slope() -> None:
     assert measures.half_life([3.0, 3.0, 3.0]) == math.inf
     assert math.isnan(measures.half_life([1.0, 0.0, math.nan]))
+
+
+@given(st.integers(1, 2000), st.integers(1, 320), st.integers(0, 2**32 - 1))
+def test_window_maxima_keep_the_explosion(steps: int, windows: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    norms = random.exponential(1, steps)
+    spike = int(random.integers(steps))
+    norms[spike] = 1e17
+    last, maxima = measures.window_maxima(norms, windows)
+    assert len(last) == len(maxima) <= windows
+    assert last[-1] == steps - 1 and (np.diff(last) > 0).all()
+    assert last[np.flatnonzero(maxima == 1e17)].tolist() == [last[last >= spike][0]]
+
+
+def test_window_maxima_by_hand() -> None:
+    last, maxima = measures.window_maxima([1, 5, math.nan, 2, math.nan, math.inf, math.nan], 4)
+    assert last.tolist() == [1, 3, 5, 6]
+    assert maxima[:3].tolist() == [5, 2, math.inf] and math.isnan(maxima[3])
+    assert measures.window_maxima([])[1].size == 0

@@ -155,8 +155,8 @@ def unigram_nats(counts: ArrayLike, targets: ArrayLike) -> Floats:
     (a character vocabulary's `<unk>`); with real counts it differs from the plain shares by little.
     """
     totals = np.asarray(counts, dtype=np.float64) + 1
-    nats: Floats = math.log(totals.sum()) - np.log(totals)
-    return nats[np.asarray(targets)]
+    nats_of_types = math.log(totals.sum()) - np.log(totals)
+    return np.asarray(nats_of_types[np.asarray(targets)])
 
 
 def unigram_perplexity(counts: ArrayLike, targets: ArrayLike) -> float:
@@ -198,7 +198,8 @@ def target_ranks(scores: ArrayLike, targets: ArrayLike) -> NDArray[np.int64]:
     Ties go to the target. A nan counts as above, so a model that answers nan predicts nothing.
     """
     table, own = np.asarray(scores), np.asarray(targets)
-    return np.sum(~(table <= table[np.arange(own.size), own][:, None]), axis=1, dtype=np.int64)
+    above = ~(table <= table[np.arange(own.size), own][:, None])
+    return np.asarray(above.sum(axis=1, dtype=np.int64))
 
 
 def top_k_accuracy(ranks: ArrayLike, k: int) -> float:
@@ -266,3 +267,15 @@ def half_life(norms: ArrayLike) -> float:
     logs = np.log(profile[usable])
     slope = float(np.median((logs[second] - logs[first]) / (usable[second] - usable[first])))
     return math.log(0.5) / slope if slope else math.inf
+
+
+def window_maxima(values: ArrayLike, windows: int = 320) -> tuple[NDArray[np.int64], Floats]:
+    """The largest of each of at most `windows` equal stretches (nan only if all are), and the index of its last value.
+
+    A chart of few points that keeps every explosion; sampling or averaging would lose it.
+    """
+    series = np.asarray(values, dtype=np.float64)
+    if not series.size:
+        return np.empty(0, dtype=np.int64), series
+    starts = np.arange(0, series.size, math.ceil(series.size / windows))
+    return np.append(starts[1:], series.size) - 1, np.fmax.reduceat(series, starts)
