@@ -1,0 +1,252 @@
+"""The engine: time, profiles, addends, clipping. Every cell of the registry runs through each invariance."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from unrolled.bptt import LayerWeights, Profile, clip, lag_profile, unroll
+from unrolled.nets.cells import CELLS, RecurrentLayer
+
+T, B, E, H = 7, 3, 5, 4
+
+
+def example(cell: str, reverse: bool = False) -> tuple[RecurrentLayer, Tensor, tuple[Tensor, ...]]:
+    torch.manual_seed(5)
+    layer = RecurrentLayer(cell, E, H, reverse=reverse).double()
+    state = tuple(torch.randn(B, H, dtype=torch.float64) for _ in range(CELLS[cell].states))
+    return layer, torch.randn(T, B, E, dtype=torch.float64), state
+
+
+def step_by_step(
+    layer: RecurrentLayer, inputs: Tensor, state: tuple[Tensor, ...], copies: list[LayerWeights]
+) -> list[Tensor]:
+    """Hidden states by windows of one step, each with its own copy of the weights: plain autograd between them."""
+    hidden = []
+    for t in range(len(inputs)):
+        _, state = unroll(layer.cell, inputs[t : t + 1], copies[t], state)
+        state[0].retain_grad()
+        hidden.append(state[0])
+    return hidden
+
+
+def copies_of(layer: RecurrentLayer) -> list[LayerWeights]:
+    def copy(weight: Tensor | None) -> Tensor | None:
+        return None if weight is None else weight.detach().clone().requires_grad_()
+
+    owned = (layer.weight_ih, layer.weight_hh, layer.bias, layer.bias_hh)
+    return [LayerWeights(*map(copy, owned)) for _ in range(T)]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_profile_is_the_retained_gradient_of_an_unrolled_net(cell: str) -> None:
+    layer, inputs, state = example(cell)
+    target = torch.randn(T, B, H, dtype=torch.float64)
+    profile = Profile()
+    outputs, _ = layer(inputs, state, profile)
+    (outputs * target).sum().backward()
+
+    hidden = step_by_step(layer, inputs, state, copies_of(layer))
+    (torch.stack(hidden) * target).sum().backward()
+    expected = torch.stack([part.grad.norm() for part in hidden])
+    torch.testing.assert_close(profile.norms["forward.0"], expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_weight_gradient_is_the_sum_of_addends_and_their_norms_are_reported(cell: str) -> None:
+    layer, inputs, state = example(cell)
+    profile = Profile(addends_wanted=True)
+    layer(inputs, state, profile)[0].square().sum().backward()
+
+    copies = copies_of(layer)
+    torch.stack(step_by_step(layer, inputs, state, copies)).square().sum().backward()
+    addends = profile.addends["forward.0"]
+    for name, norms, whole in (
+        ("weight_ih", addends.weight_ih, addends.sum_ih),
+        ("weight_hh", addends.weight_hh, addends.sum_hh),
+    ):
+        parts = [getattr(copy, name).grad for copy in copies]
+        gradient = getattr(layer, name).grad
+        torch.testing.assert_close(gradient, torch.stack(parts).sum(0), rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(norms, torch.stack([part.norm() for part in parts]), rtol=1e-9, atol=1e-12)
+        assert whole.item() == pytest.approx(gradient.norm().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_lag_profile_counts_back_from_the_last_step_in_both_directions(cell: str) -> None:
+    layer, inputs, state = example(cell)
+    hidden = step_by_step(layer, inputs, state, copies_of(layer))
+    hidden[-1].sum().backward()
+    expected = torch.stack([part.grad.norm() for part in reversed(hidden)])
+
+    forward = lag_profile(lambda profile: layer(inputs, state, profile)[0][-1].sum(), layer.parameters())
+    torch.testing.assert_close(forward["forward.0"], expected, rtol=1e-12, atol=0)
+    assert all(parameter.grad is None for parameter in layer.parameters())
+
+    layer.reverse = True
+    backward = lag_profile(lambda profile: layer(inputs.flip(0), state, profile)[0][0].sum(), layer.parameters())
+    torch.testing.assert_close(backward["forward.0"], expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("cut", [1, 3, T - 1])
+@pytest.mark.parametrize("cell", CELLS)
+def test_two_windows_with_carried_state_are_one_long_window(cell: str, cut: int) -> None:
+    layer, inputs, state = example(cell)
+    whole, final = layer(inputs, state)
+    first, carried = layer(inputs[:cut], state)
+    second, last = layer(inputs[cut:], carried)
+    torch.testing.assert_close(torch.cat((first, second)), whole, rtol=1e-12, atol=1e-14)
+    for ours, theirs in zip(last, final, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+    weights = list(layer.parameters())
+    joined = torch.autograd.grad((torch.cat((first, second)) * whole.detach()).sum(), weights)
+    at_once = torch.autograd.grad((whole * whole.detach()).sum(), weights)
+    torch.testing.assert_close(joined, at_once, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_reverse_is_the_flipped_window(cell: str) -> None:
+    layer, inputs, state = example(cell)
+    weight = torch.randn(T, B, H, dtype=torch.float64)
+    profiles = Profile(), Profile()
+    forward, final = layer(inputs.flip(0), state, profiles[0])
+    (forward * weight.flip(0)).sum().backward()
+    gradients = [parameter.grad.clone() for parameter in layer.parameters()]
+    layer.zero_grad()
+    layer.reverse = True
+    backward, last = layer(inputs, state, profiles[1])
+    (backward * weight).sum().backward()
+    ours = [backward.flip(0), *last, *(parameter.grad for parameter in layer.parameters())]
+    torch.testing.assert_close(ours, [forward, *final, *gradients], rtol=1e-12, atol=1e-13)
+    norms = [profile.norms["forward.0"] for profile in profiles]
+    torch.testing.assert_close(norms[1].flip(0), norms[0], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_without_gradients_the_same_numbers_and_no_graph(cell: str) -> None:
+    layer, inputs, state = example(cell)
+    outputs, _ = layer(inputs, state)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            plain, _ = layer(inputs, state)
+        assert plain.grad_fn is None
+        assert torch.equal(plain, outputs.detach())
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_outputs_are_the_callers_own(cell: str) -> None:
+    layer, inputs, state = example(cell)
+    outputs, _ = layer(inputs, state)
+    expected = torch.autograd.grad(outputs.sum(), layer.weight_hh, retain_graph=True)[0]
+    with torch.no_grad():
+        outputs.mul_(0)
+    assert torch.equal(torch.autograd.grad(outputs.sum(), layer.weight_hh)[0], expected)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_same_inputs_give_the_same_bytes(cell: str) -> None:
+    def run() -> list[bytes]:
+        layer, inputs, state = example(cell)
+        layer, profile = layer.float(), Profile(addends_wanted=True)
+        outputs, _ = layer(inputs.float(), tuple(part.float() for part in state), profile)
+        outputs.square().sum().backward()
+        tensors = [outputs.detach(), profile.norms["forward.0"], *profile.addends["forward.0"]]
+        return [part.numpy().tobytes() for part in (*tensors, *(p.grad for p in layer.parameters()))]
+
+    assert run() == run()
+
+
+def gradients_of(seed: int, scale: float = 1.0) -> dict[str, list[Tensor]]:
+    torch.manual_seed(seed)
+    groups: dict[str, list[Tensor]] = {"embedding": [torch.zeros(9, 4)], "head": [torch.zeros(3), torch.zeros(2, 2)]}
+    for parameter in (parameter for group in groups.values() for parameter in group):
+        parameter.grad = torch.randn(parameter.shape) * scale
+    return groups
+
+
+@pytest.mark.parametrize("clip_norm", [1e-3, 0.25, 5.0, 1e6])
+def test_clip_scales_as_torchs_own(clip_norm: float) -> None:
+    ours, theirs = gradients_of(1), gradients_of(1)
+    norms = clip(ours, clip_norm)
+    flat = [parameter for group in theirs.values() for parameter in group]
+    before = torch.nn.utils.clip_grad_norm_(flat, clip_norm).item()
+    assert norms.before == pytest.approx(before, rel=1e-6)
+    after = torch.cat([parameter.grad.flatten() for parameter in flat]).norm().item()
+    assert norms.after == pytest.approx(after, rel=1e-5)
+    for mine, other in zip((p for group in ours.values() for p in group), flat, strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-6, atol=0)
+
+
+def test_measuring_alone_changes_nothing_and_reports_each_group() -> None:
+    groups = gradients_of(2)
+    kept = {name: [parameter.grad.clone() for parameter in group] for name, group in groups.items()}
+    norms = clip(groups, None)
+    for name, group in groups.items():
+        assert all(torch.equal(parameter.grad, copy) for parameter, copy in zip(group, kept[name], strict=True))
+        flat = torch.cat([copy.flatten() for copy in kept[name]])
+        assert norms.groups[name] == pytest.approx(flat.norm().item(), rel=1e-6)
+    assert norms.before == norms.after == pytest.approx(math.hypot(*norms.groups.values()), rel=1e-12)
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_a_norm_that_is_not_finite_leaves_the_gradients_alone(poison: float) -> None:
+    groups = gradients_of(3)
+    groups["head"][0].grad[1] = poison
+    kept = groups["embedding"][0].grad.clone()
+    norms = clip(groups, 0.25)
+    assert not math.isfinite(norms.before)
+    assert not math.isfinite(norms.after)
+    assert math.isfinite(norms.groups["embedding"])
+    assert torch.equal(groups["embedding"][0].grad, kept)
+
+
+@pytest.mark.parametrize("clip_norm", [0, 0.0, -1.0, math.nan])
+def test_a_threshold_that_would_zero_the_gradient_is_an_error(clip_norm: float) -> None:
+    with pytest.raises(ValueError, match=f"clip_norm.*{clip_norm}"):
+        clip(gradients_of(4), clip_norm)
+
+
+def test_clip_measures_and_scales_sparse_gradients_as_dense_ones() -> None:
+    weights = [torch.arange(12.0).view(4, 3).requires_grad_() for _ in range(2)]
+    for weight, sparse in zip(weights, (True, False), strict=True):
+        torch.nn.functional.embedding(torch.tensor([1, 3, 1]), weight, sparse=sparse).square().sum().backward()
+    sparse, dense = (clip({"embedding": [weight]}, 0.5) for weight in weights)
+    assert sparse.before == pytest.approx(dense.before, rel=1e-6)
+    torch.testing.assert_close(weights[0].grad.to_dense(), weights[1].grad)
+
+
+def test_clip_skips_parameters_without_gradient_and_refuses_a_shared_one() -> None:
+    parameter = torch.zeros(2)
+    assert clip({"head": [parameter]}, 1.0) == (0.0, 0.0, {"head": 0.0})
+    with pytest.raises(ValueError, match="two groups"):
+        clip({"embedding": [parameter], "head": [parameter]}, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": torch.zeros(B, E)}, r"inputs must be \[T, B, E\].*not \[3, 5\]"),
+        ({"inputs": torch.zeros(0, B, E)}, r"inputs.*not \[0, 3, 5\]"),
+        ({"inputs": torch.zeros(T, B, E + 1)}, r"weight_ih must be \[16, 6\].*not \[16, 5\]"),
+        ({"inputs": torch.zeros(T, B, E, dtype=torch.float16)}, "float16"),
+        ({"inputs": torch.zeros(T, B, E, dtype=torch.float64)}, "weight_ih must be torch.float64"),
+        ({"state": (torch.zeros(B, H),)}, "state of LSTM must have 2"),
+        ({"state": (torch.zeros(B, H), torch.zeros(B + 1, H))}, r"state\[1\] must be \[3, 4\].*not \[4, 4\]"),
+        ({"bias": torch.zeros(H)}, r"bias must be \[16\].*not \[4\]"),
+        ({"bias_hh": torch.zeros(H)}, "bias_hh must be None for LSTM"),
+    ],
+)
+def test_what_does_not_fit_is_named_in_one_line(change: dict[str, object], message: str) -> None:
+    state = torch.zeros(B, H), torch.zeros(B, H)
+    given = {"inputs": torch.zeros(T, B, E), "state": state, "bias": torch.zeros(4 * H), **change}
+    weights = LayerWeights(torch.zeros(4 * H, E), torch.zeros(4 * H, H), given["bias"], given.get("bias_hh"))
+    with pytest.raises(ValueError, match=message) as error:
+        unroll(CELLS["lstm"], given["inputs"], weights, given["state"])
+    assert "\n" not in str(error.value)
+
+
+def test_half_precision_on_the_cpu_is_named() -> None:
+    layer = RecurrentLayer("rnn", E, H).to(torch.bfloat16)
+    with pytest.raises(ValueError, match=r"float32 or float64 on the CPU, not torch\.bfloat16"):
+        layer(torch.zeros(T, B, E, dtype=torch.bfloat16), layer.initial_state(B))
