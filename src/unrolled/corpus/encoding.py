@@ -1,0 +1,147 @@
+"""data/text -> data/encoded (tokenizer.json, a memory-mapped array a split, counts.npy) and the corpus report.
+
+Memory stays flat as the text grows: lines are encoded in batches and their ids appended to the file.
+"""
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from unrolled.corpus.errors import CorpusError
+from unrolled.corpus.folders import whole_folder
+from unrolled.corpus.readers import SPLITS
+from unrolled.corpus.vocabulary import UNKNOWN_ID, batches, build_tokenizer
+
+MOST_FREQUENT = 20
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What is known of a split once it is encoded; ``counts`` int64 [V] holds how often each id occurs.
+
+    ``characters`` are those of the text, its line ends among them.
+    """
+
+    counts: np.ndarray[tuple[int], np.dtype[np.int64]]
+    characters: int
+
+    @property
+    def tokens(self) -> int:
+        return int(self.counts.sum())
+
+    def report(self, documents: int) -> dict[str, Any]:
+        """oov_share: the share of all tokens, ``<eos>`` included, that are ``<unk>``."""
+        return {
+            "documents": documents,
+            "tokens": self.tokens,
+            "characters": self.characters,
+            "oov_share": round(int(self.counts[UNKNOWN_ID]) / self.tokens, 6),
+        }
+
+
+def encode_corpus(
+    text: Path,
+    encoded: Path,
+    report: Path,
+    *,
+    unit: str,
+    lowercase: bool,
+    min_count: int,
+    max_size: int | None,
+    tokenised: bool = False,
+    own_vocabulary: bool = False,
+) -> None:
+    """Build the vocabulary of ``text``/train.txt, encode every split into ``encoded``, and write ``report``.
+
+    ``tokenised``, ``own_vocabulary``: see readers.Corpus. The folder and the report appear whole or not at all.
+    Raises CorpusError if the vocabulary comes out empty.
+    """
+    as_published = own_vocabulary and unit == "word"
+    if as_published:
+        lowercase, min_count, max_size = False, 1, None
+    facts = _facts(text / "documents.json")
+    tokenizer = build_tokenizer(
+        _lines(text / "train.txt", "counting"),
+        unit=unit,
+        lowercase=lowercase,
+        tokenised=tokenised,
+        min_count=min_count,
+        max_size=max_size,
+    )
+    with whole_folder(encoded) as partial:
+        tokenizer.save(str(partial / "tokenizer.json"))
+        splits = {split: encode_file(tokenizer, text / f"{split}.txt", partial / f"{split}.npy") for split in SPLITS}
+        np.save(partial / "counts.npy", splits["train"].counts)
+    written = {
+        **{key: value for key, value in facts.items() if key not in SPLITS},
+        "unit": unit,
+        "vocabulary": "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}",
+        "types": tokenizer.get_vocab_size(),
+        "most_frequent": _most_frequent(tokenizer, splits["train"]),
+        **{split: splits[split].report(facts[split]["documents"]) for split in SPLITS},
+    }
+    partial_report = report.with_name(f".{report.name}.partial")
+    partial_report.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial_report, report)
+
+
+def encode_file(tokenizer: Tokenizer, text: Path, path: Path) -> Encoded:
+    """Encode a text file, ``<eos>`` after each line, into a 1-D .npy array.
+
+    Its type is uint16 if the vocabulary has fewer than 65,536 types, else uint32.
+    """
+    size = tokenizer.get_vocab_size()
+    dtype = np.dtype(np.uint16 if size < 65536 else np.uint32)
+    counts, characters = np.zeros(size, dtype=np.int64), 0
+    with path.open("wb") as file:
+        file.write(_header(dtype, 0))
+        for batch in batches(_lines(text, "encoding")):
+            encodings = tokenizer.encode_batch_fast(batch)
+            ids = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), dtype=dtype)
+            file.write(ids.tobytes())
+            counts += np.bincount(ids, minlength=size)
+            characters += sum(map(len, batch)) + len(batch)
+        # npy leaves room in its header for a longer first axis, so that an array can grow in its file
+        file.seek(0)
+        file.write(_header(dtype, int(counts.sum())))
+    return Encoded(counts, characters)
+
+
+def _header(dtype: np.dtype[Any], length: int) -> bytes:
+    header = io.BytesIO()
+    npy.write_array_header_1_0(header, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)})
+    return header.getvalue()
+
+
+def _lines(path: Path, verb: str) -> Iterator[str]:
+    with (
+        path.open(encoding="utf-8", newline="\n") as file,
+        tqdm(total=path.stat().st_size, desc=f"{verb} {path.name}", unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        for line in file:
+            bar.update(len(line))
+            yield line.removesuffix("\n")
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CorpusError(f"{path} does not exist; `dvc repro preprocess` writes it") from None
+    return facts
+
+
+def _most_frequent(tokenizer: Tokenizer, train: Encoded) -> str:
+    order = np.argsort(-train.counts, kind="stable")[:MOST_FREQUENT]
+    words = [str(tokenizer.id_to_token(int(index))) for index in order]
+    return " ".join("␣" if word == " " else word for word in words)

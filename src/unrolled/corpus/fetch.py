@@ -1,0 +1,83 @@
+"""Public corpora, checked by sha256, from their publisher or from a mirror of the same files."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pooch
+import requests
+
+from unrolled.corpus.errors import CorpusError
+from unrolled.corpus.folders import whole_folder
+from unrolled.corpus.readers import PublicFile
+
+RETRIES = 2  # after a broken or wrong download; pooch waits 1 s, then 2 s
+MEND = "; UNROLLED_MIRROR=<folder or address> names another place to take it from"
+
+
+def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, *, retries: int = RETRIES) -> None:
+    """Fill ``folder`` with the files, each with the right sha256; it appears whole or not at all.
+
+    ``mirror`` is a folder or an address (http, https, ftp) that holds files of these names.
+    A broken download is started again. Raises CorpusError if a file cannot be had or has a wrong sha256.
+    """
+    from_folder = mirror is not None and "://" not in mirror
+    with whole_folder(folder) as partial:
+        shop = pooch.create(
+            path=partial,
+            base_url="",
+            registry={file.name: f"sha256:{file.sha256}" for file in files},
+            urls={file.name: _address(file, mirror) for file in files},
+            retry_if_failed=0 if from_folder else retries,
+        )
+        pooch.get_logger().setLevel("WARNING")
+        for file in files:
+            address = shop.get_url(file.name)
+            try:
+                shop.fetch(file.name, downloader=_copy if from_folder else _download)
+            except requests.HTTPError as error:
+                raise CorpusError(f"{file.name}: {error}{MEND}") from None
+            except requests.RequestException as error:
+                place = urlsplit(address).netloc
+                raise CorpusError(
+                    f"{file.name}: no answer from {place} ({type(error).__name__}): is there a network?{MEND}"
+                ) from None
+            except FileNotFoundError:
+                raise CorpusError(f"{file.name} is not in UNROLLED_MIRROR: {address} does not exist") from None
+            except ValueError as error:
+                # pooch says so, but in three sentences
+                if "does not match the known hash" not in str(error):
+                    raise
+                raise CorpusError(
+                    f"{address}: wrong sha256 (expected {file.sha256}): the file is damaged or another one; not used"
+                ) from None
+
+
+def mirror_within(root: str | None) -> str | None:
+    """UNROLLED_MIRROR, a relative folder resolved where the user stands.
+
+    DVC runs an experiment in a temporary copy and names the user's repository ``root`` (its DVC_ROOT), which holds
+    only if the working directory lies under it.
+    """
+    mirror = os.environ.get("UNROLLED_MIRROR")
+    if not mirror or "://" in mirror or Path(mirror).is_absolute() or Path(mirror).is_dir() or root is None:
+        return mirror or None
+    return str(Path(root) / mirror) if Path.cwd().is_relative_to(root) else mirror
+
+
+def _address(file: PublicFile, mirror: str | None) -> str:
+    return file.address if mirror is None else f"{mirror.rstrip('/')}/{file.name}"
+
+
+def _copy(address: str, output_file: str, shop: pooch.Pooch) -> None:
+    """A pooch downloader for a folder."""
+    shutil.copyfile(address, output_file)
+
+
+def _download(address: str, output_file: str, shop: pooch.Pooch) -> None:
+    """pooch's choice for the protocol, with progress where someone looks on."""
+    choose = pooch.downloaders.choose_downloader(address, progressbar=sys.stderr.isatty())
+    choose(address, output_file, shop)

@@ -1,0 +1,131 @@
+"""Documents -> data/text: {train,valid,test}.txt, one unit a line, and documents.json, how the split was made."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from itertools import chain, islice
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from unrolled.corpus.errors import CorpusError
+from unrolled.corpus.folders import whole_folder
+from unrolled.corpus.readers import SPLITS
+from unrolled.corpus.text_files import Document
+
+Sink = Mapping[str, TextIO]
+
+
+def split_of(name: str, *, valid_share: float, test_share: float, seed: int) -> str:
+    """The split of a document, decided by a hash of its name alone: appending documents moves none of the others."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
+    place = int.from_bytes(digest[:8]) / 2**64
+    return "test" if place < test_share else "valid" if place < test_share + valid_share else "train"
+
+
+def write_splits(
+    documents: Iterable[Document],
+    folder: Path,
+    *,
+    valid_share: float,
+    test_share: float,
+    seed: int,
+    facts: dict[str, str],
+) -> None:
+    """Write the split text of ``documents`` and what is known of it (``facts`` and the split) into ``folder``.
+
+    Whole documents go to a split, never lines of one; a corpus of a single document is cut into contiguous blocks.
+    The folder appears whole or not at all. Raises CorpusError if a split comes out empty.
+    """
+    several, stream = _peek(iter(documents))
+    with whole_folder(folder) as partial:
+        with ExitStack() as stack:
+            sink = {
+                s: stack.enter_context((partial / f"{s}.txt").open("w", encoding="utf-8", newline="\n")) for s in SPLITS
+            }
+            if not several:
+                raise CorpusError("the corpus holds no text: every document is blank")
+            if several[0].split is not None:
+                counts, how = _write_published(stream, sink), "as published"
+            elif len(several) > 1:
+                counts = _write_hashed(stream, sink, valid_share, test_share, seed)
+                how = f"by document: a hash of its name, seed {seed}"
+            else:
+                counts = _write_blocks(several[0], sink, valid_share, test_share)
+                how = "contiguous blocks of a single document"
+        report = {**facts, "split": how, **{split: {"documents": counts[split]} for split in SPLITS}}
+        (partial / "documents.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _peek(stream: Iterator[Document]) -> tuple[list[Document], Iterator[Document]]:
+    """The first two documents that are not blank, and the stream with nothing taken from it but blank ones."""
+    filled = list(islice((document for document in stream if _has_text(document)), 2))
+    return filled, chain(filled, stream)
+
+
+def _has_text(document: Document) -> bool:
+    with closing(document.lines()) as lines:  # type: ignore[type-var]
+        return next(lines, None) is not None
+
+
+def _write_published(documents: Iterable[Document], sink: Sink) -> dict[str, int]:
+    counts = dict.fromkeys(SPLITS, 0)
+    for document in documents:
+        assert document.split is not None
+        counts[document.split] += 1
+        for line in document.lines():
+            sink[document.split].write(f"{line}\n")
+    return counts
+
+
+def _write_hashed(
+    documents: Iterable[Document], sink: Sink, valid_share: float, test_share: float, seed: int
+) -> dict[str, int]:
+    counts = dict.fromkeys(SPLITS, 0)
+    names: list[str] = []
+    for document in tqdm(documents, unit=" documents", disable=None):
+        split = split_of(document.name, valid_share=valid_share, test_share=test_share, seed=seed)
+        blank = True
+        for line in document.lines():
+            sink[split].write(f"{line}\n")
+            blank = False
+        if not blank:
+            counts[split] += 1
+            if len(names) < 1000:
+                names.append(document.name)
+    if empty := [split for split in SPLITS if not counts[split]]:
+        mend = _seed_that_fills(names, valid_share, test_share)
+        raise CorpusError(
+            f"no document falls into {' and '.join(empty)} ({sum(counts.values())} documents, a hash of the name "
+            f"decides); {mend}raise corpus.valid_share or corpus.test_share, or join the documents into one file, "
+            "which is cut into blocks"
+        )
+    return counts
+
+
+def _seed_that_fills(names: list[str], valid_share: float, test_share: float) -> str:
+    for seed in range(1, 1000):
+        found = {split_of(name, valid_share=valid_share, test_share=test_share, seed=seed) for name in names}
+        if len(found) == len(SPLITS):
+            return f"set corpus.seed to {seed}, which leaves none empty, or "
+    return ""
+
+
+def _write_blocks(document: Document, sink: Sink, valid_share: float, test_share: float) -> dict[str, int]:
+    """Train, valid and test one after the other, as long as their shares of the characters."""
+    total = sum(len(line) + 1 for line in document.lines())
+    valid_from, test_from = total * (1 - valid_share - test_share), total * (1 - test_share)
+    at, counts = 0, dict.fromkeys(SPLITS, 0)
+    for line in tqdm(document.lines(), unit=" lines", disable=None):
+        split = "train" if at < valid_from else "valid" if at < test_from else "test"
+        sink[split].write(f"{line}\n")
+        counts[split] = 1
+        at += len(line) + 1
+    if empty := [split for split in SPLITS if not counts[split]]:
+        raise CorpusError(
+            f"{document.name} is too short: cut into blocks, no line falls into {' and '.join(empty)}; "
+            "give more text, or raise corpus.valid_share and corpus.test_share"
+        )
+    return counts

@@ -1,0 +1,159 @@
+"""The user's own text: a file, or a folder of files, plain, .gz or .zip, in UTF-8.
+
+Everything is streamed: no file, line or archive member is ever held whole in memory.
+"""
+
+import codecs
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from unrolled.corpus.errors import CorpusError
+
+BLOCK = 1 << 20  # bytes read at a time
+LONGEST_LINE = 1 << 16  # characters: text without line ends (text8 is one line of 100 MB) is cut at a space
+
+Lines = Callable[[], Iterator[str]]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A named text. ``lines()`` reads it anew: no line ends, no blank lines, no white space at a line's end.
+
+    ``split`` is set only where the corpus' publisher has fixed the splits.
+    """
+
+    name: str
+    lines: Lines
+    split: str | None = None
+
+
+def text_documents(path: Path, pattern: str | None) -> Iterator[Document]:
+    """The documents of a file or folder in sorted order, named by their path within it.
+
+    A .zip holds one document a member. Hidden files are left out. ``pattern`` is a glob within the folder.
+    Raises CorpusError naming what is wrong with the path, the pattern, an archive or a file's bytes.
+    """
+    if not path.exists():
+        raise CorpusError(f"corpus.path: {path} does not exist")
+    if path.is_dir():
+        files = _files(path, pattern)
+        names = [file.relative_to(path).as_posix() for file in files]
+    elif pattern is not None:
+        raise CorpusError(f"corpus.pattern picks files within a folder, but corpus.path {path} is a file")
+    else:
+        files, names = [path], [path.name]
+    found = False
+    for file, name in zip(files, names, strict=True):
+        if file.suffix.lower() != ".zip":
+            documents: Iterator[Document] = iter([Document(name, partial(_file_lines, file))])
+        else:
+            documents = zip_documents(file, name if path.is_dir() else "")
+        for document in documents:
+            found = True
+            yield document
+    if not found:
+        raise CorpusError(f"corpus.path: {path} holds no text files")
+
+
+def zip_documents(path: Path, prefix: str = "") -> Iterator[Document]:
+    """One document a member of the archive, in sorted order; nothing is unpacked.
+
+    Raises CorpusError if the archive is truncated or damaged, or a member's name climbs out of it.
+    """
+    with _archive_errors(str(path)):
+        # Left open for the documents that read from it; it closes with the last of them.
+        archive = zipfile.ZipFile(path)
+    for member in sorted(archive.infolist(), key=lambda member: member.filename):
+        name = PurePosixPath(member.filename.replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+            raise CorpusError(f"{path}: the archive's member '{member.filename}' climbs out of its folder; not used")
+        if not member.is_dir() and not _hidden(name):
+            yield Document((prefix / name).as_posix(), partial(_member_lines, archive, member, path))
+
+
+def decoded_lines(stream: BinaryIO, name: str) -> Iterator[str]:
+    r"""The lines of a byte stream in strict UTF-8 that are not blank; ends with \n, \r\n or \r, with or without BOM.
+
+    Raises CorpusError with ``name`` and the byte offset of what is not text.
+    """
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
+    offset, pending, block = 0, "", b"start"
+    while block:
+        block = stream.read(BLOCK)
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            # error.object is what the decoder held back from earlier blocks, then this block
+            at = offset + len(block) - len(error.object) + error.start
+            raise CorpusError(f"{name}: not UTF-8 at byte {at} ({error.reason}); convert it to UTF-8") from None
+        if "\0" in text:
+            raise CorpusError(f"{name}: not text but binary (NUL at byte {offset + block.index(0)})")
+        if offset == 0:
+            text = text.removeprefix("\ufeff")
+        offset += len(block)
+        *whole, pending = (pending + text).split("\n")
+        for line in whole:
+            yield from _not_blank(_pieces(line))
+        *cut, pending = _pieces(pending)
+        yield from _not_blank(cut)
+    yield from _not_blank([pending])
+
+
+def _not_blank(lines: Iterator[str] | list[str]) -> Iterator[str]:
+    return (line for line in map(str.rstrip, lines) if line)
+
+
+def _pieces(line: str) -> Iterator[str]:
+    while len(line) > LONGEST_LINE:
+        at = line.rfind(" ", 0, LONGEST_LINE) + 1 or LONGEST_LINE
+        yield line[:at]
+        line = line[at:]
+    yield line
+
+
+def _files(folder: Path, pattern: str | None) -> list[Path]:
+    if pattern is not None and (Path(pattern).is_absolute() or ".." in Path(pattern).parts or not pattern):
+        raise CorpusError(f"corpus.pattern: '{pattern}' must stay within the folder corpus.path, as '**/*.txt' does")
+    found = folder.rglob("*") if pattern is None else folder.glob(pattern)
+    files = sorted({file for file in found if file.is_file() and not _hidden(file.relative_to(folder))})
+    if not files and pattern is not None:
+        raise CorpusError(f"corpus.pattern: nothing in {folder} matches '{pattern}'")
+    if not files:
+        raise CorpusError(f"corpus.path: the folder {folder} is empty; put text files (.txt, .gz, .zip) into it")
+    return files
+
+
+def _hidden(name: PurePosixPath | Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
+
+
+def _file_lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        if path.suffix.lower() != ".gz":
+            yield from decoded_lines(file, str(path))
+        else:
+            with _archive_errors(str(path)), gzip.open(file) as stream:
+                yield from decoded_lines(stream, str(path))  # type: ignore[arg-type]
+
+
+def _member_lines(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Iterator[str]:
+    with _archive_errors(f"{path}: {member.filename}"), archive.open(member) as stream:
+        yield from decoded_lines(stream, f"{path}: {member.filename}")  # type: ignore[arg-type]
+
+
+@contextmanager
+def _archive_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile) as error:
+        raise CorpusError(f"{name}: truncated or damaged archive ({error}); get it anew") from None
+    except (NotImplementedError, RuntimeError) as error:  # an unknown compression, a password
+        raise CorpusError(f"{name}: cannot be unpacked: {error}") from None

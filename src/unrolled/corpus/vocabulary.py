@@ -1,0 +1,125 @@
+"""Training text -> a vocabulary, as a standard Hugging Face tokenizer.json.
+
+Token ids: ``<unk>`` = 0, ``<eos>`` = 1, then by descending training count, ties by text. ``<eos>`` ends each line.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from unrolled.corpus.errors import CorpusError
+
+UNKNOWN, END = "<unk>", "<eos>"
+UNKNOWN_ID, END_ID = 0, 1
+BATCH = 1 << 19  # characters tokenised at a time
+
+
+def batches(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Lines in lists of about BATCH characters, so that memory stays flat however long the lines are."""
+    batch: list[str] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line)
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def build_tokenizer(
+    lines: Iterable[str],
+    *,
+    unit: str,
+    lowercase: bool = False,
+    tokenised: bool = False,
+    min_count: int = 1,
+    max_size: int | None = None,
+) -> Tokenizer:
+    """The tokenizer of the training text ``lines``; encoding a line with it appends ``<eos>``.
+
+    unit: "word" or "character". tokenised: words are what white space separates; else each punctuation mark is a word
+    of its own. max_size counts ``<unk>`` and ``<eos>``. A word of the text spelled ``<unk>`` is the unknown word.
+    Raises CorpusError if nothing occurs ``min_count`` times.
+    """
+    normalizer = normalizers.Lowercase() if lowercase else None
+    if unit == "word":
+        splitter = pre_tokenizers.WhitespaceSplit() if tokenised else pre_tokenizers.BertPreTokenizer()
+        kept = _frequent_words(lines, normalizer, splitter, min_count)
+    else:
+        kept = _frequent_characters(lines, normalizer, min_count)
+    kept = [word for word in kept if word not in (UNKNOWN, END)][: None if max_size is None else max_size - 2]
+    if not kept:
+        raise CorpusError(
+            f"the vocabulary comes out empty: no {unit} of the training text occurs {min_count} times; "
+            "lower vocabulary.min_count or give more text"
+        )
+    vocabulary = {word: index for index, word in enumerate([UNKNOWN, END, *kept])}
+    if unit == "word":
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+        tokenizer.pre_tokenizer = splitter
+    else:
+        # Byte-pair encoding without a merge is one token a character, three times as fast as splitting words into them.
+        tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNKNOWN))
+        tokenizer.decoder = decoders.Fuse()
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, END_ID)])
+    return tokenizer
+
+
+def _frequent_words(
+    lines: Iterable[str],
+    normalizer: normalizers.Normalizer | None,
+    splitter: pre_tokenizers.PreTokenizer,
+    min_count: int,
+) -> list[str]:
+    counter = Tokenizer(models.WordLevel())
+    counter.pre_tokenizer = splitter
+    if normalizer is not None:
+        counter.normalizer = normalizer
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=2**31, min_frequency=min_count, special_tokens=[], show_progress=False
+    )
+    counter.train_from_iterator(batches(lines), trainer)
+    vocabulary = counter.get_vocab()
+    return sorted(vocabulary, key=vocabulary.__getitem__)  # the trainer numbers by descending count, ties by text
+
+
+def _frequent_characters(lines: Iterable[str], normalizer: normalizers.Normalizer | None, min_count: int) -> list[str]:
+    counts: Counter[str] = Counter()
+    for batch in batches(lines):
+        for line in batch:
+            counts.update(line if normalizer is None else normalizer.normalize_str(line))
+    frequent = [character for character, count in counts.items() if count >= min_count]
+    return sorted(frequent, key=lambda character: (-counts[character], character))
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer.json that the vocabulary stage wrote. Raises CorpusError if it is missing or damaged."""
+    if not path.is_file():
+        raise CorpusError(f"{path} does not exist; `dvc repro vocabulary` writes it")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the Rust side raises plain Exception
+        raise CorpusError(f"{path} is no tokenizer.json ({error}); `dvc repro -f vocabulary` writes it anew") from None
+
+
+def encode_line(tokenizer: Tokenizer, line: str, *, end: bool = True) -> list[int]:
+    """The ids of a line, with the ``<eos>`` that ends it or, for a line that is to be continued, without."""
+    ids: list[int] = tokenizer.encode(line, add_special_tokens=end).ids
+    return ids
+
+
+def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """The text of ids, a line end for each ``<eos>``. Words are joined by single spaces; characters as they were."""
+    lines: list[list[int]] = [[]]
+    for index in ids:
+        if index == END_ID:
+            lines.append([])
+        else:
+            lines[-1].append(index)
+    return "\n".join(tokenizer.decode(line, skip_special_tokens=False) for line in lines)

@@ -1,0 +1,30 @@
+"""data/text: the corpus as plain lines, split into train, valid and test."""
+
+from pathlib import Path
+
+import click
+
+from unrolled.cli import one_line_errors
+from unrolled.corpus.readers import CORPORA, facts
+from unrolled.corpus.splits import write_splits
+from unrolled.settings import Settings
+
+
+@click.command()
+@one_line_errors
+def main() -> None:
+    """Read the corpus that params.yaml names and write its splits."""
+    corpus = Settings.load(Path("params.yaml")).corpus
+    place = Path(corpus.path if corpus.name == "text" else "data/raw")
+    write_splits(
+        CORPORA[corpus.name].documents(place, corpus.pattern),
+        Path("data/text"),
+        valid_share=corpus.valid_share,
+        test_share=corpus.test_share,
+        seed=corpus.seed,
+        facts=facts(corpus.name),
+    )
+
+
+if __name__ == "__main__":
+    main()

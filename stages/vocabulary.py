@@ -1,0 +1,33 @@
+"""data/encoded and data/corpus.json: the vocabulary, the encoded splits and the corpus report."""
+
+from pathlib import Path
+
+import click
+
+from unrolled.cli import one_line_errors
+from unrolled.corpus.encoding import encode_corpus
+from unrolled.corpus.readers import CORPORA
+from unrolled.settings import Settings
+
+
+@click.command()
+@one_line_errors
+def main() -> None:
+    """Build the vocabulary from the training split alone and encode all three."""
+    settings = Settings.load(Path("params.yaml"))
+    vocabulary, corpus = settings.vocabulary, CORPORA[settings.corpus.name]
+    encode_corpus(
+        Path("data/text"),
+        Path("data/encoded"),
+        Path("data/corpus.json"),
+        unit=vocabulary.unit,
+        lowercase=vocabulary.lowercase,
+        min_count=vocabulary.min_count,
+        max_size=vocabulary.max_size,
+        tokenised=corpus.tokenised,
+        own_vocabulary=corpus.own_vocabulary,
+    )
+
+
+if __name__ == "__main__":
+    main()
