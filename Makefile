@@ -1,0 +1,46 @@
+# `make` alone lists the targets. Each does its own set-up (scripts/set-up.sh), which is there at once when it stands.
+SHELL := bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help ready repro test ui record lint check bench lock
+
+JOBS ?= 1
+bin := .venv/bin
+
+# Stages say `python`, and mean that of the environment; what another project exported must not reach them.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DVC_ROOT
+ifdef PYTHON
+export PYTHON
+endif
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+ready: ## set up .venv, and nothing else
+	@scripts/set-up.sh
+
+repro: ready ## train, evaluate, compare and record all arms (JOBS=2: two arms side by side)
+	@$(bin)/unrolled check
+	@scripts/repro.sh $(JOBS)
+
+test: ready ## run the tests
+	@$(bin)/python -m pytest -q
+
+ui: ready ## open the results in MLflow's user interface
+	@$(bin)/unrolled ui
+
+record: ready ## publish the results to MLflow once more
+	@$(bin)/dvc --wait-for-lock repro -f -s record
+
+lint: ready ## ruff and mypy
+	@$(bin)/ruff check
+	@$(bin)/mypy
+
+check: lint test ## all that a change must pass
+
+bench: ready ## speed beside plain torch.nn on the same work
+	@for script in benchmarks/*.py; do $(bin)/python "$$script" || exit 1; done
+
+lock: ready ## pin the newest versions that pyproject.toml allows
+	@scripts/lock.sh

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# `dvc repro` with the arms trained side by side: scripts/repro.sh JOBS.
+# DVC runs one stage at a time, but lets several of its processes work on stages that do not meet.
+set -euo pipefail
+jobs=${1:-1}
+case $jobs in
+  '' | *[!0-9]* | 0*) echo "error: JOBS=$jobs is no number of processes; JOBS=2 trains two arms at a time" >&2; exit 1 ;;
+esac
+[ "$jobs" -gt 1 ] || exec dvc repro
+
+train() {  # one arm, each line of its output under its name
+  dvc --wait-for-lock repro -s "train@$1" 2>&1 | while IFS= read -r line; do printf '%s | %s\n' "$1" "$line"; done
+}
+export -f train
+
+dvc repro vocabulary
+cores=$(getconf _NPROCESSORS_ONLN)
+threads=$((cores / jobs > 0 ? cores / jobs : 1))
+# Threads that wait by spinning cost processes side by side an order of magnitude.
+unrolled arms | OMP_NUM_THREADS=$threads OMP_WAIT_POLICY=PASSIVE \
+  xargs -P "$jobs" -I '{}' bash -c 'set -o pipefail; train "$1"' train '{}'
+dvc repro
