@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from unrolled.cli import one_line_errors
 from unrolled.corpus.fetch import fetch, mirror_within
 from unrolled.corpus.folders import whole_folder
 from unrolled.corpus.readers import CORPORA, facts
+from unrolled.errors import one_line_errors
 from unrolled.settings import Settings
 
 RAW = Path("data/raw")

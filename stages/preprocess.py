@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from unrolled.cli import one_line_errors
 from unrolled.corpus.readers import CORPORA, facts
 from unrolled.corpus.splits import write_splits
+from unrolled.errors import one_line_errors
 from unrolled.settings import Settings
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from unrolled.settings import Settings, UserError
+from unrolled.errors import UserError
+from unrolled.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 

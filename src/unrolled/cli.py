@@ -1,30 +1,11 @@
 """`unrolled ...`: what a person does outside the pipeline."""
 
-import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import ParamSpec
 
 import click
 
-from unrolled.settings import PARAMS, Settings, UserError
-
-P = ParamSpec("P")
-
-
-def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn a user's mistake into one line on stderr and exit status 1; a defect of ours keeps its traceback."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except (UserError, OSError) as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            raise SystemExit(1) from None
-
-    return wrapped
+from unrolled.errors import UserError, one_line_errors
+from unrolled.settings import PARAMS, Settings
 
 
 @click.group()

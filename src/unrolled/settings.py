@@ -17,15 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from unrolled.errors import UserError
+
 PARAMS = Path("params.yaml")
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class UserError(Exception):
-    """A mistake of the user's: its message is one line that says what is wrong, where, and the mend."""
 
 
 class Section(BaseModel):
@@ -139,7 +137,9 @@ class Settings(BaseModel):
 
     @classmethod
     def _merge(cls, raw: dict[str, Any], arch: str | None, clipping: str | None, path: Path) -> Self:
-        rows = {} if arch is None else {f"arch.{arch}": raw["arch"][arch], f"clipping.{clipping}": raw["clipping"][clipping]}
+        rows: dict[str, dict[str, Any] | None] = {}
+        if arch is not None:
+            rows = {f"arch.{arch}": raw["arch"][arch], f"clipping.{clipping}": raw["clipping"][clipping]}
         merged = {name: dict(raw[name]) for name in SECTIONS}
         origin: dict[tuple[str, str], str] = {}
         for label, row in rows.items():

@@ -1,0 +1,132 @@
+"""Training as a generator: it yields every step and epoch, and whoever wants progress or a history consumes them."""
+
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, pairwise
+
+import torch
+from torch import Tensor
+
+from unrolled.bptt import Norms, Profile, clip
+from unrolled.corpus.streams import Tokens, column_length, windows
+from unrolled.nets.network import Network, States
+from unrolled.settings import Train
+from unrolled.tasks.language_model import Sums, lag_profiles, loss, state_from_the_right, total_nats
+
+LAG_STEPS = 100  # how far back the lag profile looks: the lecture's rule of thumb for an LSTM
+VALID_WINDOW = 512  # tokens scored at a time; the figure does not depend on it
+REDUCTION = "mean over all tokens of a window"  # what loss, gradient and clip_norm refer to
+
+
+@dataclass(frozen=True)
+class Step:
+    """One update: the loss in mean nats a token and the gradient norms it was taken with."""
+
+    number: int
+    epoch: int
+    tokens: int
+    loss: float
+    learning_rate: float
+    norms: Norms
+
+    @property
+    def diverged(self) -> bool:
+        """The loss or its gradient is not finite: no update was made, and none will follow."""
+        return not (math.isfinite(self.loss) and math.isfinite(self.norms.before))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known at an epoch's end; number 0 is the untrained network."""
+
+    number: int
+    learning_rate: float
+    valid: dict[str, Sums]  # by head
+    profile: dict[str, Tensor]  # by layer: median over the epoch's whole windows of ||dL/dh_t||, [T]
+    lag_profile: dict[str, Tensor]  # by layer: ||dL/dh|| by distance from one loss at the last step
+
+    @property
+    def valid_loss(self) -> float:
+        """Mean nats a token, mean of the heads: what the learning rate is annealed on and the best epoch chosen by."""
+        return statistics.fmean(sums.nats / sums.tokens for sums in self.valid.values())
+
+
+def steps_an_epoch(tokens: Tokens, train: Train) -> int:
+    """How many windows an epoch has."""
+    return math.ceil(column_length(tokens, train.columns) / train.window)
+
+
+def fit(
+    network: Network,
+    tokens: Tokens,
+    valid: Tokens,
+    train: Train,
+    *,
+    eos: int,
+    generator: torch.Generator,
+) -> Iterator[Step | Epoch]:
+    """Train ``network`` in place by truncated back-propagation through time.
+
+    Yields the untrained network's Epoch 0, then each Step, and an Epoch at each epoch's end. A step that is not finite
+    is yielded, marked ``diverged``, and is the last thing yielded: divergence is a result.
+    """
+    optimiser = _optimiser(network, train)
+    groups = network.groups()
+    step, best = 0, math.inf
+    yield _epoch(0, train.learning_rate, network, tokens, valid, train, [], eos)
+    for epoch in range(1, train.epochs + 1):
+        state = network.initial_state(train.columns)
+        profiles: list[dict[str, Tensor]] = []
+        read = windows(tokens, columns=train.columns, window=train.window, eos=eos)
+        for window, ahead in pairwise(chain(read, [None])):
+            assert window is not None
+            step += 1
+            profile = Profile()
+            optimiser.zero_grad()
+            state = States(state.forward, state_from_the_right(network, ahead, train.columns)).detach()
+            nats, terms, state = loss(network, window, state, generator=generator, profile=profile)
+            mean = nats / terms
+            mean.backward()
+            norms = clip(groups, train.clip_norm)
+            rate = optimiser.param_groups[0]["lr"]
+            record = Step(step, epoch, window.target.numel(), mean.item(), rate, norms)
+            if record.diverged:
+                yield record
+                return
+            optimiser.step()
+            profiles.append(profile.norms)
+            yield record
+        ended = _epoch(epoch, rate, network, tokens, valid, train, profiles, eos)
+        if not ended.valid_loss < best:
+            for group in optimiser.param_groups:
+                group["lr"] /= train.anneal_factor
+        best = min(best, ended.valid_loss)
+        yield ended
+
+
+def _epoch(
+    number: int,
+    rate: float,
+    network: Network,
+    tokens: Tokens,
+    valid: Tokens,
+    train: Train,
+    profiles: list[dict[str, Tensor]],
+    eos: int,
+) -> Epoch:
+    whole = [profile for profile in profiles if all(len(norms) == train.window for norms in profile.values())]
+    names = whole[0] if whole else ()
+    return Epoch(
+        number,
+        rate,
+        total_nats(network, valid, window=VALID_WINDOW, eos=eos),
+        {name: torch.stack([profile[name] for profile in whole]).median(0).values for name in names},
+        lag_profiles(network, tokens, columns=train.columns, steps=LAG_STEPS, eos=eos),
+    )
+
+
+def _optimiser(network: Network, train: Train) -> torch.optim.Optimizer:
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimiser]
+    return kind(network.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay)

@@ -1,0 +1,282 @@
+"""The run directory: what a training leaves behind, written whole or not at all, and read back with every byte checked.
+
+    runs/<arm>/
+      weights.safetensors   of the best epoch by validation loss
+      settings.json         the arm's settings, the vocabulary's size and the corpus' digest
+      history.parquet       a row a step: loss, learning rate, gradient norms before and after clipping, by group
+      epochs.csv            a row an epoch: losses, perplexities, a summary of the norms
+      profile.csv           norm of dL/dh by epoch, layer and time step, all losses of the window mixed
+      lag_profile.csv       the same from one loss at the last step, by distance back; epoch 0 is the untrained network
+      summary.json          how it ended, and the sha256 of every file above
+
+Nothing in it tells the time or the place, so the same settings give the same bytes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unrolled.errors import UserError
+from unrolled.lab.fit import REDUCTION, Epoch, Step
+from unrolled.measures import perplexity
+from unrolled.nets.network import Network
+from unrolled.settings import Settings
+from unrolled.tasks.language_model import SCORES
+
+T = TypeVar("T")
+
+
+class Ledger:
+    """Consumes what ``fit`` yields and writes the run directory at the end."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._steps: list[dict[str, float]] = []
+        self._epochs: list[Epoch] = []
+        self._best: Epoch | None = None
+        self._weights: dict[str, Tensor] = {}
+        self._diverged_at: int | None = None
+
+    def add(self, record: Step | Epoch) -> None:
+        """Note a step or an epoch; the weights of the best epoch so far are kept."""
+        if isinstance(record, Step):
+            self._steps.append(_history_row(record))
+            self._diverged_at = record.number if record.diverged else None
+            return
+        self._epochs.append(record)
+        if record.number > 0 and (self._best is None or record.valid_loss < self._best.valid_loss):
+            self._best = record
+            self._weights = _copy_of_weights(self._network)
+
+    def write(self, directory: Path, settings: Settings, corpus_digest: str) -> None:
+        """Write the run directory in place of what stood there.
+
+        A run that diverged before its first epoch ended leaves the weights as they stood then, finite or not.
+        """
+        history = pd.DataFrame(self._steps)
+        with appearing_whole(directory) as place:
+            save_file(self._weights or _copy_of_weights(self._network), place / "weights.safetensors")
+            write_json(place / "settings.json", _settings_of_run(settings, self._network, corpus_digest))
+            history.to_parquet(place / "history.parquet", index=False)
+            _epochs_frame(self._epochs, history).to_csv(place / "epochs.csv", index=False)
+            _profile_frame(self._epochs, "profile", "time_step").to_csv(place / "profile.csv", index=False)
+            _profile_frame(self._epochs, "lag_profile", "distance").to_csv(place / "lag_profile.csv", index=False)
+            write_json(place / "summary.json", self._summary(settings) | {"files": digests(place)})
+
+    def write_timings(self, path: Path, run: Path, seconds: float) -> None:
+        """How long the training of ``run`` took: a file of its own, for it is never the same twice."""
+        tokens = sum(row["tokens"] for row in self._steps)
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_suffix(".partial")
+        timings = {
+            "run": sha256(run / "summary.json"),
+            "seconds": round(seconds, 3),
+            "tokens_per_second": round(tokens / seconds, 1),
+            "threads": torch.get_num_threads(),
+        }
+        write_json(partial, timings)
+        os.replace(partial, path)
+
+    def _summary(self, settings: Settings) -> dict[str, Any]:
+        best = self._best
+        return {
+            "status": "finished" if self._diverged_at is None else "diverged",
+            "diverged_at_step": self._diverged_at,
+            "steps": len(self._steps),
+            "epochs": len(self._epochs) - 1,
+            "best_epoch": best.number if best else None,
+            "parameters": sum(parameter.numel() for parameter in self._network.parameters()),
+            "valid": {head: sums._asdict() for head, sums in best.valid.items()} if best else {},
+            "clip_norm": settings.train.clip_norm,
+            "reduction": REDUCTION,
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory read back."""
+
+    directory: Path
+    settings: dict[str, Any]
+    summary: dict[str, Any]
+    history: pd.DataFrame
+    epochs: pd.DataFrame
+    profile: pd.DataFrame
+    lag_profile: pd.DataFrame
+
+    @classmethod
+    def read(cls, directory: Path) -> "Run":
+        """Raises UserError naming the file that is missing or was altered, and how to get it again."""
+        summary = _load(directory, "summary.json", _json)
+        verify_digests(directory, summary)
+        return cls(
+            directory,
+            _load(directory, "settings.json", _json),
+            summary,
+            _load(directory, "history.parquet", pd.read_parquet),
+            *(_load(directory, name, pd.read_csv) for name in ("epochs.csv", "profile.csv", "lag_profile.csv")),
+        )
+
+    def network(self) -> Network:
+        """The trained network."""
+        network = Network(self.settings["vocabulary_size"], **self.settings["network"])
+        network.load_state_dict(_load(self.directory, "weights.safetensors", load_file))
+        return network
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation directory read back: scores, nats by token of each head, and the tables."""
+
+    directory: Path
+    scores: dict[str, Any]
+    nats: dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]
+    bands: pd.DataFrame
+    calibration: pd.DataFrame
+
+    @classmethod
+    def read(cls, directory: Path) -> "Evaluation":
+        """Raises UserError naming the file that is missing or was altered, and how to get it again."""
+        scores = _load(directory, "scores.json", _json)
+        verify_digests(directory, scores)
+        nats = _load(directory, "nats.safetensors", load_file)
+        return cls(
+            directory,
+            scores,
+            {head: tensor.numpy() for head, tensor in nats.items()},
+            *(_load(directory, name, pd.read_csv) for name in ("bands.csv", "calibration.csv")),
+        )
+
+
+@contextmanager
+def appearing_whole(directory: Path) -> Iterator[Path]:
+    """A directory that takes ``directory``'s place once the block has ended without an error."""
+    place = directory.with_name(f".{directory.name}.partial")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    yield place
+    shutil.rmtree(directory, ignore_errors=True)
+    os.replace(place, directory)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Indented, keys in the order given; infinities as Python's json writes them."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def verify_digests(directory: Path, vouched: Mapping[str, Any]) -> None:
+    """Raises UserError where a file that ``vouched['files']`` lists is missing or has other bytes."""
+    for name, digest in vouched.get("files", {}).items():
+        if not (directory / name).is_file():
+            raise UserError(f"{directory / name} is missing; {_mend(directory)}")
+        if sha256(directory / name) != digest:
+            raise UserError(f"{directory / name} was altered since it was written; {_mend(directory)}")
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def corpus_digest(encoded: Path) -> str:
+    """sha256 over the encoded splits and the tokenizer: which text, split and vocabulary a run was trained on."""
+    names = ("tokenizer.json", "train.npy", "valid.npy", "test.npy")
+    return hashlib.sha256("".join(sha256(encoded / name) for name in names).encode()).hexdigest()
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """The sha256 of every file in ``directory``, for the file that vouches for them."""
+    return {path.name: sha256(path) for path in sorted(directory.iterdir())}
+
+
+def _mend(directory: Path) -> str:
+    stage = {"runs": "train", "evaluation": "evaluate"}.get(directory.parent.name, "train")
+    return f"make it again with: dvc repro -f -s {stage}@{directory.name}"
+
+
+def _load(directory: Path, name: str, read: Callable[[Path], T]) -> T:
+    try:
+        return read(directory / name)
+    except FileNotFoundError:
+        raise UserError(f"{directory / name} is missing; {_mend(directory)}") from None
+    except Exception as error:  # whatever a reader makes of foreign bytes
+        raise UserError(f"{directory / name} is damaged ({type(error).__name__}); {_mend(directory)}") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("no mapping")
+    return content
+
+
+def _copy_of_weights(network: Network) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+
+
+def _settings_of_run(settings: Settings, network: Network, corpus_digest: str) -> dict[str, Any]:
+    return {
+        "arm": settings.arm,
+        "arch": settings.arch,
+        "clipping": settings.clipping,
+        "network": settings.network.model_dump(),
+        "train": settings.train.model_dump(),
+        "vocabulary_size": network.embedding.num_embeddings,
+        "corpus_digest": corpus_digest,
+    }
+
+
+def _history_row(step: Step) -> dict[str, float]:
+    return {
+        "step": step.number,
+        "epoch": step.epoch,
+        "tokens": step.tokens,
+        "loss": step.loss,
+        "learning_rate": step.learning_rate,
+        "norm_before": step.norms.before,
+        "norm_after": step.norms.after,
+        **{f"norm/{group}": norm for group, norm in step.norms.groups.items()},
+    }
+
+
+def _epochs_frame(epochs: list[Epoch], history: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for epoch in epochs[1:]:
+        steps = history[history.epoch == epoch.number]
+        row: dict[str, float] = {
+            "epoch": epoch.number,
+            "learning_rate": epoch.learning_rate,
+            "train_loss": float((steps.loss * steps.tokens).sum() / steps.tokens.sum()),
+        }
+        for head, sums in epoch.valid.items():
+            row[f"valid_nats_{head}"] = sums.nats
+            row[f"valid_{SCORES[head]}"] = perplexity(sums.nats, sums.tokens)
+        row |= {
+            "valid_tokens": next(iter(epoch.valid.values())).tokens,
+            "norm_median": float(steps.norm_before.median()),
+            "norm_max": float(steps.norm_before.max()),
+            "clipped_share": float((steps.norm_after < steps.norm_before).mean()),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _profile_frame(epochs: list[Epoch], kind: str, index: str) -> pd.DataFrame:
+    rows = []
+    for epoch in epochs:
+        for name, norms in getattr(epoch, kind).items():
+            stack, layer = name.split(".")
+            for position, norm in enumerate(norms.tolist()):
+                rows.append({"epoch": epoch.number, "stack": stack, "layer": int(layer), index: position, "norm": norm})
+    return pd.DataFrame(rows, columns=["epoch", "stack", "layer", index, "norm"])
