@@ -25,8 +25,8 @@ PAGE = """<!DOCTYPE html>
 
 def page() -> str:
     """The template: DVC fills {refresh_tag} and {plot_divs}, and has no {scripts} to fill."""
-    # DVC's templates are written in version 5 of Vega-Lite's language. A closing tag within the script would end it.
-    bundle = vl_convert.javascript_bundle(vl_version="5.21").replace("</script", "<\\/script")
+    # A closing tag within the script would end it.
+    bundle = vl_convert.javascript_bundle().replace("</script", "<\\/script")
     return PAGE.replace("BUNDLE", "{" + bundle + "}")
 
 
