@@ -1,0 +1,160 @@
+"""The first sight of the MLflow experiment: a saved view of charts, and one colour a run.
+
+MLflow keeps a saved view as an experiment tag in a format it does not document (seen in 3.17). Nothing but the
+first sight hangs on it. The content is deterministic, so that writing it again changes nothing.
+"""
+
+import base64
+import colorsys
+import json
+import uuid
+import zlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+VIEW = "unrolled-overview"
+TAG = f"mlflow.sharedViewState.{VIEW}"
+NAME = "Perplexity and gradient norms"
+
+# Dark2 of ColorBrewer in the order green, violet, orange, ...: told apart by colour-blind eyes as well.
+HUES = ("#1b9e77", "#7570b3", "#d95f02", "#e7298a", "#a6761d", "#1f78b4", "#66a61e", "#525252")
+WHITENING = (0.0, 0.45, 0.65, 0.25)  # by the row of `clipping`: its first row is the dark twin
+
+
+class Chart(NamedTuple):
+    """MLflow heads a chart with the metric's name; a title of our own it would not show."""
+
+    metric: str
+    scale: str | None = None  # None: bars; else the y axis of a line
+
+
+# A section's name is the only place for words: it says how to read the charts below it.
+SECTIONS: dict[str, tuple[Chart, ...]] = {
+    "Perplexity, lower is better: forward sees what stands to the left; nats_per_token is its logarithm": (
+        Chart("nats_per_token/test"),
+        Chart("forward_perplexity/test"),
+        Chart("forward_perplexity/valid", "log"),
+        Chart("forward_perplexity/best_valid"),
+        Chart("backward_perplexity/test"),
+        Chart("pseudo_perplexity/test"),
+    ),
+    "Gradients: the norm before clipping (window_max, max, median), and what was applied after it": (
+        Chart("grad_norm/window_max", "log"),
+        Chart("grad_norm/applied", "log"),
+        Chart("grad_norm/clipped_share"),
+        Chart("grad_norm/max"),
+        Chart("grad_norm/log10_max"),
+        Chart("grad_norm/median"),
+    ),
+    "Gradients through time: norm of dL/dh by steps back from one loss (lag_profile), by time step of all (profile)": (
+        Chart("lag_profile/forward.0", "log"),
+        Chart("profile/forward.0", "log"),
+        Chart("lag_profile/half_life"),
+    ),
+    "Training": (
+        Chart("train/loss", "log"),
+        Chart("train/learning_rate", "log"),
+        Chart("time/tokens_per_second"),
+    ),
+}
+PARAM_COLUMNS = ("train.clip_norm", "train.learning_rate", "network.hidden", "corpus.name")
+METRIC_COLUMNS = ("forward_perplexity/test", "pseudo_perplexity/test", "grad_norm/max", "grad_norm/clipped_share")
+
+
+def tag_value() -> str:
+    """The value of the experiment tag `TAG`."""
+    state = json.dumps(_state(), sort_keys=True, separators=(",", ":"))
+    packed = base64.b64encode(zlib.compress(state.encode(), 9)).decode()
+    return json.dumps({"name": NAME, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"}, sort_keys=True)
+
+
+def link(server: str, experiment_id: str) -> str:
+    """The address that opens the saved view on `server` ("http://host:port")."""
+    query = f"viewStateShareKey={VIEW}&compareRunsMode=CHART&workflowType=machine_learning"
+    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
+
+
+def run_colour(arch: int, clipping: int, experiment: str | None = None) -> str:
+    """`#rrggbb` of an arm by its rows' places in the grid: twins share a hue, the first clipping row is dark.
+
+    The same arm under a named DVC experiment turns its hue a little, by that name, to tell two curves apart.
+    """
+    rgb = [int(HUES[arch % len(HUES)][place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    if experiment:
+        hue, lightness, saturation = colorsys.rgb_to_hls(*rgb)
+        turn = 0.03 + 0.05 * (zlib.crc32(experiment.encode()) % 1000) / 1000
+        sign = -1 if zlib.crc32(experiment.encode()[::-1]) % 2 else 1
+        rgb = list(colorsys.hls_to_rgb((hue + sign * turn) % 1, lightness, saturation))
+    white = WHITENING[clipping % len(WHITENING)]
+    return "#" + "".join(f"{round(255 * (part + (1 - part) * white)):02x}" for part in rgb)
+
+
+def _state() -> dict[str, Any]:
+    return {
+        "searchFilter": "",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": True,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [f"params.`{name}`" for name in PARAM_COLUMNS]
+        + [f"metrics.`{name}`" for name in METRIC_COLUMNS],
+        "columnOrder": [],
+        "columnWidths": {},
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "compareRunSections": [_section(name) for name in SECTIONS],
+        "compareRunCharts": [_chart(chart, name) for name, charts in SECTIONS.items() for chart in charts],
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": True,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    }
+
+
+def _section(name: str) -> dict[str, Any]:
+    return {
+        "uuid": _id(name),
+        "name": name,
+        "display": True,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": False,
+    }
+
+
+def _chart(chart: Chart, section: str) -> dict[str, Any]:
+    shared = {
+        "uuid": _id(section, chart.metric),
+        "type": "LINE" if chart.scale else "BAR",
+        "runsCountToCompare": 20,
+        "metricSectionId": _id(section),
+        "deleted": False,
+        "isGenerated": False,
+        "displayName": chart.metric,
+        "metricKey": chart.metric,
+    }
+    if chart.scale is None:
+        return shared
+    return shared | {
+        "selectedMetricKeys": [chart.metric],
+        "lineSmoothness": 0,
+        "scaleType": chart.scale,
+        "xAxisScaleType": "linear",
+        "xAxisKey": "step",
+        "selectedXAxisMetricKey": "",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "range": {},
+        "ignoreOutliers": False,
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }
+
+
+def _id(*names: Sequence[str] | str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(("unrolled", *map(str, names)))))

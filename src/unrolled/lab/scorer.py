@@ -1,0 +1,50 @@
+"""A trained arm that scores text, as MLflow loads it: `_load_pyfunc` is the entry that its "pyfunc" models call.
+
+Reads safetensors and JSON; nothing is unpickled, and mlflow itself is not needed.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file
+
+from unrolled.corpus.vocabulary import END_ID, encode_line, load_tokenizer
+from unrolled.measures import perplexity
+from unrolled.nets.network import Network
+from unrolled.tasks.language_model import SCORES, total_nats
+
+WINDOW = 512  # tokens at a time: memory, not the score, hangs on it
+
+
+class Scorer:
+    """Text -> nats, tokens and perplexity, each text on its own, its lines ended by `<eos>`."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        self.tokenizer = load_tokenizer(folder / "tokenizer.json")
+        self.network = Network(settings["vocabulary_size"], **settings["network"])
+        self.network.load_state_dict(load_file(folder / "weights.safetensors"))
+
+    def predict(self, texts: pd.DataFrame | Iterable[str]) -> pd.DataFrame:
+        """A row a text: tokens, nats (of the forward head) and what each head is scored as.
+
+        texts: strings, or a table with them in a column `text`. Raises ValueError for a text without a word.
+        """
+        rows = texts["text"].tolist() if isinstance(texts, pd.DataFrame) else list(texts)
+        return pd.DataFrame([self._score(text) for text in rows])
+
+    def _score(self, text: str) -> dict[str, float]:
+        ids = [index for line in text.splitlines() if line.strip() for index in encode_line(self.tokenizer, line)]
+        if not ids:
+            raise ValueError("a text to score must hold at least one word")
+        sums = total_nats(self.network, np.asarray(ids, dtype=np.uint32), window=WINDOW, eos=END_ID)
+        scores = {SCORES[head]: perplexity(*each) for head, each in sums.items()}
+        return {"tokens": len(ids), "nats": sums["forward"].nats} | scores
+
+
+def _load_pyfunc(path: str) -> Scorer:
+    """MLflow's entry: `path` is the folder of weights.safetensors, settings.json and tokenizer.json."""
+    return Scorer(Path(path))

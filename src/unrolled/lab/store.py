@@ -1,0 +1,110 @@
+"""Where the MLflow store is, and whether it answers, found out without mlflow: that would try for minutes."""
+
+import http.client
+import os
+import re
+import sqlite3
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from unrolled.errors import UserError
+
+LATER = "results are safe on disk; publish them later with `make record`"
+HEALTH_SECONDS = 3.0
+SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow tracking store: a SQLite file with its folder of artifacts, or the address of a server."""
+
+    uri: str
+    lock: Path
+    database: Path | None = None
+    artifacts: Path | None = None
+
+    @classmethod
+    def locate(cls, workspace: Path, environ: Mapping[str, str] = os.environ) -> "Store":
+        """The store of `MLFLOW_TRACKING_URI`, else `mlflow.db` in the repository that `workspace` belongs to.
+
+        A temporary workspace of `dvc exp run` lies inside the repository and is deleted afterwards, so a relative
+        SQLite path counts from the repository's root.
+        """
+        root = repository(workspace, environ)
+        uri = environ.get("MLFLOW_TRACKING_URI", "").strip() or "sqlite:///mlflow.db"
+        match = re.fullmatch(r"sqlite:///([^?]+)(\?.*)?", uri)
+        if not match:
+            return cls(uri=uri, lock=root / ".dvc" / "tmp" / "record.lock")
+        database = (root / match[1]).resolve()
+        return cls(
+            uri=f"sqlite:///{database}{match[2] or ''}",
+            lock=database.with_name(f"{database.name}.lock"),
+            database=database,
+            # MLflow would take the working directory of whoever comes first, and for ever.
+            artifacts=database.with_name("mlartifacts"),
+        )
+
+    @property
+    def remote(self) -> bool:
+        return urlsplit(self.uri).scheme in ("http", "https")
+
+    def check(self) -> None:
+        """Raise UserError within seconds if the store cannot be used; MLflow itself would try for minutes."""
+        if self.remote:
+            _check_server(self.uri)
+        elif self.database is not None:
+            _check_database(self.database)
+
+
+def repository(workspace: Path, environ: Mapping[str, str] = os.environ) -> Path:
+    """`DVC_ROOT` where `workspace` lies under it, else `workspace`: DVC hands an inherited DVC_ROOT on as it is."""
+    here = workspace.resolve()
+    root = environ.get("DVC_ROOT")
+    return Path(root).resolve() if root and here.is_relative_to(Path(root).resolve()) else here
+
+
+def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """`text` without credentials: neither those of an address nor those of the environment."""
+    text = re.sub(r"://[^@/\s]+@", "://***@", text)
+    for name in SECRETS:
+        if environ.get(name):
+            text = text.replace(environ[name], "***")
+    return text
+
+
+def _check_server(uri: str) -> None:
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition("@")[2]
+    address = urlunsplit((parts.scheme, host, parts.path.rstrip("/") + "/health", "", ""))
+    try:
+        urllib.request.urlopen(address, timeout=HEALTH_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        # A door that asks for a password, or a proxy that hides /health, has somebody behind it.
+        if error.code >= 500:
+            raise UserError(f"the MLflow server {redact(uri)} answers with error {error.code}; {LATER}") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(reason, ssl.SSLError):
+            return  # MLflow has its own settings for certificates
+        why = "took too long" if isinstance(reason, TimeoutError) else reason
+        raise UserError(f"the MLflow server {redact(uri)} does not answer ({redact(str(why))}); {LATER}") from None
+
+
+def _check_database(database: Path) -> None:
+    if not database.parent.is_dir():
+        raise UserError(f"no folder {database.parent} for the MLflow database; {LATER}")
+    if not database.exists():
+        return
+    try:
+        connection = sqlite3.connect(database, timeout=HEALTH_SECONDS)
+        try:
+            connection.execute("PRAGMA schema_version").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise UserError(f"{database} is no usable MLflow database ({error}); move it aside; {LATER}") from None

@@ -1,0 +1,271 @@
+"""The only file that imports mlflow: publishes finished runs from their files, again and again without harm.
+
+MLflow is a projection of the files. A run is found by the key of its content (`unrolled.key`), so a second publish
+changes nothing, a run that was half-written is completed in place, and a deleted one is published anew.
+"""
+
+# ruff: noqa: E402 (mlflow reads its environment while it is imported)
+
+import logging
+import os
+import shutil
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+# MLflow's own defaults let a dead server hang for four minutes.
+for _name, _value in {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import mlflow
+from filelock import FileLock, Timeout
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, Schema, TensorSpec
+from sqlalchemy.exc import SQLAlchemyError
+
+import unrolled
+from unrolled.errors import UserError
+from unrolled.lab import saved_view
+from unrolled.lab.projection import Projection, project
+from unrolled.lab.store import LATER, Store, redact
+from unrolled.settings import Settings
+from unrolled.tasks.language_model import SCORES
+
+EXPERIMENT = "unrolled"
+BATCH = 1000  # metrics a request: MLflow's limit
+LOCK_SECONDS = 600.0
+SCORER = "unrolled.lab.scorer"  # by name: the model brings its code along, and record does not run it
+MODEL_NEEDS = ("mlflow", "numpy", "pandas", "safetensors", "tokenizers", "torch")
+EXPERIMENT_TAGS = {
+    "mlflow.note.content": (
+        "Recurrent language models with and without gradient clipping, one run an arm (`<arch>-<clipping>`), published "
+        "by `dvc repro` from the run directories. Twins share a hue: dark is clipped, light is not."
+    ),
+    "mlflow.experimentKind": "custom_model_development",  # else the UI asks what kind of experiment this is
+}
+
+for _logger in ("mlflow", "alembic"):
+    logging.getLogger(_logger).setLevel(logging.WARNING)
+
+
+class Published(NamedTuple):
+    arm: str
+    key: str
+    change: str  # "published", "mended" or "unchanged"
+
+
+def publish(settings: Sequence[Settings], workspace: Path) -> Iterator[Published]:
+    """Bring MLflow up to the files of every arm of `settings`; yields each arm as it is done.
+
+    Raises UserError, with the command to publish later, where a run is corrupt or the store does not answer.
+    """
+    store = Store.locate(workspace)
+    store.check()
+    projections = project(workspace, settings)
+    with _open(store) as client:
+        experiment = _experiment(client, store)
+        started = int(time.time() * 1000)
+        for index, projection in enumerate(projections):
+            # A time of its own a run: MLflow lists runs of the same instant in any order.
+            yield _publish(client, experiment, projection, started + index)
+
+
+def ui_link(store: Store, server: str) -> str:
+    """The saved view's address on `server`; raises UserError where nothing was published yet."""
+    store.check()
+    if store.database is not None and not store.database.exists():
+        raise UserError("nothing is published yet; `make repro` trains and publishes")
+    with _open(store) as client:
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        raise UserError("nothing is published yet; `make record` publishes what `make repro` left")
+    return saved_view.link(server, experiment.experiment_id)
+
+
+def serve_ui(workspace: Path, port: int = 5000) -> None:
+    """Print the saved view's link, then become the MLflow UI on 127.0.0.1 (until Ctrl-C).
+
+    With a tracking server in MLFLOW_TRACKING_URI there is nothing to start: the link is all.
+    """
+    store = Store.locate(workspace)
+    if store.remote:
+        print(f"The results: {ui_link(store, redact(store.uri).replace('***@', ''))}", flush=True)
+        return
+    port = _free_port(port)
+    print(f"The results, in about ten seconds (Ctrl-C ends): {ui_link(store, f'http://127.0.0.1:{port}')}", flush=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri, "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    if store.artifacts is not None:
+        command += ["--artifacts-destination", str(store.artifacts)]
+    os.execve(sys.executable, command, {**os.environ, "MLFLOW_TRACKING_URI": store.uri})
+
+
+# ---- one run ----------------------------------------------------------------------------------------------------
+
+
+def _publish(client: MlflowClient, experiment: str, projection: Projection, started: int) -> Published:
+    run = _find(client, experiment, projection.key)
+    if run is not None and _whole(client, run, projection):
+        if run.data.tags.get("dvc.exp") == projection.experiment and _refresh_report(client, run, projection):
+            return Published(projection.arm, projection.key, "mended")
+        return Published(projection.arm, projection.key, "unchanged")
+    change = "published" if run is None else "mended"
+    if run is None:
+        tags = projection.tags | {"mlflow.user": ""}
+        run = client.create_run(experiment, start_time=started, tags=tags, run_name=projection.name)
+    # From here on everything may be written twice with the same outcome.
+    run_id, start = run.info.run_id, run.info.start_time
+    client.log_batch(
+        run_id,
+        params=[Param(*each) for each in projection.params.items()],
+        tags=[RunTag(*each) for each in projection.tags.items()],
+    )
+    # Times that follow from the step: the same point logged again is the same row, not another.
+    metrics = [Metric(name, value, start, 0) for name, value in projection.finals.items()]
+    for name, points in projection.curves.items():
+        metrics += [Metric(name, value, start + 1000 * step, step) for step, value in points]
+    for first in range(0, len(metrics), BATCH):
+        client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+    dataset = DatasetInput(Dataset(**projection.dataset), [InputTag("mlflow.data.context", "Training")])
+    client.log_inputs(run_id, [dataset])
+    for file, folder in projection.artifacts:
+        client.log_artifact(run_id, str(file), folder)
+    _refresh_report(client, run, projection)
+    if not _models(run):
+        _log_model(run_id, projection)
+    client.set_terminated(run_id, "FINISHED", start + round(1000 * projection.seconds))
+    return Published(projection.arm, projection.key, change)
+
+
+def _find(client: MlflowClient, experiment: str, key: str) -> Run | None:
+    """The run of that content, deleted ones aside; a finished one first, where two machines published it at once."""
+    found = client.search_runs([experiment], f"tags.`unrolled.key` = '{key}'", order_by=["attributes.start_time ASC"])
+    return min(found, key=lambda run: run.info.status != "FINISHED", default=None)
+
+
+def _whole(client: MlflowClient, run: Run, projection: Projection) -> bool:
+    """Finished, and its artifacts are still there: a folder may have been deleted by hand."""
+    if run.info.status != "FINISHED" or not _models(run):
+        return False
+    folders = {folder for _, folder in projection.artifacts}
+    return all(
+        {Path(each.path).name for each in client.list_artifacts(run.info.run_id, folder)}
+        >= {file.name for file, to in projection.artifacts if to == folder}
+        for folder in folders
+    )
+
+
+def _refresh_report(client: MlflowClient, run: Run, projection: Projection) -> bool:
+    """The comparison may change while an arm does not, for it is about all arms; True where it had to be replaced."""
+    if not projection.report or run.data.tags.get("unrolled.report") == projection.report_digest:
+        return False
+    for file, folder in projection.report:
+        client.log_artifact(run.info.run_id, str(file), folder)
+    client.set_tag(run.info.run_id, "unrolled.report", projection.report_digest)
+    return True
+
+
+def _models(run: Run) -> list[str]:
+    return [] if run.outputs is None else [each.model_id for each in run.outputs.model_outputs]
+
+
+def _log_model(run_id: str, projection: Projection) -> None:
+    """A pyfunc model, text -> perplexity, of safetensors, JSON and this package's code: nothing is pickled."""
+    outputs: list[ColSpec | TensorSpec] = [ColSpec("long", "tokens")]
+    outputs += [ColSpec("double", name) for name in ("nats", *(SCORES[head] for head in projection.heads))]
+    with TemporaryDirectory() as temporary, mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*input example")  # the signature is given, and would be its use
+        folder = Path(temporary, "arm")
+        folder.mkdir()
+        for file in projection.model:
+            shutil.copyfile(file, folder / file.name)
+        mlflow.pyfunc.log_model(
+            name=projection.arm,
+            loader_module=SCORER,
+            data_path=str(folder),
+            code_paths=[str(Path(unrolled.__file__).parent)],
+            # Named, so that MLflow does not run the model to find them out: 6 s.
+            pip_requirements=[f"{package}=={version(package)}" for package in MODEL_NEEDS],
+            signature=ModelSignature(Schema([ColSpec("string", "text")]), Schema(outputs)),
+        )
+
+
+# ---- the store --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _open(store: Store) -> Iterator[MlflowClient]:
+    """A client, alone on this machine: MLflow creates a SQLite database in several at once by halves.
+
+    What goes wrong inside becomes one line without credentials.
+    """
+    store.lock.parent.mkdir(parents=True, exist_ok=True)
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    try:
+        with FileLock(store.lock, timeout=LOCK_SECONDS):
+            mlflow.set_tracking_uri(store.uri)
+            yield MlflowClient(store.uri)
+    except Timeout:
+        raise UserError(
+            f"another process has been publishing for {LOCK_SECONDS:.0f} s ({store.lock}); {LATER}"
+        ) from None
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = redact(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        raise UserError(f"MLflow at {redact(store.uri)}: {reason[:300]}; {LATER}") from None
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def _experiment(client: MlflowClient, store: Store) -> str:
+    """The id of the one experiment, made, restored or found, with its first sight."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        where = None if store.artifacts is None else store.artifacts.as_uri()
+        experiment = client.get_experiment(client.create_experiment(EXPERIMENT, artifact_location=where))
+    elif experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    if store.artifacts is not None and experiment.artifact_location != store.artifacts.as_uri():
+        raise UserError(
+            f"{store.database} keeps its artifacts in {experiment.artifact_location}: it was moved or made elsewhere; "
+            f"move it aside; {LATER}"
+        )
+    _first_sight(client, experiment.experiment_id, experiment.tags)
+    return str(experiment.experiment_id)
+
+
+def _first_sight(client: MlflowClient, experiment: str, tags: dict[str, str]) -> None:
+    """Note and saved view. A nicety in a format of MLflow's own: a refusal is told and does no harm."""
+    try:
+        for name, value in (EXPERIMENT_TAGS | {saved_view.TAG: saved_view.tag_value()}).items():
+            if tags.get(name) != value:
+                client.set_experiment_tag(experiment, name, value)
+    except Exception as error:
+        logging.getLogger(__name__).warning("the saved view of charts was not written: %s", redact(str(error)))
+
+
+def _free_port(port: int) -> int:
+    """`port`, or the next one that nobody listens on."""
+    for candidate in range(port, port + 20):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", candidate)):
+                return candidate
+    raise UserError(f"the ports {port} to {port + 19} are taken; name a free one with --port")
