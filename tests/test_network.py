@@ -1,0 +1,131 @@
+"""The network: what each head may see, and that a seed decides everything."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unrolled.nets.cells import CELLS
+from unrolled.nets.dropout import dropout
+from unrolled.nets.network import Network
+
+V, T, B = 11, 6, 2
+
+
+def network(cell: str = "lstm", *, bidirectional: bool = False, layers: int = 1, tied: bool = True, seed: int = 0) -> Network:
+    generator = torch.Generator().manual_seed(seed)
+    return Network(
+        V,
+        cell=cell,
+        bidirectional=bidirectional,
+        embedding=4,
+        hidden=4,
+        layers=layers,
+        dropout=0.0,
+        tied=tied,
+        generator=generator,
+    ).double()
+
+
+def padded(seed: int = 0) -> Tensor:
+    return torch.randint(0, V, (T + 2, B), generator=torch.Generator().manual_seed(seed))
+
+
+def logits_of(net: Network, tokens: Tensor) -> dict[str, Tensor]:
+    heads, _ = net.hidden(tokens[:-2], tokens[2:], net.initial_state(B))
+    return {head: net.logits(hidden) for head, hidden in heads.items()}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_no_head_sees_its_target(cell: str, layers: int, bidirectional: bool) -> None:
+    """d logit_t / d embedding of its own target = 0: a token's own row is only ever changed by its neighbours' reading.
+
+    The tokens are all different, so that the embedding of the target of one position is read at no other of them.
+    """
+    net = network(cell, bidirectional=bidirectional, layers=layers, tied=False)
+    tokens = torch.arange(T + 2)[:, None].expand(-1, B)
+    for head, logits in logits_of(net, tokens).items():
+        for t in range(T):
+            gradient = torch.autograd.grad(logits[t].sum(), net.embedding.weight, retain_graph=True)[0].abs().sum(1)
+            target = t + 1  # the token at row t + 1 of the padded stream
+            left, right = gradient[:target].bool(), gradient[target + 1 : T + 2].bool()
+            assert gradient[target] == 0, f"{head} head reads its target at {t}"
+            assert head != "backward" or not left.any()
+            assert head != "forward" or not right.any()
+            if cell != "relu":  # whose units may be dead
+                assert (head == "backward" or left.all()) and (head == "forward" or right.all())
+
+
+def test_a_naive_bidirectional_layer_does_see_its_target() -> None:
+    """The leak this network is built to avoid, so that the test above is known to be able to fail."""
+    embedding = torch.randn(T, B, 4, requires_grad=True)
+    naive, _ = nn.LSTM(4, 4, bidirectional=True)(embedding)
+    target = torch.autograd.grad(naive[0].sum(), embedding)[0][1]  # output 0 predicts token 1
+    assert target.abs().sum() > 0
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_two_windows_with_the_state_carried_are_one_long_window(cell: str, bidirectional: bool) -> None:
+    net, tokens = network(cell, bidirectional=bidirectional, layers=2), padded()
+    whole, _ = net.hidden(tokens[:-2], tokens[2:], net.initial_state(B))
+    first, right = slice(0, 4), slice(4, T)
+    left_in, right_in = tokens[:-2], tokens[2:]
+    backward = net.initial_state(B).backward
+    if bidirectional:
+        backward = net.read("backward", right_in[right], backward)[1]
+    start = net.initial_state(B)._replace(backward=backward)
+    heads, after = net.hidden(left_in[first], right_in[first], start)
+    rest, _ = net.hidden(left_in[right], right_in[right], net.initial_state(B)._replace(forward=after.forward))
+    for head in whole:
+        torch.testing.assert_close(torch.cat([heads[head], rest[head]]), whole[head], rtol=1e-12, atol=1e-12)
+
+
+def test_the_stacks_are_a_torch_twin() -> None:
+    """Both stacks against torch.nn.LSTM: forward over the left tokens, backward over the right ones, reversed."""
+    net, tokens = network(bidirectional=True, layers=2), padded()
+    heads, _ = net.hidden(tokens[:-2], tokens[2:], net.initial_state(B))
+    for name, inputs in (("forward", tokens[:-2]), ("backward", tokens[2:].flip(0))):
+        twin = nn.LSTM(4, 4, num_layers=2).double()
+        for index, layer in enumerate(net.stacks[f"{name}_stack"].layers):
+            getattr(twin, f"weight_ih_l{index}").data = layer.weight_ih.data
+            getattr(twin, f"weight_hh_l{index}").data = layer.weight_hh.data
+            getattr(twin, f"bias_ih_l{index}").data = layer.bias.data
+            getattr(twin, f"bias_hh_l{index}").data.zero_()
+        expected, _ = twin(net.embedding(inputs))
+        expected = expected.flip(0) if name == "backward" else expected
+        torch.testing.assert_close(heads[name], expected, rtol=1e-10, atol=1e-10)
+
+
+def test_tied_weights_are_one_matrix() -> None:
+    tied, untied = network(tied=True), network(tied=False)
+    assert tied.output_weight is tied.embedding.weight
+    assert untied.output_weight is not untied.embedding.weight
+    with pytest.raises(ValueError, match="embedding = hidden, not 3 and 4"):
+        Network(V, cell="rnn", bidirectional=False, embedding=3, hidden=4, layers=1, dropout=0.0, tied=True)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_groups_hold_every_parameter_once(bidirectional: bool, tied: bool) -> None:
+    net = network(bidirectional=bidirectional, layers=2, tied=tied)
+    grouped = [id(parameter) for group in net.groups().values() for parameter in group]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in net.parameters())
+
+
+def test_a_seed_decides_the_weights_whatever_was_drawn_before() -> None:
+    first = network(seed=3).state_dict()
+    torch.rand(5)
+    again, other = network(seed=3).state_dict(), network(seed=4).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
+
+
+def test_dropout_keeps_the_mean_and_is_off_without_a_generator() -> None:
+    ones = torch.ones(200, 200, dtype=torch.float64)
+    dropped = dropout(ones, 0.25, torch.Generator().manual_seed(0))
+    assert set(dropped.unique().tolist()) == {0.0, 1 / 0.75}
+    assert abs(dropped.mean().item() - 1) < 0.01
+    assert dropout(ones, 0.25, None) is ones
+    assert torch.equal(dropped, dropout(ones, 0.25, torch.Generator().manual_seed(0)))
