@@ -26,7 +26,7 @@ PAGE = """<!DOCTYPE html>
 def page() -> str:
     """The template: DVC fills {refresh_tag} and {plot_divs}, and has no {scripts} to fill."""
     # A closing tag within the script would end it.
-    bundle = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
     return PAGE.replace("BUNDLE", "{" + bundle + "}")
 
 

@@ -1,0 +1,30 @@
+"""What every test runs in: one thread, fixed seeds, and nothing of the caller's shell that could reach a pipeline."""
+
+import os
+
+# A test's pipeline must not find the repository, experiment or server of whoever calls pytest (a stage, a git hook).
+for name in list(os.environ):
+    if name.startswith(("DVC_", "MLFLOW_", "GIT_")):
+        del os.environ[name]
+# Read when torch and mlflow are imported, so before both.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+import random  # noqa: E402
+
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+# The same examples on every run, and none remembered; machines differ in speed, so no deadline.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("fixed")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Random numbers start at the same place in every test, whichever ran before."""
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
