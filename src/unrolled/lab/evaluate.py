@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from unrolled import measures
 from unrolled.corpus.streams import Tokens
-from unrolled.lab.ledger import appearing_whole, digests, write_json
+from unrolled.lab.ledger import appearing_whole, seal
 from unrolled.nets.network import Network
 from unrolled.settings import Evaluate
 from unrolled.tasks.language_model import SCORES, predictions
@@ -71,7 +71,7 @@ def evaluate(
         pd.DataFrame(bands).to_csv(place / "bands.csv", index=False)
         bins = {name: getattr(calibration, name) for name in ("confidence", "accuracy", "tokens")}
         pd.DataFrame(bins).to_csv(place / "calibration.csv", index=False)
-        write_json(place / "scores.json", scores | {"files": digests(place)})
+        seal(place / "scores.json", scores)
     return scores
 
 

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -72,7 +73,7 @@ class Ledger:
             _epochs_frame(self._epochs, history).to_csv(place / "epochs.csv", index=False)
             _profile_frame(self._epochs, "profile", "time_step").to_csv(place / "profile.csv", index=False)
             _profile_frame(self._epochs, "lag_profile", "distance").to_csv(place / "lag_profile.csv", index=False)
-            write_json(place / "summary.json", self._summary(settings) | {"files": digests(place)})
+            seal(place / "summary.json", self._summary(settings))
 
     def write_timings(self, path: Path, run: Path, seconds: float) -> None:
         """How long the training of ``run`` took: a file of its own, for it is never the same twice."""
@@ -118,8 +119,7 @@ class Run:
     @classmethod
     def read(cls, directory: Path) -> "Run":
         """Raises UserError naming the file that is missing or was altered, and how to get it again."""
-        summary = _load(directory, "summary.json", _json)
-        verify_digests(directory, summary)
+        summary = read_sealed(directory, "summary.json")
         return cls(
             directory,
             _load(directory, "settings.json", _json),
@@ -148,8 +148,7 @@ class Evaluation:
     @classmethod
     def read(cls, directory: Path) -> "Evaluation":
         """Raises UserError naming the file that is missing or was altered, and how to get it again."""
-        scores = _load(directory, "scores.json", _json)
-        verify_digests(directory, scores)
+        scores = read_sealed(directory, "scores.json")
         nats = _load(directory, "nats.safetensors", load_file)
         return cls(
             directory,
@@ -175,13 +174,27 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def verify_digests(directory: Path, vouched: Mapping[str, Any]) -> None:
-    """Raises UserError where a file that ``vouched['files']`` lists is missing or has other bytes."""
-    for name, digest in vouched.get("files", {}).items():
-        if not (directory / name).is_file():
-            raise UserError(f"{directory / name} is missing; {_mend(directory)}")
-        if sha256(directory / name) != digest:
-            raise UserError(f"{directory / name} was altered since it was written; {_mend(directory)}")
+def seal(path: Path, content: dict[str, Any]) -> None:
+    """Write ``content`` with the sha256 of every file beside it, and one over itself."""
+    content = content | {"files": {beside.name: sha256(beside) for beside in sorted(path.parent.iterdir())}}
+    write_json(path, content | {"seal": _seal_of(content)})
+
+
+def read_sealed(directory: Path, name: str) -> dict[str, Any]:
+    """What ``seal`` wrote; UserError where it or a file beside it is missing or has other bytes."""
+    content = _load(directory, name, _json)
+    if content.pop("seal", None) != _seal_of(content):
+        raise UserError(f"{directory / name} was altered since it was written; {_mend(directory)}")
+    for beside, digest in content["files"].items():
+        if not (directory / beside).is_file():
+            raise UserError(f"{directory / beside} is missing; {_mend(directory)}")
+        if sha256(directory / beside) != digest:
+            raise UserError(f"{directory / beside} was altered since it was written; {_mend(directory)}")
+    return content
+
+
+def _seal_of(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -193,11 +206,6 @@ def corpus_digest(encoded: Path) -> str:
     """sha256 over the encoded splits and the tokenizer: which text, split and vocabulary a run was trained on."""
     names = ("tokenizer.json", "train.npy", "valid.npy", "test.npy")
     return hashlib.sha256("".join(sha256(encoded / name) for name in names).encode()).hexdigest()
-
-
-def digests(directory: Path) -> dict[str, str]:
-    """The sha256 of every file in ``directory``, for the file that vouches for them."""
-    return {path.name: sha256(path) for path in sorted(directory.iterdir())}
 
 
 def _mend(directory: Path) -> str:
@@ -251,25 +259,28 @@ def _history_row(step: Step) -> dict[str, float]:
 
 
 def _epochs_frame(epochs: list[Epoch], history: pd.DataFrame) -> pd.DataFrame:
+    """A row an epoch; the columns stand even where the first epoch never ended."""
+    heads = list(epochs[0].valid)
+    scored = [name for head in heads for name in (f"valid_nats_{head}", f"valid_{SCORES[head]}")]
+    columns = ["epoch", "learning_rate", "train_loss", *scored]
+    columns += ["valid_tokens", "norm_median", "norm_max", "clipped_share"]
     rows = []
     for epoch in epochs[1:]:
         steps = history[history.epoch == epoch.number]
-        row: dict[str, float] = {
-            "epoch": epoch.number,
-            "learning_rate": epoch.learning_rate,
-            "train_loss": float((steps.loss * steps.tokens).sum() / steps.tokens.sum()),
-        }
-        for head, sums in epoch.valid.items():
-            row[f"valid_nats_{head}"] = sums.nats
-            row[f"valid_{SCORES[head]}"] = perplexity(sums.nats, sums.tokens)
-        row |= {
-            "valid_tokens": next(iter(epoch.valid.values())).tokens,
-            "norm_median": float(steps.norm_before.median()),
-            "norm_max": float(steps.norm_before.max()),
-            "clipped_share": float((steps.norm_after < steps.norm_before).mean()),
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
+        of_heads = [each for sums in epoch.valid.values() for each in (sums.nats, perplexity(sums.nats, sums.tokens))]
+        rows.append(
+            [
+                epoch.number,
+                epoch.learning_rate,
+                float((steps.loss * steps.tokens).sum() / steps.tokens.sum()),
+                *of_heads,
+                epoch.valid[heads[0]].tokens,
+                float(steps.norm_before.median()),
+                float(steps.norm_before.max()),
+                float((steps.norm_after < steps.norm_before).mean()),
+            ]
+        )
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _profile_frame(epochs: list[Epoch], kind: str, index: str) -> pd.DataFrame:

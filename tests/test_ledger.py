@@ -1,0 +1,160 @@
+"""The run directory: the same bytes again, whole or not at all, and damage that is named."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from unrolled.bptt import Norms
+from unrolled.errors import UserError
+from unrolled.lab.fit import Epoch, Step, fit
+from unrolled.lab.ledger import Ledger, Run, appearing_whole, sha256
+from unrolled.nets.network import Network
+from unrolled.settings import PARAMS, Settings
+
+ROOT = Path(__file__).parents[1]
+V, EOS = 20, 1
+
+
+def small(arm: str, **train: object) -> Settings:
+    settings = Settings.load(ROOT / PARAMS, arm)
+    train = {"epochs": 2, "columns": 4, "window": 8, "learning_rate": 1.0} | train
+    return settings.model_copy(
+        update={
+            "train": settings.train.model_copy(update=train),
+            "network": settings.network.model_copy(update={"embedding": 8, "hidden": 8}),
+        }
+    )
+
+
+def trained(directory: Path, settings: Settings) -> Network:
+    tokens = (np.cumsum(np.random.default_rng(0).integers(0, 3, 500)) % V).astype(np.uint16)
+    generator = torch.Generator().manual_seed(settings.train.seed)
+    network = Network(V, **settings.network.model_dump(), generator=generator)
+    ledger = Ledger(network)
+    for record in fit(network, tokens[:410], tokens[410:], settings.train, eos=EOS, generator=generator):
+        ledger.add(record)
+    ledger.write(directory, settings, "digest-of-the-corpus")
+    return network
+
+
+@pytest.mark.parametrize("arm", ["rnn-unclipped", "bilstm-clipped"])
+def test_the_same_settings_give_the_same_bytes(tmp_path: Path, arm: str) -> None:
+    for name in ("first", "again"):
+        trained(tmp_path / name, small(arm))
+    files = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert len(files) == 7
+    for name in files:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    settings = small("lstm-clipped")
+    network = trained(tmp_path / "lstm-clipped", settings)
+    run = Run.read(tmp_path / "lstm-clipped")
+    assert run.settings["train"] == settings.train.model_dump()
+    assert run.settings["network"] == settings.network.model_dump()
+    assert run.summary["status"] == "finished" and run.summary["diverged_at_step"] is None
+    assert run.summary["clip_norm"] == 0.25 and run.summary["reduction"] == "mean over all tokens of a window"
+    assert run.summary["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    assert run.history.step.tolist() == list(range(1, run.summary["steps"] + 1))
+    assert (run.history.norm_after <= 0.25 * (1 + 1e-6)).all()
+    assert len(run.epochs) == run.summary["epochs"] == 2
+    best = run.summary["best_epoch"]
+    sums = run.summary["valid"]["forward"]
+    assert run.epochs.set_index("epoch").loc[best, "valid_nats_forward"] == pytest.approx(sums["nats"])
+    assert run.lag_profile.epoch.unique().tolist() == [0, 1, 2] and run.profile.epoch.unique().tolist() == [1, 2]
+    if best == 2:  # then the weights kept are the last ones
+        for name, parameter in run.network().named_parameters():
+            assert torch.equal(parameter, dict(network.named_parameters())[name])
+
+
+def test_the_best_epochs_weights_are_kept(tmp_path: Path) -> None:
+    """A rate that ruins the network after a good first epoch: the weights are the first epoch's, not the last's."""
+    settings = small("lstm-clipped", epochs=1)
+    first = trained(tmp_path / "one", settings)
+    ledger = Ledger(first)
+    generator = torch.Generator()
+    tokens = (np.arange(500) % V).astype(np.uint16)
+    untrained, *_, good = fit(first, tokens, tokens, settings.train, eos=EOS, generator=generator)
+    assert isinstance(untrained, Epoch) and isinstance(good, Epoch)
+    weights = {name: parameter.detach().clone() for name, parameter in first.named_parameters()}
+    ledger.add(untrained)
+    ledger.add(Step(1, 1, 32, 2.0, 1.0, Norms(1.0, 1.0, {})))
+    ledger.add(good)
+    for parameter in first.parameters():
+        parameter.data.zero_()
+    ledger.add(Step(2, 2, 32, 2.0, 1.0, Norms(1.0, 1.0, {})))
+    ledger.add(Epoch(2, 1.0, {"forward": good.valid["forward"]._replace(nats=1e9)}, {}, good.lag_profile))
+    ledger.write(tmp_path / "kept", settings, "")
+    kept = Run.read(tmp_path / "kept")
+    assert kept.summary["best_epoch"] == good.number
+    assert all(torch.equal(parameter, weights[name]) for name, parameter in kept.network().named_parameters())
+
+
+def test_a_diverged_run_is_a_run(tmp_path: Path) -> None:
+    settings = small("rnn-unclipped", learning_rate=1e30)
+    settings = settings.model_copy(update={"network": settings.network.model_copy(update={"cell": "relu"})})
+    trained(tmp_path / "run", settings)
+    run = Run.read(tmp_path / "run")
+    assert run.summary["status"] == "diverged"
+    assert run.summary["diverged_at_step"] == run.summary["steps"] == len(run.history)
+    last = run.history.iloc[-1]
+    assert not (np.isfinite(last.loss) and np.isfinite(last.norm_before))
+
+
+@pytest.mark.parametrize(
+    "name", ["weights.safetensors", "settings.json", "history.parquet", "epochs.csv", "profile.csv", "summary.json"]
+)
+@pytest.mark.parametrize("harm", ["removed", "emptied", "truncated", "one byte flipped"])
+def test_damage_is_named_with_its_mend(tmp_path: Path, name: str, harm: str) -> None:
+    directory = tmp_path / "runs" / "lstm-clipped"
+    trained(directory, small("lstm-clipped", epochs=1))
+    path = directory / name
+    content = path.read_bytes()
+    if harm == "removed":
+        path.unlink()
+    else:
+        middle = content.index(b"status") if name == "summary.json" else len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        path.write_bytes({"emptied": b"", "truncated": content[: len(content) // 2], "one byte flipped": flipped}[harm])
+    with pytest.raises(UserError) as caught:
+        Run.read(directory)
+    message = str(caught.value)
+    assert str(path) in message and "dvc repro -f -s train@lstm-clipped" in message and "\n" not in message
+
+
+def test_a_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "run"
+    with appearing_whole(target) as place:
+        (place / "a").write_text("1")
+    with pytest.raises(RuntimeError), appearing_whole(target) as place:
+        (place / "a").write_text("2")
+        raise RuntimeError
+    assert (target / "a").read_text() == "1"
+    with appearing_whole(target) as place:
+        (place / "b").write_text("3")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert [path.name for path in target.iterdir()] == ["b"]
+
+
+def test_timings_name_the_run_they_belong_to(tmp_path: Path) -> None:
+    settings = small("lstm-clipped", epochs=1)
+    trained(tmp_path / "runs" / "x", settings)
+    ledger = Ledger(Network(V, **settings.network.model_dump()))
+    ledger.add(Step(1, 1, 1000, 2.0, 1.0, Norms(1.0, 1.0, {})))
+    ledger.write_timings(tmp_path / "timings" / "x.json", tmp_path / "runs" / "x", 2.0)
+    timings = json.loads((tmp_path / "timings" / "x.json").read_text())
+    assert timings["run"] == sha256(tmp_path / "runs" / "x" / "summary.json")
+    assert timings["tokens_per_second"] == 500
+
+
+def test_the_history_reads_as_a_table(tmp_path: Path) -> None:
+    trained(tmp_path / "run", small("bilstm-clipped", epochs=1))
+    history = pd.read_parquet(tmp_path / "run" / "history.parquet")
+    assert {"norm/embedding", "norm/forward.0", "norm/backward.0", "norm/head"} <= set(history.columns)
+    parts = np.sqrt(sum(history[name] ** 2 for name in history.columns if name.startswith("norm/")))
+    assert parts.tolist() == pytest.approx(history.norm_before.tolist(), rel=1e-6)
