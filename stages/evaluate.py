@@ -1,12 +1,10 @@
 """evaluation/<arm>: the test split scored by one trained arm."""
 
 import json
-import os
 from pathlib import Path
 
 import click
 import numpy as np
-import torch
 
 from unrolled.corpus.streams import read_split
 from unrolled.corpus.vocabulary import END_ID
@@ -24,7 +22,6 @@ ENCODED = Path("data/encoded")
 def main(arm: str) -> None:
     """Score the test split with ARM's best weights."""
     settings = Settings.load(PARAMS, arm)
-    torch.set_num_threads(int(os.environ.get("UNROLLED_THREADS", torch.get_num_threads())))
     report = json.loads(Path("data/corpus.json").read_text(encoding="utf-8"))
     evaluate(
         Path("evaluation") / arm,

@@ -1,6 +1,5 @@
 """runs/<arm>: one arm of the grid, trained."""
 
-import os
 import time
 from pathlib import Path
 
@@ -26,17 +25,14 @@ ENCODED = Path("data/encoded")
 def train(arm: str) -> None:
     """Train ARM and write its run directory."""
     settings = Settings.load(PARAMS, arm)
-    torch.set_num_threads(int(os.environ.get("UNROLLED_THREADS", torch.get_num_threads())))
-    tokens, valid = read_split(ENCODED, "train"), read_split(ENCODED, "valid")
+    tokens, valid = (read_split(ENCODED, split) for split in ("train", "valid"))
     generator = torch.Generator().manual_seed(settings.train.seed)
-    vocabulary = len(np.load(ENCODED / "counts.npy"))
-    network = Network(vocabulary, **settings.network.model_dump(), generator=generator)
+    network = Network(len(np.load(ENCODED / "counts.npy")), **settings.network.model_dump(), generator=generator)
     ledger, started = Ledger(network), time.monotonic()
-    steps = steps_an_epoch(tokens, settings.train) * settings.train.epochs
     records = fit(network, tokens, valid, settings.train, eos=END_ID, generator=generator)
-    for record in shown(records, arm, steps):
+    for record in shown(records, arm, steps_an_epoch(tokens, settings.train) * settings.train.epochs):
         ledger.add(record)
-    run = Path("runs") / arm
+    run = Path("runs", arm)
     ledger.write(run, settings, corpus_digest(ENCODED))
     ledger.write_timings(Path("timings") / f"{arm}.json", run, time.monotonic() - started)
 

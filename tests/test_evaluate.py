@@ -85,7 +85,8 @@ def test_accuracy_is_that_of_the_most_probable_token(tmp_path: Path) -> None:
         tied=True,
         generator=torch.Generator().manual_seed(0),
     )
-    table = torch.cat([each.log_probabilities["forward"] for each in predictions(network, tokens(), window=64, eos=EOS)])
+    scored_by_window = predictions(network, tokens(), window=64, eos=EOS)
+    table = torch.cat([each.log_probabilities["forward"] for each in scored_by_window])
     best = table.topk(5).indices
     targets = torch.from_numpy(tokens().astype(np.int64))[:, None]
     assert evaluation.scores["top1_accuracy"] == pytest.approx((best[:, :1] == targets).any(1).float().mean().item())

@@ -1,6 +1,7 @@
 """Training: the loop everyone writes gives the same losses, norms and weights; divergence ends it as a result."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def run(net: Network, settings: Train) -> tuple[list[Step], list[Epoch]]:
 def test_the_plain_loop_gives_the_same_losses_norms_and_weights(clip_norm: float | None) -> None:
     settings, net, twin = train(clip_norm=clip_norm), network(), network()
     lstm = nn.LSTM(8, 8)
-    (layer,) = twin.stacks["forward_stack"].layers
+    (layer,) = twin.stacks["forward"].layers
     for ours, theirs in (("weight_ih", "weight_ih_l0"), ("weight_hh", "weight_hh_l0"), ("bias", "bias_ih_l0")):
         getattr(lstm, theirs).data = getattr(layer, ours).data.clone()
     lstm.bias_hh_l0.data.zero_()
@@ -81,7 +82,7 @@ def test_the_plain_loop_gives_the_same_losses_norms_and_weights(clip_norm: float
         assert step.loss == pytest.approx(loss.item(), rel=1e-4)
         assert step.norms.before == pytest.approx(before, rel=1e-3)
     torch.testing.assert_close(net.embedding.weight, twin.embedding.weight, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(net.stacks["forward_stack"].layers[0].weight_hh, lstm.weight_hh_l0, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(net.stacks["forward"].layers[0].weight_hh, lstm.weight_hh_l0, rtol=1e-3, atol=1e-4)
 
 
 def test_it_learns_and_reports_every_step_and_epoch() -> None:
@@ -129,7 +130,7 @@ def test_divergence_is_the_last_step_and_no_error() -> None:
 def test_the_rate_is_annealed_after_an_epoch_that_did_not_lower_the_validation_loss() -> None:
     _, epochs = run(network(), train(epochs=6, learning_rate=60.0, anneal_factor=3.0))
     best = math.inf
-    for epoch, following in zip(epochs[1:-1], epochs[2:], strict=True):
+    for epoch, following in pairwise(epochs[1:]):
         improved = epoch.valid_loss < best
         best = min(best, epoch.valid_loss)
         assert following.learning_rate == pytest.approx(epoch.learning_rate / (1 if improved else 3))

@@ -100,7 +100,7 @@ def test_the_loss_of_one_column_is_the_score(bidirectional: bool) -> None:
 
 def test_the_state_from_the_right_is_the_window_ahead_read() -> None:
     net, split = network(bidirectional=True), tokens(40)
-    first, second = windows(split, columns=2, window=10, eos=EOS)
+    _, second = windows(split, columns=2, window=10, eos=EOS)
     warm = state_from_the_right(net, second, 2)
     expected = net.read("backward", second.right, net.initial_state(2).backward)[1]
     for layer, other in zip(warm, expected, strict=True):

@@ -11,7 +11,9 @@ from unrolled.nets.network import Network
 V, T, B = 11, 6, 2
 
 
-def network(cell: str = "lstm", *, bidirectional: bool = False, layers: int = 1, tied: bool = True, seed: int = 0) -> Network:
+def network(
+    cell: str = "lstm", *, bidirectional: bool = False, layers: int = 1, tied: bool = True, seed: int = 0
+) -> Network:
     generator = torch.Generator().manual_seed(seed)
     return Network(
         V,
@@ -88,7 +90,7 @@ def test_the_stacks_are_a_torch_twin() -> None:
     heads, _ = net.hidden(tokens[:-2], tokens[2:], net.initial_state(B))
     for name, inputs in (("forward", tokens[:-2]), ("backward", tokens[2:].flip(0))):
         twin = nn.LSTM(4, 4, num_layers=2).double()
-        for index, layer in enumerate(net.stacks[f"{name}_stack"].layers):
+        for index, layer in enumerate(net.stacks[name].layers):
             getattr(twin, f"weight_ih_l{index}").data = layer.weight_ih.data
             getattr(twin, f"weight_hh_l{index}").data = layer.weight_hh.data
             getattr(twin, f"bias_ih_l{index}").data = layer.bias.data

@@ -154,7 +154,7 @@ class Settings(BaseModel):
             except ValidationError as error:
                 raise UserError(f"{path}: {_first_line(error, name, model, origin)}") from None
         arm = None if arch is None else f"{arch}-{clipping}"
-        return cls.model_construct(arm=arm, arch=arch, clipping=clipping, **built)
+        return cls.model_validate({"arm": arm, "arch": arch, "clipping": clipping, **built})
 
 
 SECTIONS: dict[str, type[Section]] = {

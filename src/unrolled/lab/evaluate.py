@@ -1,10 +1,10 @@
 """Scoring the test split: every token once, the sums stored, the intervals and yardsticks beside them.
 
-    evaluation/<arm>/
-      scores.json        sums of each head, what they come to, intervals, yardsticks; sha256 of the files below
-      nats.safetensors   -log p of every test token in order, float32 [N] a head: what paired comparisons are made of
-      bands.csv          the forward head's perplexity by how often training showed the word
-      calibration.csv    how often the forward head's first choice is right, by how sure it was
+evaluation/<arm>/
+  scores.json        sums of each head, what they come to, intervals, yardsticks; sha256 of the files below
+  nats.safetensors   -log p of every test token in order, float32 [N] a head: what paired comparisons are made of
+  bands.csv          the forward head's perplexity by how often training showed the word
+  calibration.csv    how often the forward head's first choice is right, by how sure it was
 """
 
 from pathlib import Path

@@ -18,7 +18,8 @@ def shown(records: Iterator[Step | Epoch], arm: str, total_steps: int) -> Iterat
     """Pass the records on, showing rate, time left, loss and norm; a line an epoch stays."""
     terminal = sys.stderr.isatty()
     started = last_line = time.monotonic()
-    tokens, norms = 0, []
+    tokens = 0
+    norms: list[float] = []
     with tqdm(total=total_steps, desc=arm, unit="step", disable=not terminal, leave=False, mininterval=0.5) as bar:
         for record in records:
             yield record

@@ -1,17 +1,18 @@
 """The network of a language model: embedding, one or two stacks of recurrent layers, heads over one output matrix.
 
-    causal                    bidirectional: the stacks stay apart, so that neither carries the other's reading
+causal                    bidirectional: the stacks stay apart, so that neither carries the other's reading
 
-    logits                    logits    logits             logits
-      |                         |         |                  |        one output matrix, one bias, for all heads
-    forward                  forward    joined            backward
-      |                         |      /      \\               |
-    stack of layers          forward stack    backward stack
-      |                         |                    |
-    left                      left                 right              the target itself is read by neither
+logits                    logits    logits             logits
+  |                         |         |                  |        one output matrix, one bias, for all heads
+forward                  forward    joined            backward
+  |                         |      /      \\               |
+stack of layers          forward stack    backward stack
+  |                         |                    |
+left                      left                 right              the target itself is read by neither
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,10 +42,11 @@ class Stack(nn.Module):
         super().__init__()
         self.dropout = dropout
         sizes = [inputs] + [hidden] * (layers - 1)
-        self.layers = nn.ModuleList(
+        layers = nn.ModuleList(
             RecurrentLayer(cell, size, hidden, reverse=name == "backward", name=f"{name}.{index}")
             for index, size in enumerate(sizes)
         )
+        self.layers = cast(Sequence[RecurrentLayer], layers)
 
     def forward(
         self, inputs: Tensor, state: tuple[State, ...], generator: torch.Generator | None, profile: Profile | None
@@ -84,13 +86,9 @@ class Network(nn.Module):
         if tied and embedding != hidden:
             raise ValueError(f"tied weights need embedding = hidden, not {embedding} and {hidden}")
         self.embedding = nn.Embedding(vocabulary, embedding)
-        stacks = ("forward", "backward") if bidirectional else ("forward",)
-        self.stacks = nn.ModuleDict(
-            {
-                f"{name}_stack": Stack(name, cell, inputs=embedding, hidden=hidden, layers=layers, dropout=dropout)
-                for name in stacks
-            }
-        )
+        sizes = {"inputs": embedding, "hidden": hidden, "layers": layers}
+        self.forward_stack = Stack("forward", cell, dropout=dropout, **sizes)
+        self.backward_stack = Stack("backward", cell, dropout=dropout, **sizes) if bidirectional else None
         self.join = nn.Linear(2 * hidden, hidden) if bidirectional else None
         self.output = None if tied else nn.Linear(hidden, vocabulary, bias=False)
         self.output_bias = nn.Parameter(torch.empty(vocabulary))
@@ -101,14 +99,18 @@ class Network(nn.Module):
         return self.join is not None
 
     @property
+    def stacks(self) -> dict[str, Stack]:
+        """The stacks by the name of the head above each."""
+        pair = {"forward": self.forward_stack, "backward": self.backward_stack}
+        return {name: stack for name, stack in pair.items() if stack is not None}
+
+    @property
     def output_weight(self) -> Tensor:
         """[V, H]: the embedding itself where weights are tied (Press and Wolf 2017; Inan et al. 2017)."""
-        weight = self.embedding.weight if self.output is None else self.output.weight
-        assert isinstance(weight, Tensor)
-        return weight
+        return self.embedding.weight if self.output is None else self.output.weight
 
     def initial_state(self, columns: int) -> States:
-        return States(*(stack.initial_state(columns) for stack in self.stacks.values()))  # type: ignore[operator]
+        return States(*(stack.initial_state(columns) for stack in self.stacks.values()))
 
     def hidden(
         self,
@@ -137,14 +139,14 @@ class Network(nn.Module):
         """[..., H] -> [..., V]."""
         return nn.functional.linear(hidden, self.output_weight, self.output_bias)
 
-    def groups(self) -> dict[str, list[nn.Parameter]]:
+    def groups(self) -> dict[str, list[Tensor]]:
         """The parameters by the part of the network they belong to, as gradient norms are reported."""
-        named = {"embedding": [self.embedding.weight]}
+        named: dict[str, list[Tensor]] = {"embedding": [self.embedding.weight]}
         for stack in self.stacks.values():
-            for layer in stack.layers:  # type: ignore[union-attr]
-                named[layer.name] = list(layer.parameters())
-        head = [self.output_bias] if self.output is None else [self.output_bias, self.output.weight]
-        named["head"] = head + ([] if self.join is None else list(self.join.parameters()))
+            named |= {layer.name: list(layer.parameters()) for layer in stack.layers}
+        named["head"] = [self.output_bias]
+        for part in (self.output, self.join):
+            named["head"] += [] if part is None else list(part.parameters())
         return named
 
     def read(
@@ -156,7 +158,7 @@ class Network(nn.Module):
         profile: Profile | None = None,
     ) -> tuple[Tensor, tuple[State, ...]]:
         """One stack alone, ``forward`` or ``backward``, over tokens [T, B]: outputs [T, B, H] and the state after."""
-        outputs, after = self.stacks[f"{name}_stack"](self.embedding(tokens), state, generator, profile)
+        outputs, after = self.stacks[name](self.embedding(tokens), state, generator, profile)
         return outputs, after
 
     def _initialise(self, hidden: int, generator: torch.Generator | None) -> None:
