@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 import numpy as np
 
+from unrolled.corpus.ids import END_ID
 from unrolled.corpus.streams import read_split
-from unrolled.corpus.vocabulary import END_ID
 from unrolled.errors import one_line_errors
 from unrolled.lab.evaluate import evaluate
 from unrolled.lab.ledger import Run

@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.folders import whole_folder
+from unrolled.corpus.ids import UNKNOWN_ID
 from unrolled.corpus.readers import SPLITS
-from unrolled.corpus.vocabulary import UNKNOWN_ID, batches, build_tokenizer
+from unrolled.corpus.vocabulary import batches, build_tokenizer
 
 MOST_FREQUENT = 20
 

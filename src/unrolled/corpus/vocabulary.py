@@ -3,16 +3,16 @@
 Token ids: ``<unk>`` = 0, ``<eos>`` = 1, then by descending training count, ties by text. ``<eos>`` ends each line.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from unrolled.corpus.counting import rank
 from unrolled.corpus.errors import CorpusError
+from unrolled.corpus.ids import END_ID
 
 UNKNOWN, END = "<unk>", "<eos>"
-UNKNOWN_ID, END_ID = 0, 1
 BATCH = 1 << 19  # characters tokenised at a time
 
 
@@ -46,12 +46,10 @@ def build_tokenizer(
     Raises CorpusError if nothing occurs ``min_count`` times.
     """
     normalizer = normalizers.Lowercase() if lowercase else None
-    if unit == "word":
-        splitter = pre_tokenizers.WhitespaceSplit() if tokenised else pre_tokenizers.BertPreTokenizer()
-        kept = _frequent_words(lines, normalizer, splitter, min_count)
-    else:
-        kept = _frequent_characters(lines, normalizer, min_count)
-    kept = [word for word in kept if word not in (UNKNOWN, END)][: None if max_size is None else max_size - 2]
+    splitter = pre_tokenizers.WhitespaceSplit() if tokenised else pre_tokenizers.BertPreTokenizer()
+    pieces = _pieces(lines, normalizer, splitter if unit == "word" else None)
+    room = None if max_size is None else max_size - 2
+    kept = [word for word in rank(pieces, min_count=min_count, max_types=room) if word not in (UNKNOWN, END)]
     if not kept:
         raise CorpusError(
             f"the vocabulary comes out empty: no {unit} of the training text occurs {min_count} times; "
@@ -71,31 +69,13 @@ def build_tokenizer(
     return tokenizer
 
 
-def _frequent_words(
-    lines: Iterable[str],
-    normalizer: normalizers.Normalizer | None,
-    splitter: pre_tokenizers.PreTokenizer,
-    min_count: int,
-) -> list[str]:
-    counter = Tokenizer(models.WordLevel())
-    counter.pre_tokenizer = splitter
-    if normalizer is not None:
-        counter.normalizer = normalizer
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=2**31, min_frequency=min_count, special_tokens=[], show_progress=False
-    )
-    counter.train_from_iterator(batches(lines), trainer)
-    vocabulary = counter.get_vocab()
-    return sorted(vocabulary, key=vocabulary.__getitem__)  # the trainer numbers by descending count, ties by text
-
-
-def _frequent_characters(lines: Iterable[str], normalizer: normalizers.Normalizer | None, min_count: int) -> list[str]:
-    counts: Counter[str] = Counter()
-    for batch in batches(lines):
-        for line in batch:
-            counts.update(line if normalizer is None else normalizer.normalize_str(line))
-    frequent = [character for character, count in counts.items() if count >= min_count]
-    return sorted(frequent, key=lambda character: (-counts[character], character))
+def _pieces(
+    lines: Iterable[str], normalizer: normalizers.Normalizer | None, splitter: pre_tokenizers.PreTokenizer | None
+) -> Iterator[Iterable[str]]:
+    """What the tokenizer will look up, a batch a line: words, or characters where there is no splitter."""
+    for line in lines:
+        text = line if normalizer is None else normalizer.normalize_str(line)
+        yield text if splitter is None else [word for word, _ in splitter.pre_tokenize_str(text)]
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

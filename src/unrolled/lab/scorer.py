@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 
-from unrolled.corpus.vocabulary import END_ID, encode_line, load_tokenizer
+from unrolled.corpus.ids import END_ID
+from unrolled.corpus.vocabulary import encode_line, load_tokenizer
 from unrolled.measures import perplexity
 from unrolled.nets.network import Network
 from unrolled.tasks.language_model import SCORES, total_nats

@@ -42,11 +42,11 @@ class Stack(nn.Module):
         super().__init__()
         self.dropout = dropout
         sizes = [inputs] + [hidden] * (layers - 1)
-        layers = nn.ModuleList(
+        stacked = nn.ModuleList(
             RecurrentLayer(cell, size, hidden, reverse=name == "backward", name=f"{name}.{index}")
             for index, size in enumerate(sizes)
         )
-        self.layers = cast(Sequence[RecurrentLayer], layers)
+        self.layers = cast(Sequence[RecurrentLayer], stacked)
 
     def forward(
         self, inputs: Tensor, state: tuple[State, ...], generator: torch.Generator | None, profile: Profile | None

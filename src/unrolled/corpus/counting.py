@@ -1,0 +1,53 @@
+"""Exact counts of more types than memory holds."""
+
+import heapq
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import groupby
+from operator import itemgetter
+from typing import TextIO
+
+TYPES_IN_MEMORY = 1_000_000  # about 150 MB
+
+
+def rank(
+    batches: Iterable[Iterable[str]],
+    *,
+    min_count: int = 1,
+    max_types: int | None = None,
+    types_in_memory: int = TYPES_IN_MEMORY,
+) -> list[str]:
+    """The types of ``batches`` of tokens by descending count, ties by text: those that occur ``min_count`` times.
+
+    A table that grows beyond ``types_in_memory`` is put aside, sorted, in a temporary file, and the files are merged
+    at the end. So memory holds a table, a batch and the types that are kept. Tokens must not hold tabs or line ends
+    if there are more types than that.
+    """
+    counts: Counter[str] = Counter()
+    with ExitStack() as stack:
+        aside: list[TextIO] = []
+        for batch in batches:
+            counts.update(batch)
+            if len(counts) > types_in_memory:
+                file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")
+                aside.append(stack.enter_context(file))
+                file.writelines(f"{token}\t{counts[token]}\n" for token in sorted(counts))
+                counts.clear()
+        totals = _totals(heapq.merge(*map(_run, aside), sorted(counts.items()))) if aside else counts.items()
+        frequent = ((-count, token) for token, count in totals if count >= min_count)
+        ranked = sorted(frequent) if max_types is None else heapq.nsmallest(max_types, frequent)
+    return [token for _, token in ranked]
+
+
+def _run(file: TextIO) -> Iterator[tuple[str, int]]:
+    file.seek(0)
+    for line in file:
+        token, _, count = line.rstrip("\n").partition("\t")
+        yield token, int(count)
+
+
+def _totals(merged: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    for token, entries in groupby(merged, key=itemgetter(0)):
+        yield token, sum(count for _, count in entries)
