@@ -28,9 +28,9 @@ class Chart(NamedTuple):
     scale: str | None = None  # None: bars; else the y axis of a line
 
 
-# A section's name is the only place for words: it says how to read the charts below it.
+# A section's name is the only place for words; some 45 characters are seen of it.
 SECTIONS: dict[str, tuple[Chart, ...]] = {
-    "Perplexity, lower is better: forward sees what stands to the left; nats_per_token is its logarithm": (
+    "Perplexity: lower is better (nats are its log)": (
         Chart("nats_per_token/test"),
         Chart("forward_perplexity/test"),
         Chart("forward_perplexity/valid", "log"),
@@ -38,7 +38,7 @@ SECTIONS: dict[str, tuple[Chart, ...]] = {
         Chart("backward_perplexity/test"),
         Chart("pseudo_perplexity/test"),
     ),
-    "Gradients: the norm before clipping (window_max, max, median), and what was applied after it": (
+    "Gradient norm before clipping, and applied": (
         Chart("grad_norm/window_max", "log"),
         Chart("grad_norm/applied", "log"),
         Chart("grad_norm/clipped_share"),
@@ -46,7 +46,7 @@ SECTIONS: dict[str, tuple[Chart, ...]] = {
         Chart("grad_norm/log10_max"),
         Chart("grad_norm/median"),
     ),
-    "Gradients through time: norm of dL/dh by steps back from one loss (lag_profile), by time step of all (profile)": (
+    "Gradient through time (norm of dL/dh)": (
         Chart("lag_profile/forward.0", "log"),
         Chart("profile/forward.0", "log"),
         Chart("lag_profile/half_life"),
@@ -124,6 +124,8 @@ def _section(name: str) -> dict[str, Any]:
         "isReordered": True,
         "deleted": False,
         "isGenerated": False,
+        "columns": 3,
+        "cardHeight": 300,
     }
 
 

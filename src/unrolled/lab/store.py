@@ -85,6 +85,7 @@ def _check_server(uri: str) -> None:
         urllib.request.urlopen(address, timeout=HEALTH_SECONDS).close()
     except urllib.error.HTTPError as error:
         # A door that asks for a password, or a proxy that hides /health, has somebody behind it.
+        error.close()
         if error.code >= 500:
             raise UserError(f"the MLflow server {redact(uri)} answers with error {error.code}; {LATER}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -98,6 +99,9 @@ def _check_server(uri: str) -> None:
 def _check_database(database: Path) -> None:
     if not database.parent.is_dir():
         raise UserError(f"no folder {database.parent} for the MLflow database; {LATER}")
+    for path in (database.parent, database):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise UserError(f"{path} cannot be written to; {LATER}")
     if not database.exists():
         return
     try:

@@ -38,7 +38,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema, TensorSpec
-from sqlalchemy.exc import SQLAlchemyError
 
 import unrolled
 from unrolled.errors import UserError
@@ -55,8 +54,8 @@ SCORER = "unrolled.lab.scorer"  # by name: the model brings its code along, and 
 MODEL_NEEDS = ("mlflow", "numpy", "pandas", "safetensors", "tokenizers", "torch")
 EXPERIMENT_TAGS = {
     "mlflow.note.content": (
-        "Recurrent language models with and without gradient clipping, one run an arm (`<arch>-<clipping>`), published "
-        "by `dvc repro` from the run directories. Twins share a hue: dark is clipped, light is not."
+        "Recurrent language models with and without gradient clipping, one run an arm. Twins share a hue: the "
+        "first row of `clipping` is dark, the next one light."
     ),
     "mlflow.experimentKind": "custom_model_development",  # else the UI asks what kind of experiment this is
 }
@@ -226,7 +225,7 @@ def _open(store: Store) -> Iterator[MlflowClient]:
         raise UserError(
             f"another process has been publishing for {LOCK_SECONDS:.0f} s ({store.lock}); {LATER}"
         ) from None
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, ImportError, OSError) as error:
         reason = redact(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise UserError(f"MLflow at {redact(store.uri)}: {reason[:300]}; {LATER}") from None
     finally:

@@ -1,0 +1,182 @@
+"""Again and again without harm: what a publish does to a store in which something has happened."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from ruamel.yaml import YAML
+
+from unrolled.errors import UserError
+from unrolled.lab import ledger, saved_view, tracking
+from unrolled.settings import Settings
+
+PROJECT = Path(__file__).parents[2]
+ARMS = ["lstm-clipped", "lstm-unclipped", "bilstm-clipped", "bilstm-unclipped"]
+Publish = Callable[[], dict[str, str]]
+RunOf = Callable[[str], Run]
+Everything = Callable[[], Any]
+
+
+def test_a_second_publish_changes_nothing(publish: Publish, everything: Everything) -> None:
+    before = everything()
+    assert publish() == dict.fromkeys(ARMS, "unchanged")
+    assert everything() == before
+
+
+def test_a_half_written_run_is_completed_in_place(
+    root: Path, client: MlflowClient, publish: Publish, run_of: RunOf, everything: Everything
+) -> None:
+    run = run_of("lstm-clipped")
+    rows = len(everything()[0])
+    client.update_run(run.info.run_id, status="RUNNING")
+    assert publish() == {arm: "mended" if arm == "lstm-clipped" else "unchanged" for arm in ARMS}
+    again = run_of("lstm-clipped")
+    assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
+    assert again.data.metrics == run.data.metrics
+    assert len(everything()[0]) == rows
+
+
+def test_artifacts_that_were_deleted_come_back(root: Path, publish: Publish, run_of: RunOf) -> None:
+    folder = Path(run_of("lstm-clipped").info.artifact_uri.removeprefix("file://"))
+    shutil.rmtree(folder)
+    assert publish()["lstm-clipped"] == "mended"
+    assert (folder / "run/history.parquet").read_bytes() == (root / "runs/lstm-clipped/history.parquet").read_bytes()
+
+
+def test_a_deleted_run_is_published_anew(client: MlflowClient, publish: Publish, run_of: RunOf) -> None:
+    deleted = run_of("lstm-clipped")
+    client.delete_run(deleted.info.run_id)
+    assert publish()["lstm-clipped"] == "published"
+    assert run_of("lstm-clipped").info.run_id != deleted.info.run_id
+
+
+def test_a_deleted_experiment_comes_back_with_its_runs(
+    client: MlflowClient, publish: Publish, runs: Callable[[], list[Run]]
+) -> None:
+    before = {run.info.run_id for run in runs()}
+    client.delete_experiment(runs()[0].info.experiment_id)
+    assert publish() == dict.fromkeys(ARMS, "unchanged")
+    assert {run.info.run_id for run in runs()} >= before
+    for run in runs():  # MLflow restores those as well that were deleted one by one
+        if run.info.run_id not in before:
+            client.delete_run(run.info.run_id)
+
+
+def test_a_new_report_replaces_the_old_one_in_place(root: Path, publish: Publish, run_of: RunOf) -> None:
+    (root / "report/comparison.md").write_text(f"| {time.monotonic_ns()} |\n", encoding="utf-8")
+    assert set(publish().values()) == {"mended"}
+    folder = Path(run_of("lstm-clipped").info.artifact_uri.removeprefix("file://"))
+    assert (folder / "report/comparison.md").read_bytes() == (root / "report/comparison.md").read_bytes()
+    assert set(publish().values()) == {"unchanged"}
+
+
+def test_a_named_experiment_publishes_what_is_new_and_leaves_the_rest(
+    root: Path, client: MlflowClient, publish: Publish, runs: Callable[[], list[Run]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `dvc exp run -S clipping.clipped.clip_norm=...`: here one run's evaluation differs."""
+    scores = root / "evaluation/lstm-clipped/scores.json"
+    kept, content = scores.read_text(encoding="utf-8"), ledger.read_sealed(scores.parent, scores.name)
+    scores.unlink()
+    ledger.seal(scores, content | {"top1_accuracy": 0.5})
+    monkeypatch.setenv("DVC_EXP_NAME", "sharp-pike")
+    try:
+        assert publish() == {arm: "published" if arm == "lstm-clipped" else "unchanged" for arm in ARMS}
+    finally:
+        scores.write_text(kept, encoding="utf-8")
+    [new] = [run for run in runs() if run.info.run_name == "lstm-clipped sharp-pike"]
+    [old] = [run for run in runs() if run.info.run_name == "lstm-clipped"]
+    assert (new.data.tags["dvc.exp"], new.data.metrics["top1_accuracy/test"]) == ("sharp-pike", 0.5)
+    assert new.data.tags["mlflow.runColor"] != old.data.tags["mlflow.runColor"]
+    client.delete_run(new.info.run_id)
+
+
+def test_a_refused_saved_view_does_no_harm(
+    client: MlflowClient, publish: Publish, run_of: RunOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = run_of("lstm-clipped").info.experiment_id
+    client.set_experiment_tag(experiment, saved_view.TAG, "another")
+    with monkeypatch.context() as patch:
+        patch.setattr(saved_view, "TAG", "x" * 1000)
+        assert set(publish().values()) == {"unchanged"}
+    publish()
+    assert client.get_experiment(experiment).tags[saved_view.TAG] == saved_view.tag_value()
+
+
+def test_a_corrupt_run_is_one_line_before_anything_is_published(
+    root: Path, everything: Everything, publish: Publish
+) -> None:
+    history = root / "runs/lstm-clipped/history.parquet"
+    kept, before = history.read_bytes(), everything()
+    history.write_bytes(kept[:1000])
+    try:
+        with pytest.raises(UserError, match=r"history\.parquet.*dvc repro -f -s train@lstm-clipped"):
+            publish()
+    finally:
+        history.write_bytes(kept)
+    assert everything() == before
+
+
+def test_a_store_that_was_moved_is_one_line(root: Path, template: Path, tmp_path: Path) -> None:
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    shutil.copy(root / "mlflow.db", tmp_path / "mlflow.db")
+    with pytest.raises(UserError, match="was moved or made elsewhere"):
+        list(tracking.publish([Settings.load(tmp_path / "params.yaml", "lstm-clipped")], tmp_path))
+
+
+def test_a_server_that_stops_answering_is_one_line_in_time(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its health is fine, its interface hangs."""
+    release = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/health":
+                release.wait(60)
+                return
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{server.server_port}")
+        with pytest.raises(UserError, match="make record") as caught:
+            list(tracking.publish([Settings.load(template / "params.yaml", "lstm-clipped")], template))
+        release.set()
+        server.shutdown()
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_four_processes_at_once_on_an_absent_database(template: Path, tmp_path: Path) -> None:
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    params = YAML(typ="safe").load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    del params["arch"]["bilstm"]
+    YAML().dump(params, tmp_path / "params.yaml")
+    environ = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    command = [sys.executable, str(PROJECT / "stages/record.py")]
+    processes = [
+        subprocess.Popen(
+            command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(4)
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    assert sorted(line for output in outputs for line in output.splitlines()) == sorted(
+        [f"{arm}: published" for arm in ARMS[:2]] + [f"{arm}: unchanged" for arm in ARMS[:2]] * 3
+    )
+    receipt = json.loads((tmp_path / "recorded.json").read_text(encoding="utf-8"))
+    assert list(receipt) == ARMS[:2] and all(len(key) == 64 for key in receipt.values())

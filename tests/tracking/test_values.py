@@ -1,0 +1,124 @@
+"""What goes in comes out: a published run beside the files it was made of."""
+
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from unrolled.corpus.ids import END_ID
+from unrolled.corpus.vocabulary import encode_line, load_tokenizer
+from unrolled.lab import ledger, saved_view
+from unrolled.measures import perplexity
+from unrolled.settings import Settings
+from unrolled.tasks.language_model import SCORES, total_nats
+
+STEPS, SPIKE_AT = 5000, 3210  # of conftest's runs
+RunOf = Callable[[str], Run]
+
+
+def curve(client: MlflowClient, run: Run, name: str) -> dict[int, float]:
+    return {point.step: point.value for point in client.get_metric_history(run.info.run_id, name)}
+
+
+def test_runs_are_flat_and_in_the_grids_order(runs: Callable[[], list[Run]]) -> None:
+    assert {run.info.run_name for run in runs()} == {
+        f"{a}-{c}" for a in ("lstm", "bilstm") for c in ("clipped", "unclipped")
+    }
+    assert all(run.info.status == "FINISHED" and "mlflow.parentRunId" not in run.data.tags for run in runs())
+
+
+def test_parameters_are_spelled_as_in_the_yaml(root: Path, run_of: RunOf) -> None:
+    params = run_of("lstm-clipped").data.params
+    assert (params["network.hidden"], params["train.clip_norm"], params["arch"]) == ("4", "0.25", "lstm")
+    assert run_of("lstm-unclipped").data.params["train.clip_norm"] == "none"
+    sections = Settings.load(root / "params.yaml", "lstm-clipped").model_dump()
+    dotted = {f"{name}.{key}" for name, keys in sections.items() if isinstance(keys, dict) for key in keys}
+    assert set(params) == dotted | {"arch", "clipping"}
+
+
+def test_final_values_are_those_of_the_files(root: Path, run_of: RunOf) -> None:
+    metrics = run_of("bilstm-clipped").data.metrics
+    scores = json.loads((root / "evaluation/bilstm-clipped/scores.json").read_text(encoding="utf-8"))
+    for name in ("forward_perplexity", "backward_perplexity", "pseudo_perplexity", "top5_accuracy"):
+        assert metrics[f"{name}/test"] == scores[name]
+    assert metrics["forward_perplexity/best_valid"] == pytest.approx(60)
+    assert (metrics["grad_norm/max"], metrics["grad_norm/clipped_share"], metrics["diverged"]) == (1000, 1, 0)
+    assert metrics["time/tokens_per_second"] == STEPS * 32 / 12.5
+    assert "pseudo_perplexity/test" not in run_of("lstm-clipped").data.metrics
+
+
+def test_an_explosion_of_one_step_is_in_the_chart(client: MlflowClient, run_of: RunOf) -> None:
+    run = run_of("lstm-clipped")
+    largest = curve(client, run, "grad_norm/window_max")
+    assert len(largest) <= 320 and max(largest.values()) == 1000
+    assert SPIKE_AT <= max(largest, key=largest.__getitem__) < SPIKE_AT + 16
+    assert set(curve(client, run, "grad_norm/applied").values()) == {0.25}
+    assert curve(client, run, "forward_perplexity/valid") == pytest.approx({1250: 90, 2500: 80, 3750: 70, 5000: 60})
+    assert list(curve(client, run, "lag_profile/forward.0").values()) == pytest.approx(np.logspace(-3, 0, 5))
+
+
+def test_a_diverged_run_says_so_and_holds_nothing_that_is_not_finite(root: Path, run_of: RunOf) -> None:
+    run = run_of("lstm-unclipped")
+    assert (run.data.metrics["diverged"], run.data.tags["diverged"]) == (1, f"at step {STEPS}")
+    assert f"Diverged at step {STEPS}" in run.data.tags["mlflow.note.content"]
+    connection = sqlite3.connect(root / "mlflow.db")
+    [[largest, nans]] = connection.execute("SELECT max(abs(value)), sum(is_nan) FROM metrics").fetchall()
+    connection.close()
+    assert largest < 1e6 and nans == 0
+
+
+def test_the_corpus_is_the_dataset(run_of: RunOf) -> None:
+    run = run_of("lstm-clipped")
+    assert run.inputs is not None
+    [dataset] = run.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("python-docs", "ab12cd34")
+    assert json.loads(str(dataset.dataset.profile)) == {"types": 9}
+
+
+def test_artifacts_are_the_files(root: Path, client: MlflowClient, run_of: RunOf, tmp_path: Path) -> None:
+    run_id = run_of("lstm-clipped").info.run_id
+    for source, artifact in (
+        ("runs/lstm-clipped/history.parquet", "run/history.parquet"),
+        ("evaluation/lstm-clipped/scores.json", "evaluation/scores.json"),
+        ("report/figures/norm.svg", "report/figures/norm.svg"),
+        ("data/corpus.json", "report/corpus.json"),
+    ):
+        copy = Path(client.download_artifacts(run_id, artifact, str(tmp_path)))
+        assert copy.read_bytes() == (root / source).read_bytes()
+
+
+def test_every_chart_of_the_saved_view_has_something_to_draw(root: Path, client: MlflowClient, run_of: RunOf) -> None:
+    run = run_of("bilstm-clipped")
+    for charts in saved_view.SECTIONS.values():
+        for chart in charts:
+            steps = curve(client, run, chart.metric)
+            assert len(steps) > 1 if chart.scale else list(steps) == [0], chart.metric
+
+
+def test_the_model_scores_text_without_a_pickle(
+    root: Path, client: MlflowClient, run_of: RunOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of("bilstm-clipped")
+    assert run.outputs is not None
+    folder = client.get_logged_model(run.outputs.model_outputs[0].model_id).artifact_location
+    files = [path.name for path in Path(folder.removeprefix("file://")).rglob("*")]
+    assert "weights.safetensors" in files and not [name for name in files if name.endswith(".pkl")]
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    monkeypatch.setattr(sys, "path", list(sys.path))  # loading puts the model's code there
+    scores = mlflow.pyfunc.load_model(folder).predict(
+        pd.DataFrame({"text": ["the cat sat", "the dog\n\nsat on a log"]})
+    )
+    tokenizer = load_tokenizer(root / "data/encoded/tokenizer.json")
+    ids = np.array([*encode_line(tokenizer, "the dog"), *encode_line(tokenizer, "sat on a log")], dtype=np.uint16)
+    sums = total_nats(ledger.Run.read(root / "runs/bilstm-clipped").network(), ids, window=3, eos=END_ID)
+    assert scores["tokens"].tolist() == [4, 8]
+    for head, each in sums.items():
+        assert scores[SCORES[head]][1] == pytest.approx(perplexity(*each), rel=1e-5)
