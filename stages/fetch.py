@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from unrolled.corpus.catalogue import CATALOGUE, facts
 from unrolled.corpus.fetch import fetch, mirror_within
 from unrolled.corpus.folders import whole_folder
-from unrolled.corpus.readers import CORPORA, facts
 from unrolled.errors import one_line_errors
 from unrolled.settings import Settings
 
@@ -20,7 +20,7 @@ RAW = Path("data/raw")
 def main() -> None:
     """Fetch what params.yaml's corpus.name needs; UNROLLED_MIRROR names a folder or address that holds it."""
     name = Settings.load(Path("params.yaml")).corpus.name
-    if files := CORPORA[name].files:
+    if files := CATALOGUE[name].files:
         fetch(files, RAW, mirror_within(os.environ.get("DVC_ROOT")))
         return
     with whole_folder(RAW) as folder:

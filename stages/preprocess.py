@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from unrolled.corpus.readers import CORPORA, facts
+from unrolled.corpus.catalogue import facts
+from unrolled.corpus.readers import READERS
 from unrolled.corpus.splits import write_splits
 from unrolled.errors import one_line_errors
 from unrolled.settings import Settings
@@ -17,7 +18,7 @@ def main() -> None:
     corpus = Settings.load(Path("params.yaml")).corpus
     place = Path(corpus.path if corpus.name == "text" else "data/raw")
     write_splits(
-        CORPORA[corpus.name].documents(place, corpus.pattern),
+        READERS[corpus.name](place, corpus.pattern),
         Path("data/text"),
         valid_share=corpus.valid_share,
         test_share=corpus.test_share,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from unrolled.corpus.catalogue import CATALOGUE
 from unrolled.corpus.encoding import encode_corpus
-from unrolled.corpus.readers import CORPORA
 from unrolled.errors import one_line_errors
 from unrolled.settings import Settings
 
@@ -15,7 +15,7 @@ from unrolled.settings import Settings
 def main() -> None:
     """Build the vocabulary from the training split alone and encode all three."""
     settings = Settings.load(Path("params.yaml"))
-    vocabulary, corpus = settings.vocabulary, CORPORA[settings.corpus.name]
+    vocabulary, source = settings.vocabulary, CATALOGUE[settings.corpus.name]
     encode_corpus(
         Path("data/text"),
         Path("data/encoded"),
@@ -24,8 +24,8 @@ def main() -> None:
         lowercase=vocabulary.lowercase,
         min_count=vocabulary.min_count,
         max_size=vocabulary.max_size,
-        tokenised=corpus.tokenised,
-        own_vocabulary=corpus.own_vocabulary,
+        tokenised=source.tokenised,
+        own_vocabulary=source.own_vocabulary,
     )
 
 

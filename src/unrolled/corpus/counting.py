@@ -31,8 +31,8 @@ def rank(
         for batch in batches:
             counts.update(batch)
             if len(counts) > types_in_memory:
-                file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")
-                aside.append(stack.enter_context(file))
+                file = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n"))
+                aside.append(file)
                 file.writelines(f"{token}\t{counts[token]}\n" for token in sorted(counts))
                 counts.clear()
         totals = _totals(heapq.merge(*map(_run, aside), sorted(counts.items()))) if aside else counts.items()

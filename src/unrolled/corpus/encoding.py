@@ -17,10 +17,10 @@ from numpy.lib import format as npy
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from unrolled.corpus.catalogue import SPLITS
 from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.folders import whole_folder
 from unrolled.corpus.ids import UNKNOWN_ID
-from unrolled.corpus.readers import SPLITS
 from unrolled.corpus.vocabulary import batches, build_tokenizer
 
 MOST_FREQUENT = 20
@@ -64,7 +64,7 @@ def encode_corpus(
 ) -> None:
     """Build the vocabulary of ``text``/train.txt, encode every split into ``encoded``, and write ``report``.
 
-    ``tokenised``, ``own_vocabulary``: see readers.Corpus. The folder and the report appear whole or not at all.
+    ``tokenised``, ``own_vocabulary``: see catalogue.Source. The folder and the report appear whole or not at all.
     Raises CorpusError if the vocabulary comes out empty.
     """
     as_published = own_vocabulary and unit == "word"

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pooch
 import requests
 
+from unrolled.corpus.catalogue import PublicFile
 from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.folders import whole_folder
-from unrolled.corpus.readers import PublicFile
 
 RETRIES = 2  # after a broken or wrong download; pooch waits 1 s, then 2 s
 MEND = "; UNROLLED_MIRROR=<folder or address> names another place to take it from"

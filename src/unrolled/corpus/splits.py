@@ -10,9 +10,9 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from unrolled.corpus.catalogue import SPLITS
 from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.folders import whole_folder
-from unrolled.corpus.readers import SPLITS
 from unrolled.corpus.text_files import Document
 
 Sink = Mapping[str, TextIO]

@@ -48,8 +48,8 @@ def build_tokenizer(
     normalizer = normalizers.Lowercase() if lowercase else None
     splitter = pre_tokenizers.WhitespaceSplit() if tokenised else pre_tokenizers.BertPreTokenizer()
     pieces = _pieces(lines, normalizer, splitter if unit == "word" else None)
-    room = None if max_size is None else max_size - 2
-    kept = [word for word in rank(pieces, min_count=min_count, max_types=room) if word not in (UNKNOWN, END)]
+    ranked = rank(pieces, min_count=min_count, max_types=max_size)
+    kept = [word for word in ranked if word not in (UNKNOWN, END)][: None if max_size is None else max_size - 2]
     if not kept:
         raise CorpusError(
             f"the vocabulary comes out empty: no {unit} of the training text occurs {min_count} times; "

