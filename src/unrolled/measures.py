@@ -241,7 +241,7 @@ def gradient_norm_report(norm_before: ArrayLike, clip_norm: float | None) -> Gra
         raise ValueError("no steps: a gradient-norm report needs at least one")
     finite = norms[np.isfinite(norms)]
     median, p90, p99 = np.quantile(finite, [0.5, 0.9, 0.99]).tolist() if finite.size else [math.nan] * 3
-    clipped = 0 if clip_norm is None else np.count_nonzero(finite > clip_norm)
+    clipped = 0 if clip_norm is None else int(np.count_nonzero(finite > clip_norm))
     return GradientNorms(
         median,
         p90,

@@ -1,0 +1,202 @@
+"""All arms of the grid side by side: rows, paired differences, and the long tables behind the plots; numbers only.
+
+What is written of them, and how it reads, is in report.py.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from unrolled import measures
+from unrolled.errors import UserError
+from unrolled.lab.ledger import Evaluation, Run
+from unrolled.settings import Settings
+from unrolled.tasks.language_model import SCORES
+
+WINDOWS = 320  # points of a gradient-norm curve: as many as MLflow's charts fetch
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One cell of the grid with its run and evaluation directories."""
+
+    settings: Settings
+    run: Run
+    evaluation: Evaluation
+
+    @classmethod
+    def read(cls, settings: Settings, runs: Path, evaluation: Path) -> "Arm":
+        """Raises UserError naming the file that is missing or damaged, and how to get it again."""
+        name = str(settings.arm)
+        return cls(settings, Run.read(runs / name), Evaluation.read(evaluation / name))
+
+    @property
+    def name(self) -> str:
+        return str(self.settings.arm)
+
+    @property
+    def norms(self) -> pd.Series:
+        """Global gradient norm before clipping, a step each."""
+        return self.run.history["norm_before"]
+
+    @property
+    def nats(self) -> NDArray[np.float32]:
+        """-log p of each test token, of the head that sees the left."""
+        return self.evaluation.nats["forward"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`rows` one an arm, `yardsticks` perplexity by name, `pairs` one a comparison, `tables` by plot name."""
+
+    arms: Sequence[Settings]
+    rows: list[Row]
+    yardsticks: dict[str, float]
+    pairs: list[Row]
+    tables: dict[str, pd.DataFrame]
+    reduction: str
+
+
+def compare(arms: Sequence[Arm]) -> Comparison:
+    """Compare arms that were trained and scored on the same tokens; UserError names one that was not."""
+    first = arms[0]
+    for arm in arms:
+        if (arm.run.settings["corpus_digest"], arm.nats.size) != (first.run.settings["corpus_digest"], first.nats.size):
+            raise UserError(
+                f"{arm.name} and {first.name} were trained or scored on different corpora; "
+                f"bring both up to date with: dvc repro evaluate@{first.name} evaluate@{arm.name}"
+            )
+    return Comparison(
+        [arm.settings for arm in arms],
+        [_row(arm) for arm in arms],
+        {name: float(first.evaluation.scores[f"{name}_perplexity"]) for name in ("unigram", "uniform")},
+        [_pair(kind, a, b) for kind, a, b in _twins(arms)],
+        {
+            "perplexity": _stacked(arms, _perplexity_by_epoch),
+            "grad_norm": _stacked(arms, _norm_by_step),
+            "clipped_share": _stacked(arms, _clipped_share_by_epoch),
+            "profile": _stacked(arms, _profile_by_step),
+            "lag_profile": _stacked(arms, lambda arm: _last_finite_epoch(arm.run.lag_profile)),
+        },
+        str(first.run.summary["reduction"]),
+    )
+
+
+def _row(arm: Arm) -> Row:
+    scores, summary = arm.evaluation.scores, arm.run.summary
+    row: Row = {"arm": arm.name, "arch": arm.settings.arch, "clipping": arm.settings.clipping}
+    row |= {"status": summary["status"], "diverged_at_step": summary["diverged_at_step"]}
+    for name in SCORES.values():
+        low, high = scores.get(f"{name}_interval", (None, None))
+        row |= {name: scores.get(name), f"{name}_low": low, f"{name}_high": high}
+    row["nats"], row["tokens"] = scores["heads"]["forward"]["nats"], scores["heads"]["forward"]["tokens"]
+    row |= {name: scores.get(name) for name in ("bits_per_character", "top1_accuracy", "top5_accuracy")}
+    row["calibration_error"] = scores.get("calibration_error")
+    valid = (summary.get("valid") or {}).get("forward")
+    row["valid_perplexity"] = measures.perplexity(valid["nats"], valid["tokens"]) if valid else None
+    row |= {"best_epoch": summary["best_epoch"], "epochs": summary["epochs"], "steps": summary["steps"]}
+    clip_norm = arm.settings.train.clip_norm
+    norms = measures.gradient_norm_report(arm.norms, clip_norm)
+    row |= {f"norm_{name}": value for name, value in norms._asdict().items() if not name.endswith("share")}
+    row |= {"clipped_share": norms.clipped_share, "nonfinite_share": norms.nonfinite_share}
+    row |= {"clip_norm": clip_norm, "reduction": summary["reduction"]}
+    row["profile_half_life"] = _half_life(arm)
+    row["parameters"] = summary["parameters"]
+    return row
+
+
+def _half_life(arm: Arm) -> float:
+    """Of the lag profile of the forward stack's lowest layer, where a gradient has come furthest, at the last epoch."""
+    lags = _last_finite_epoch(arm.run.lag_profile)
+    lags = lags[(lags["stack"] == "forward") & (lags["layer"] == 0)].sort_values("distance")
+    return measures.half_life(lags["norm"])
+
+
+# ---- paired differences ------------------------------------------------------------------------------------------
+
+
+def _twins(arms: Sequence[Arm]) -> Iterable[tuple[str, Arm, Arm]]:
+    """Within each arch the first clipping row minus every other; within each clipping every arch minus the first."""
+    archs = list(dict.fromkeys(arm.settings.arch for arm in arms))
+    clippings = list(dict.fromkeys(arm.settings.clipping for arm in arms))
+    cell = {(arm.settings.arch, arm.settings.clipping): arm for arm in arms}
+    for arch in archs:
+        for other in clippings[1:]:
+            yield "clipping", cell[arch, clippings[0]], cell[arch, other]
+    for clipping in clippings:
+        for arch in archs[1:]:
+            yield "arch", cell[arch, clipping], cell[archs[0], clipping]
+
+
+def _pair(kind: str, a: Arm, b: Arm) -> Row:
+    settings = a.settings.evaluate
+    paired = measures.paired_bootstrap(
+        a.nats,
+        b.nats,
+        block=settings.bootstrap_block,
+        samples=settings.bootstrap_samples,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    return {
+        "differ_by": kind,
+        "arm": a.name,
+        "minus": b.name,
+        "nats_a_token": paired.difference,
+        "nats_a_token_low": paired.interval.low,
+        "nats_a_token_high": paired.interval.high,
+        "perplexity_ratio": paired.ratio,
+        "perplexity_ratio_low": paired.ratio_interval.low,
+        "perplexity_ratio_high": paired.ratio_interval.high,
+        "tokens": int(a.nats.size),
+    }
+
+
+# ---- long tables, with an `arm` column ---------------------------------------------------------------------------
+
+
+def _stacked(arms: Sequence[Arm], table: Callable[[Arm], pd.DataFrame]) -> pd.DataFrame:
+    frames = [table(arm) for arm in arms]
+    for arm, frame in zip(arms, frames, strict=True):
+        frame.insert(0, "arm", arm.name)
+    # A run that diverged in its first epoch has empty tables, whose columns pandas holds for objects.
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+
+
+def _perplexity_by_epoch(arm: Arm) -> pd.DataFrame:
+    table = arm.run.epochs[["epoch", "valid_forward_perplexity"]]
+    return table.rename(columns={"valid_forward_perplexity": "forward_perplexity"})
+
+
+def _norm_by_step(arm: Arm) -> pd.DataFrame:
+    last, maxima = measures.window_maxima(arm.norms, WINDOWS)
+    return pd.DataFrame({"step": arm.run.history["step"].to_numpy()[last], "window_max": maxima})
+
+
+def _clipped_share_by_epoch(arm: Arm) -> pd.DataFrame:
+    clip_norm = arm.settings.train.clip_norm
+    clipped = np.isfinite(arm.norms) & (arm.norms > (clip_norm or math.inf))
+    return clipped.groupby(arm.run.history["epoch"]).mean().rename("clipped_share").reset_index()
+
+
+def _profile_by_step(arm: Arm) -> pd.DataFrame:
+    table = _last_finite_epoch(arm.run.profile)
+    back = table["time_step"].max() - table["time_step"]
+    # Distance from the last step that a stack reads: a backward stack ends at the window's first token.
+    table.insert(4, "distance", back.where(table["stack"] == "forward", table["time_step"]))
+    return table
+
+
+def _last_finite_epoch(profile: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last epoch of training whose norms are all finite; none where there is no such epoch."""
+    profile = profile[profile["epoch"] > 0]
+    finite = np.isfinite(profile["norm"]).groupby(profile["epoch"]).all()
+    return profile[profile["epoch"] == finite[finite].index.max()].reset_index(drop=True)

@@ -1,0 +1,172 @@
+"""The comparison as files: one table in three formats, metrics and plots for DVC."""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unrolled.lab.comparison import Comparison, Row
+from unrolled.tasks.language_model import SCORES
+
+METRICS = (*SCORES.values(), "valid_perplexity", "norm_median", "norm_max", "clipped_share", "nonfinite_share")
+SEES = {
+    "forward_perplexity": "perplexity [sees the left]",
+    "backward_perplexity": "backward perplexity [sees the right]",
+    "pseudo_perplexity": "pseudo-perplexity [sees both sides; not a language model]",
+}
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """comparison.{csv,json,md}, metrics.json and plots/*.csv in `folder`; the same bytes for the same comparison."""
+    _whole(folder / "comparison.csv", _csv(comparison))
+    _whole(folder / "comparison.json", _json(comparison))
+    _whole(folder / "comparison.md", markdown(comparison))
+    _whole(folder / "metrics.json", json.dumps(metrics(comparison), indent=2) + "\n")
+    for name, table in comparison.tables.items():
+        numbers = table.select_dtypes("number")
+        # A chart has no place for inf or nan, and vega drops the whole line; the table above has them.
+        finite = table[np.isfinite(numbers).all(axis=1)]
+        _whole(folder / "plots" / f"{name}.csv", finite.to_csv(index=False, lineterminator="\n"))
+
+
+def metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Arm -> name -> number, for `dvc metrics`: an arm's measures, and the yardsticks' perplexity."""
+    table: dict[str, dict[str, float]] = {}
+    for row in comparison.rows:
+        known = {name: row[name] for name in METRICS if row[name] is not None}
+        table[row["arm"]] = {**known, "diverged": int(row["status"] == "diverged")}
+    return table | {name: {"forward_perplexity": value} for name, value in comparison.yardsticks.items()}
+
+
+def _csv(comparison: Comparison) -> str:
+    """One row an arm and one a yardstick; empty where there is nothing to say, inf and nan where that is the value."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(comparison.rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(comparison.rows)
+    writer.writerows({"arm": name, "forward_perplexity": value} for name, value in comparison.yardsticks.items())
+    return text.getvalue()
+
+
+def _json(comparison: Comparison) -> str:
+    arms = {row["arm"]: {name: value for name, value in row.items() if name != "arm"} for row in comparison.rows}
+    content = {"arms": arms, "yardsticks": comparison.yardsticks, "paired": comparison.pairs}
+    return json.dumps(content, indent=2) + "\n"
+
+
+# ---- for the reader ----------------------------------------------------------------------------------------------
+
+
+def markdown(comparison: Comparison) -> str:
+    """The comparison for a reader: perplexities, gradients, paired differences, each with what it means."""
+    evaluate = comparison.arms[0].evaluate
+    share = f"{evaluate.confidence:.0%} interval".replace("%", " %")
+    rows = comparison.rows
+    return "\n".join(
+        [
+            "## Test perplexity",
+            "",
+            *_table(*_perplexities(comparison, share)),
+            "",
+            f"{rows[0]['tokens']:,} test tokens, each scored once. Intervals: {evaluate.bootstrap_samples:,} bootstrap "
+            f"samples of blocks of {evaluate.bootstrap_block} tokens. Unigram: training counts plus one, no context. "
+            "Uniform: every type alike.",
+            "",
+            "## Gradient norm before clipping",
+            "",
+            *_table(*_gradients(rows)),
+            "",
+            f"Global L2 norm over all parameters, every step. Loss, and so norm and clip_norm: {comparison.reduction}. "
+            "Half-life: over how many steps back the gradient of one loss halves, in the forward stack's lowest layer "
+            "(negative: it doubles).",
+            "",
+            "## On the same tokens",
+            "",
+            *_table(*_pairs(comparison.pairs, share)),
+            "",
+            "Below 0, or a ratio below 1: the first arm predicts better. Forward heads, which see the left.",
+            "",
+        ]
+    )
+
+
+def _perplexities(comparison: Comparison, share: str) -> tuple[list[str], Iterable[list[str]]]:
+    shown = [name for name in SEES if any(row[name] is not None for row in comparison.rows)]
+    headings = ["arm", *(f"{SEES[name]}, {share}" for name in shown), "valid perplexity", "best epoch", "status"]
+
+    def cells() -> Iterable[list[str]]:
+        for row in comparison.rows:
+            status = f"diverged at step {row['diverged_at_step']}" if row["status"] == "diverged" else row["status"]
+            scores = [_with_interval(row, name) for name in shown]
+            yield [row["arm"], *scores, number(row["valid_perplexity"]), number(row["best_epoch"]), status]
+        for name, value in comparison.yardsticks.items():
+            yield [f"*{name}*", number(value), *[""] * (len(headings) - 2)]
+
+    return headings, cells()
+
+
+def _gradients(rows: Sequence[Row]) -> tuple[list[str], Iterable[list[str]]]:
+    headings = ["arm", "median", "p90", "p99", "max", "clip_norm", "clipped", "not finite", "half-life", "parameters"]
+    quantiles = ("norm_median", "norm_p90", "norm_p99", "norm_max")
+    return headings, (
+        [
+            row["arm"],
+            *(number(row[name]) for name in quantiles),
+            "none" if row["clip_norm"] is None else number(row["clip_norm"]),
+            f"{row['clipped_share']:.1%}",
+            f"{row['nonfinite_share']:.1%}",
+            number(row["profile_half_life"]),
+            f"{row['parameters']:,}",
+        ]
+        for row in rows
+    )
+
+
+def _pairs(pairs: Sequence[Row], share: str) -> tuple[list[str], Iterable[list[str]]]:
+    headings = ["difference", f"nats a token, {share}", f"perplexity ratio, {share}"]
+    return headings, (
+        [
+            f"{pair['arm']} minus {pair['minus']}",
+            _with_interval(pair, "nats_a_token", signed=True),
+            _with_interval(pair, "perplexity_ratio"),
+        ]
+        for pair in pairs
+    )
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def _with_interval(row: Row, name: str, *, signed: bool = False) -> str:
+    if row[name] is None:
+        return ""
+    value, low, high = (number(row[key], signed=signed) for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value} [{low}, {high}]"
+
+
+def number(value: float | None, *, signed: bool = False) -> str:
+    """Four significant digits or so: 0.2503, 96.31, 1,234, 3.2e+17; empty for None."""
+    if value is None:
+        return ""
+    plus = "+" if signed else ""
+    if isinstance(value, int):
+        return f"{value:{plus},}"
+    size = abs(value)
+    if not math.isfinite(value) or size >= 1e6 or 0 < size < 1e-3:
+        return f"{value:{plus}.2g}"
+    return f"{value:{plus},.{0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3}f}"
+
+
+def _whole(path: Path, text: str) -> None:
+    """Write all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(temporary, path)

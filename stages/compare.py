@@ -1,0 +1,30 @@
+"""report/: all arms of the grid side by side, as tables, figures, metrics and plots."""
+
+from pathlib import Path
+
+import click
+
+from unrolled.errors import one_line_errors
+from unrolled.lab import report
+from unrolled.lab.comparison import Arm, compare
+from unrolled.lab.figures import Figures, lines
+from unrolled.settings import PARAMS, Settings
+
+REPORT = Path("report")
+
+
+@click.command()
+@one_line_errors
+def main() -> None:
+    """Compare every arm of params.yaml's grid; directories of arms that left the grid are not read."""
+    grid = [Settings.load(PARAMS, arm) for arm in Settings.arms(PARAMS)]
+    comparison = compare([Arm.read(settings, Path("runs"), Path("evaluation")) for settings in grid])
+    report.write(comparison, REPORT)
+    Figures(lines(grid), comparison.tables, **comparison.yardsticks, reduction=comparison.reduction).write(
+        REPORT / "figures"
+    )
+    click.echo(report.markdown(comparison))
+
+
+if __name__ == "__main__":
+    main()

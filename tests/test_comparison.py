@@ -1,0 +1,342 @@
+import csv
+import json
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from ruamel.yaml import YAML
+from safetensors.numpy import save_file
+from stages.compare import main as stage
+
+from unrolled import measures
+from unrolled.bptt import Norms
+from unrolled.lab import report
+from unrolled.lab.comparison import Arm, Comparison, compare
+from unrolled.lab.figures import Figures, lines
+from unrolled.lab.fit import Epoch, Step
+from unrolled.lab.ledger import Ledger, seal
+from unrolled.nets.network import Network
+from unrolled.settings import PARAMS, Settings
+from unrolled.tasks.language_model import SCORES, Sums
+
+ARMS = ["rnn-clipped", "rnn-unclipped", "lstm-clipped", "lstm-unclipped", "bilstm-clipped", "bilstm-unclipped"]
+TOKENS = 400
+STREAM = np.random.default_rng(0).exponential(4, TOKENS).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a made-up arm's training and scoring found; steps are dealt evenly to two epochs."""
+
+    handicap: float = 0.0  # nats a token above STREAM
+    norms: Sequence[float] = (0.1, 0.2, 0.3, 0.4)
+    decay: float = 0.5  # of the lag profile, a step
+    valid: Sequence[float] = (5.0, 4.0)  # nats a token, an epoch
+    diverged: bool = False
+    digest: str = "the corpus"
+
+
+def make(settings: Settings, made: Made) -> None:
+    """Write runs/<arm> and evaluation/<arm> in the working directory."""
+    stacks = ["forward.0", "backward.0"] if settings.network.bidirectional else ["forward.0"]
+    heads = list(SCORES) if settings.network.bidirectional else ["forward"]
+    network = Network(5, **settings.network.model_dump(), generator=torch.Generator().manual_seed(0))
+    ledger = Ledger(network)
+    lags = made.decay ** torch.arange(30.0, dtype=torch.float64)
+    ledger.add(Epoch(0, 1.0, {head: Sums(200.0, 100) for head in heads}, {}, dict.fromkeys(stacks, torch.ones(30))))
+    for epoch in (1, 2):
+        for step in range(len(made.norms) // 2):
+            number = (epoch - 1) * len(made.norms) // 2 + step + 1
+            norm = made.norms[number - 1]
+            after = min(norm, settings.train.clip_norm or math.inf)
+            ledger.add(Step(number, epoch, 70, 4.0, 1.0, Norms(norm, after, {"embedding": norm})))
+        if made.diverged and epoch == 2:
+            break
+        sums = {head: Sums(100 * made.valid[epoch - 1], 100) for head in heads}
+        ledger.add(Epoch(epoch, 1.0, sums, dict.fromkeys(stacks, torch.arange(1.0, 6.0)), dict.fromkeys(stacks, lags)))
+    ledger.write(Path("runs") / str(settings.arm), settings, made.digest)
+
+    folder = Path("evaluation") / str(settings.arm)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    nats = {head: STREAM + np.float32(made.handicap) for head in heads}
+    save_file(nats, folder / "nats.safetensors")
+    for name in ("bands.csv", "calibration.csv"):
+        (folder / name).write_text("tokens\n1\n")
+    scores: dict = {"arm": settings.arm, "heads": {}, "unigram_perplexity": 300.0, "uniform_perplexity": 5000.0}
+    for head, of_tokens in nats.items():
+        total = float(of_tokens.astype(float).sum())
+        scores["heads"][head] = {"nats": total, "tokens": TOKENS}
+        scores[SCORES[head]] = measures.perplexity(total, TOKENS)
+        scores[f"{SCORES[head]}_interval"] = measures.block_bootstrap_interval(of_tokens, block=20)
+    seal(folder / "scores.json", scores)
+
+
+@pytest.fixture
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Settings]]:
+    """Six arms in a folder of their own, with a params.yaml that holds them."""
+    params = YAML(typ="safe", pure=True).load(PARAMS.resolve().read_text(encoding="utf-8"))
+    params["network"] |= {"embedding": 4, "hidden": 4}
+    params["evaluate"] |= {"bootstrap_samples": 100, "bootstrap_block": 20}
+    params["arch"] = {"rnn": {"cell": "rnn"}, "lstm": {"cell": "lstm"}, "bilstm": {"bidirectional": True}}
+    params["clipping"] = {"clipped": {"clip_norm": 0.25}, "unclipped": {"clip_norm": None}}
+    monkeypatch.chdir(tmp_path)
+    PARAMS.write_text(json.dumps(params), encoding="utf-8")  # which is YAML too
+    yield [Settings.load(PARAMS, arm) for arm in ARMS]
+
+
+def made_and_read(grid: Sequence[Settings], **special: Made) -> Comparison:
+    """Compare the grid's arms; `special` by arm, with _ for -."""
+    for settings in grid:
+        make(settings, special.get(str(settings.arm).replace("-", "_"), Made()))
+    return compare([Arm.read(settings, Path("runs"), Path("evaluation")) for settings in grid])
+
+
+def run_stage() -> Result:
+    return CliRunner().invoke(stage, [], catch_exceptions=False)
+
+
+# ---- numbers
+
+
+def test_a_row_says_what_the_files_say(grid: list[Settings]) -> None:
+    arm = Made(handicap=1.0, norms=(0.1, 0.3, 0.5, 100.0), decay=0.9, valid=(4.0, 4.5))
+    row = {row["arm"]: row for row in made_and_read(grid, lstm_clipped=arm).rows}["lstm-clipped"]
+    assert row["forward_perplexity"] == pytest.approx(math.exp(STREAM.astype(float).mean() + 1), rel=1e-6)
+    assert row["forward_perplexity_low"] < row["forward_perplexity"] < row["forward_perplexity_high"]
+    assert row["valid_perplexity"] == pytest.approx(math.exp(4)) and row["best_epoch"] == 1
+    assert [row["norm_median"], row["norm_max"]] == pytest.approx([0.4, 100])
+    assert [row["clipped_share"], row["nonfinite_share"], row["clip_norm"]] == [0.75, 0, 0.25]
+    assert row["reduction"] == "mean over all tokens of a window"
+    assert row["profile_half_life"] == pytest.approx(math.log(0.5) / math.log(0.9))
+    assert (row["status"], row["diverged_at_step"]) == ("finished", None)
+
+
+def test_only_a_bidirectional_arm_has_a_pseudo_perplexity(grid: list[Settings]) -> None:
+    for row in made_and_read(grid).rows:
+        bidirectional = row["arch"] == "bilstm"
+        assert (row["pseudo_perplexity"] is not None) == (row["backward_perplexity"] is not None) == bidirectional
+
+
+def test_pairs_are_twins_and_each_arch_beside_the_first(grid: list[Settings]) -> None:
+    pairs = made_and_read(grid, rnn_clipped=Made(handicap=0.75), lstm_unclipped=Made(handicap=2.0)).pairs
+    found = {(pair["arm"], pair["minus"]): pair for pair in pairs}
+    assert {names: pytest.approx(pair["nats_a_token"], abs=1e-6) for names, pair in found.items()} == {
+        ("rnn-clipped", "rnn-unclipped"): 0.75,
+        ("lstm-clipped", "lstm-unclipped"): -2.0,
+        ("bilstm-clipped", "bilstm-unclipped"): 0.0,
+        ("lstm-clipped", "rnn-clipped"): -0.75,
+        ("bilstm-clipped", "rnn-clipped"): -0.75,
+        ("lstm-unclipped", "rnn-unclipped"): 2.0,
+        ("bilstm-unclipped", "rnn-unclipped"): 0.0,
+    }
+    pair = found["lstm-clipped", "rnn-clipped"]
+    assert pair["perplexity_ratio"] == pytest.approx(math.exp(-0.75), rel=1e-6)
+    # The same handicap on every token: a difference without doubt, though each perplexity alone has an interval.
+    assert [pair["nats_a_token_low"], pair["nats_a_token_high"]] == pytest.approx([-0.75, -0.75], abs=1e-6)
+
+
+def test_arms_of_different_corpora_do_not_compare(grid: list[Settings]) -> None:
+    with pytest.raises(Exception, match=r"lstm-clipped and rnn-clipped .*: dvc repro evaluate@rnn-clipped evaluate@"):
+        made_and_read(grid, lstm_clipped=Made(digest="another"))
+
+
+def test_an_explosion_stays_visible_in_few_points(grid: list[Settings]) -> None:
+    norms = np.ones(2000)
+    norms[777] = 1e17
+    tables = made_and_read(grid, rnn_unclipped=Made(norms=norms.tolist())).tables
+    curve = tables["grad_norm"][tables["grad_norm"]["arm"] == "rnn-unclipped"]
+    assert len(curve) <= 320
+    assert (curve["window_max"] == 1e17).sum() == 1
+    assert curve[curve["window_max"] == 1e17]["step"].item() >= 778  # steps are counted from 1
+    assert curve["step"].iloc[-1] == 2000
+
+
+def test_profile_distances_count_from_the_step_a_stack_reads_last(grid: list[Settings]) -> None:
+    profile = made_and_read(grid).tables["profile"]
+    one = profile[profile["arm"] == "bilstm-clipped"]
+    assert one[one["stack"] == "forward"]["distance"].tolist() == [4, 3, 2, 1, 0]
+    assert one[one["stack"] == "backward"]["distance"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_clipped_share_by_epoch(grid: list[Settings]) -> None:
+    shares = made_and_read(grid, rnn_clipped=Made(norms=(0.1, 0.3, 0.5, 0.6))).tables["clipped_share"]
+    assert shares[shares["arm"] == "rnn-clipped"]["clipped_share"].tolist() == [0.5, 1.0]
+    assert shares[shares["arm"] == "rnn-unclipped"]["clipped_share"].tolist() == [0.0, 0.0]
+
+
+# ---- files
+
+
+def test_the_stage_writes_the_grid_nothing_that_left_it_and_the_same_bytes_again(grid: list[Settings]) -> None:
+    made_and_read(grid)
+    shutil.copytree("runs/lstm-clipped", "runs/gru-clipped")
+    Path("runs/.gitignore").write_text("/lstm-clipped\n")
+    result = run_stage()
+    assert result.exit_code == 0, result.output
+    with open("report/comparison.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["arm"] for row in rows] == [*ARMS, "unigram", "uniform"]
+    assert [float(row["forward_perplexity"]) for row in rows[-2:]] == [300, 5000]
+    assert list(json.loads(Path("report/comparison.json").read_text())["arms"]) == ARMS
+    assert list(json.loads(Path("report/metrics.json").read_text())) == [*ARMS, "unigram", "uniform"]
+    tables = {path.stem: pd.read_csv(path) for path in Path("report/plots").iterdir()}
+    assert set(tables) == {"perplexity", "grad_norm", "clipped_share", "profile", "lag_profile"}
+    assert all(set(table["arm"]) == set(ARMS) for table in tables.values())
+    names = ["clipped_share", "grad_norm", "lag_profile", "overview", "perplexity", "profile"]
+    assert sorted(path.name for path in Path("report/figures").iterdir()) == [
+        f"{name}.{kind}" for name in names for kind in ("png", "svg")
+    ]
+    assert not list(Path("report").rglob(".*")), "a temporary file was left behind"
+    written = {path: path.read_bytes() for path in Path("report").rglob("*") if path.is_file()}
+    shutil.rmtree("report")
+    assert run_stage().exit_code == 0
+    assert written == {path: path.read_bytes() for path in Path("report").rglob("*") if path.is_file()}
+
+
+def test_markdown_keeps_what_sees_both_sides_apart(grid: list[Settings]) -> None:
+    text = report.markdown(made_and_read(grid))
+    heading, _, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][:10]
+    assert "sees both sides; not a language model" in heading[3] and "sees the left" in heading[1]
+    assert [row[0] for row in rows] == [*ARMS, "*unigram*", "*uniform*"]
+    assert rows[0][3].strip() == "" and rows[4][3].strip() != ""
+
+
+def test_metrics_are_numbers_under_names_without_dots(grid: list[Settings]) -> None:
+    metrics = report.metrics(made_and_read(grid))
+    for arm, values in metrics.items():
+        assert "." not in arm
+        assert {name: type(value) for name, value in values.items() if type(value) not in (int, float)} == {}
+        assert not any("." in name for name in values)
+    assert metrics["lstm-clipped"]["diverged"] == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "stage_of_it"), [("runs/lstm-clipped/{}", "train"), ("evaluation/lstm-clipped/{}", "evaluate")]
+)
+@pytest.mark.parametrize("harm", ["missing", "damaged", "folder missing"])
+def test_a_lost_arm_is_one_line_with_the_mend(grid: list[Settings], file: str, stage_of_it: str, harm: str) -> None:
+    made_and_read(grid)
+    path = Path(file.format("summary.json" if stage_of_it == "train" else "nats.safetensors"))
+    if harm == "missing":
+        path.unlink()
+    elif harm == "damaged":
+        path.write_bytes(path.read_bytes()[:-20])
+    else:
+        shutil.rmtree(path.parent)
+    result = run_stage()
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert str(path.parent) in line and f"{stage_of_it}@lstm-clipped" in line
+    assert not Path("report").exists()
+
+
+# ---- divergence is a result
+
+
+DIVERGED = Made(handicap=1e30, norms=(1.0, 1e17, 3e20, math.inf), decay=1.5, valid=(800.0, 0.0), diverged=True)
+
+
+def test_a_diverged_arm_is_shown(grid: list[Settings]) -> None:
+    made_and_read(grid, rnn_unclipped=DIVERGED)
+    result = run_stage()
+    assert result.exit_code == 0, result.output
+    text = Path("report/comparison.md").read_text()
+    assert "| rnn-unclipped | inf [inf, inf] |" in text and "diverged at step 4" in text
+    metrics = json.loads(Path("report/metrics.json").read_text())["rnn-unclipped"]
+    assert metrics["forward_perplexity"] == metrics["valid_perplexity"] == math.inf and metrics["diverged"] == 1
+    assert metrics["norm_max"] == 3e20 and metrics["nonfinite_share"] == 0.25
+    with open("report/comparison.csv", encoding="utf-8") as file:
+        row = next(row for row in csv.DictReader(file) if row["arm"] == "rnn-unclipped")
+    assert float(row["profile_half_life"]) < 0  # it doubles
+    pairs = json.loads(Path("report/comparison.json").read_text())["paired"]
+    assert next(pair for pair in pairs if pair["minus"] == "rnn-unclipped")["perplexity_ratio"] == 0
+    for path in Path("report/plots").iterdir():  # vega drops a whole line at an inf
+        assert np.isfinite(pd.read_csv(path).select_dtypes("number")).all(axis=None)
+
+
+def test_an_arm_that_diverged_before_anything_was_known(grid: list[Settings]) -> None:
+    made_and_read(grid)
+    arms = [Arm.read(settings, Path("runs"), Path("evaluation")) for settings in grid]
+    run = arms[1].run
+    nothing = replace(
+        run,
+        summary=run.summary | {"status": "diverged", "diverged_at_step": 1, "best_epoch": None, "valid": {}},
+        history=run.history[:1].assign(norm_before=math.nan),
+        epochs=run.epochs[:0],
+        profile=run.profile[:0],
+        lag_profile=run.lag_profile[run.lag_profile["epoch"] == 0],
+    )
+    scores = arms[1].evaluation.scores | {"forward_perplexity": math.inf, "forward_perplexity_interval": [math.inf] * 2}
+    evaluation = replace(arms[1].evaluation, scores=scores, nats={"forward": np.full(TOKENS, np.inf, dtype=np.float32)})
+    arms[1] = replace(arms[1], run=nothing, evaluation=evaluation)
+    comparison = compare(arms)
+    report.write(comparison, Path("report"))
+    assert "diverged at step 1" in report.markdown(comparison)
+    draw(compare(arms[:2]))
+    draw(compare([arms[1]]))  # and if there is nobody else
+
+
+def draw(comparison: Comparison) -> None:
+    figures = Figures(
+        lines(comparison.arms), comparison.tables, **comparison.yardsticks, reduction=comparison.reduction
+    )
+    figures.write(Path("report/figures"))
+
+
+# ---- figures
+
+
+def test_twins_share_a_hue_and_no_two_arms_look_alike(grid: list[Settings]) -> None:
+    drawn = lines(grid)
+    assert len({(line.colour, line.dash) for line in drawn}) == len(drawn)
+    assert len({line.dash for line in drawn if line.arm.endswith("-clipped")}) == 1
+    for clipped, unclipped in zip(drawn[::2], drawn[1::2], strict=True):
+        dark, light = (np.array([int(line.colour[i : i + 2], 16) for i in (1, 3, 5)]) for line in (clipped, unclipped))
+        assert (dark <= light).all() and (dark < light).any()
+
+
+def test_more_architectures_than_panels_in_a_row(grid: list[Settings]) -> None:
+    params = YAML(typ="safe", pure=True).load(PARAMS)
+    params["arch"] |= {"small": {"cell": "rnn"}, "other": {"cell": "rnn"}}
+    params["clipping"] = {"loose": {"clip_norm": 5.0}, "tight": {"clip_norm": 0.1}, "unclipped": None}
+    PARAMS.write_text(json.dumps(params), encoding="utf-8")  # which is YAML too
+    comparison = made_and_read([Settings.load(PARAMS, arm) for arm in Settings.arms(PARAMS)])
+    draw(comparison)
+    assert len(comparison.pairs) == 5 * 2 + 3 * 4
+
+
+# ---- how numbers read
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (3, "3"),
+        (1234567, "1,234,567"),
+        (0.0, "0.000"),
+        (0.25, "0.250"),
+        (9.5, "9.500"),
+        (96.314, "96.31"),
+        (325.04, "325.0"),
+        (4166.0, "4,166"),
+        (3.17e17, "3.2e+17"),
+        (-0.0001, "-0.0001"),
+        (math.inf, "inf"),
+        (math.nan, "nan"),
+    ],
+)
+def test_numbers_are_as_long_as_they_need_be(value: float | None, text: str) -> None:
+    assert report.number(value) == text
+
+
+def test_signed_numbers() -> None:
+    assert [report.number(value, signed=True) for value in (0.5, -0.5, 1e9)] == ["+0.500", "-0.500", "+1e+09"]
