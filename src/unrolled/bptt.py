@@ -3,8 +3,8 @@
 A cell (`nets/cells.py`) is one time step and its adjoint. `unroll` applies it along a window, walks back through it and
 notes on the way the norm of dL/dh_t at every time step, which a fused layer computes too but never shows.
 
-Inside, arrays are hidden-major: `[T, gates, H, B]` and `[T + 1, H, B]`. So every gate of a time step is one contiguous
-block, and the recurrent product is `W [gates*H, H] @ h [H, B]`, the faster way round for few columns.
+Arrays are `[T, B, gates*H]` and, for the states with the initial one among them, `[T + 1, B, H]`: all products over the
+whole window then read and write them as they lie, with no copy turned round.
 """
 
 import math
@@ -27,33 +27,42 @@ class LayerWeights(NamedTuple):
 
 
 class Cell(Protocol):
-    """One time step and its hand-derived adjoint; all slices hidden-major, `[..., H, B]`."""
+    """One time step and its hand-derived adjoint, in place on slices [..., B, gates*H] and [..., B, H]."""
 
-    gates: int  # blocks of H rows in the weights
-    kept: int  # blocks of H rows that a step keeps for its adjoint: the gates first
+    gates: int  # blocks of H rows in the weights, blocks of H columns in the stash
+    extras: int  # blocks of H columns that a step keeps for its adjoint beside the gates
     states: int  # 1 (h) or 2 (h, c)
-    recurrent_bias: bool  # whether bias_hh is there
+    recurrent_bias: bool  # whether LayerWeights.bias_hh is there
     carries: bool  # whether the state before reaches the state after by another way than the recurrent product
 
-    def step(self, stash: Tensor, weights: LayerWeights, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
-        """Write the next state into `after`; stash[:gates] comes as W_ih x + b; stash leaves as the adjoint needs."""
+    def prepare(self, drive: Tensor, weights: LayerWeights) -> Tensor:
+        """The recurrent operand [H, gates*H] that `step` wants; may scale drive [T, B, gates*H]."""
         ...
 
-    def factors(self, stash: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Everything of the adjoint that needs no gradient yet, for all time steps at once; each [T, ..., H, B]."""
+    def step(
+        self, stash: Tensor, extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
+        before: Sequence[Tensor], after: Sequence[Tensor],
+    ) -> None:  # fmt: skip
+        """Write the next state into `after`; stash comes as W_ih x + b, and leaves with extra as `factors` needs."""
+        ...
+
+    def factors(
+        self, stash: Tensor, extra: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Everything of the adjoint that needs no gradient yet, for all time steps at once; each [T, B, ...]."""
         ...
 
     def adjoint(self, factors: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None, d_gates: Tensor) -> None:
-        """Write dL/d(recurrent product) of one time step into `d_gates` [gates, H, B].
+        """From dL/dh [B, H] of one time step, write dL/d(recurrent product) into `d_gates` [B, gates*H].
 
-        `carried` (None unless the cell carries) is the gradient that travels back past the recurrent product, to c of
-        an LSTM, to h of a GRU: it comes from the later time step and leaves for the earlier one. Where it belongs to h,
-        it is added into `d_hidden`, which then is all of dL/dh.
+        `carried` [B, H] (None unless the cell carries) is the gradient that travels back past the recurrent product:
+        to c of an LSTM, to h of a GRU. It comes from the later time step and leaves for the earlier one; where it
+        belongs to h, it stands in `d_hidden` already.
         """
         ...
 
     def drive_gradient(self, factors: Sequence[Tensor], d_hidden: Tensor, d_gates: Tensor) -> Tensor:
-        """dL/d(W_ih x + b) of all time steps [T, gates, H, B], from those of the recurrent product."""
+        """dL/d(W_ih x + b) of all time steps [T, B, gates*H], from those of the recurrent product."""
         ...
 
 
@@ -91,137 +100,161 @@ def unroll(
     state: tuple[Tensor, ...],
     *,
     reverse: bool = False,
+    mask: Tensor | None = None,
     profile: Profile | None = None,
     name: str = "",
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run `cell` over inputs [T, B, E] from `state` (each [B, H]); outputs [T, B, H] and the final state.
 
-    `reverse` runs from t = T-1 down to 0; outputs stay aligned with their inputs. The final state is detached from
-    nothing: truncation is the caller's choice. Raises ValueError where shapes or types do not fit.
+    `reverse` runs from t = T-1 down to 0; outputs stay aligned with their inputs. `mask` [T, B] is true where a column
+    has a token: elsewhere the state stands still and the output is 0. The final state is detached from nothing:
+    truncation is the caller's choice. Raises ValueError where shapes or types do not fit.
     """
-    _check(cell, inputs, weights, state)
+    _check(cell, inputs, weights, state, mask)
     tensors = (inputs, *weights, *state)
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
-        outputs, *final = _Unroll.apply(cell, reverse, profile, name, *tensors)
+        outputs, *final = _Unroll.apply(cell, reverse, mask, profile, name, *tensors)
         return outputs, tuple(final)
-    _, hidden, others = _forward(cell, inputs, weights, state, reverse)
-    return _outputs(hidden, others, reverse)
+    _, _, states = _forward(cell, inputs, weights, state, reverse, mask)
+    return _outputs(states, reverse, mask)
 
 
 def _forward(
-    cell: Cell, inputs: Tensor, weights: LayerWeights, state: Sequence[Tensor], reverse: bool
-) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """Stash [T, gates, H, B], hidden states and the cell's other states [T+1, H, B], each with the initial one."""
+    cell: Cell, inputs: Tensor, weights: LayerWeights, state: Sequence[Tensor], reverse: bool, mask: Tensor | None
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Stash [T, B, gates*H], extras [T, B, extras*H], and each state with the initial one among them, [T+1, B, H]."""
     steps, columns, _ = inputs.shape
     size = weights.weight_hh.shape[1]
     with torch.no_grad():
         drive = torch.addmm(weights.bias, inputs.reshape(steps * columns, -1), weights.weight_ih.t())
-        stash = drive.new_empty(steps, cell.kept, size, columns)
-        stash[:, : cell.gates] = drive.view(steps, columns, cell.gates, size).permute(0, 2, 3, 1)
-        states = [initial.new_empty(steps + 1, size, columns) for initial in state]
+        stash = drive.view(steps, columns, -1)
+        extra = drive.new_empty(steps, columns, cell.extras * size)
+        states = [initial.new_empty(steps + 1, columns, size) for initial in state]
         for whole, initial in zip(states, state, strict=True):
-            whole[steps if reverse else 0] = initial.t()
+            whole[steps if reverse else 0] = initial
+        operand = cell.prepare(stash, weights)
         rows = list(zip(*(whole.unbind() for whole in states), strict=True))
-        slices = stash.unbind()
+        stashes, extras = stash.unbind(), extra.unbind()
+        idle = None if mask is None else ~mask.unsqueeze(-1)
         for t in range(steps - 1, -1, -1) if reverse else range(steps):
             before, after = (rows[t + 1], rows[t]) if reverse else (rows[t], rows[t + 1])
-            cell.step(slices[t], weights, before, after)
-    return stash, states[0], tuple(states[1:])
+            cell.step(stashes[t], extras[t], operand, weights.bias_hh, before, after)
+            if idle is not None:
+                for old, new in zip(before, after, strict=True):
+                    torch.where(idle[t], old, new, out=new)
+    return stash, extra, states
 
 
-def _outputs(hidden: Tensor, others: Sequence[Tensor], reverse: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+def _outputs(states: Sequence[Tensor], reverse: bool, mask: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Outputs [T, B, H] and final state [B, H], as arrays of their own: who writes into them harms no stash."""
-    rows, last = (hidden[:-1], 0) if reverse else (hidden[1:], -1)
-    final = tuple(whole[last].t().clone(memory_format=torch.contiguous_format) for whole in (hidden, *others))
-    return rows.transpose(1, 2).clone(memory_format=torch.contiguous_format), final
+    rows, last = (states[0][:-1], 0) if reverse else (states[0][1:], -1)
+    outputs = rows.clone() if mask is None else rows * mask.unsqueeze(-1)
+    return outputs, tuple(whole[last].clone() for whole in states)
 
 
 class _Unroll(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, cell: Cell, reverse: bool, profile: Profile | None, name: str, inputs: Tensor,
+        ctx: Any, cell: Cell, reverse: bool, mask: Tensor | None, profile: Profile | None, name: str, inputs: Tensor,
         weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, bias_hh: Tensor | None, *state: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         weights = LayerWeights(weight_ih, weight_hh, bias, bias_hh)
-        stash, hidden, others = _forward(cell, inputs, weights, state, reverse)
-        outputs, final = _outputs(hidden, others, reverse)
-        ctx.save_for_backward(inputs, weight_ih, weight_hh, stash, hidden, *others)
+        stash, extra, states = _forward(cell, inputs, weights, state, reverse, mask)
+        outputs, final = _outputs(states, reverse, mask)
+        ctx.save_for_backward(inputs, weight_ih, weight_hh, mask, stash, extra, *states)
         ctx.cell, ctx.reverse, ctx.profile, ctx.name = cell, reverse, profile, name
         return outputs, *final
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, *d_final: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight_ih, weight_hh, stash, *states = ctx.saved_tensors
-        cell, rows = ctx.cell, len(stash)
+        inputs, weight_ih, weight_hh, mask, stash, extra, *states = ctx.saved_tensors
+        cell = ctx.cell
         before = [whole[1:] if ctx.reverse else whole[:-1] for whole in states]
         after = [whole[:-1] if ctx.reverse else whole[1:] for whole in states]
-        factors = cell.factors(stash, before, after)
-        d_hidden, d_gates, d_state = _walk_back(cell, factors, weight_hh, d_outputs, d_final, ctx.reverse)
+        factors = cell.factors(stash, extra, before, after)
+        d_hidden, d_gates, d_state = _walk_back(cell, factors, weight_hh, d_outputs, d_final, ctx.reverse, mask)
         d_drive = cell.drive_gradient(factors, d_hidden, d_gates)
 
-        flat_gates = _time_by_column(d_gates)
-        flat_drive = flat_gates if d_drive is d_gates else _time_by_column(d_drive)
-        flat_inputs = inputs.reshape(flat_drive.shape[0], -1)
-        d_weight_hh = flat_gates.t() @ _time_by_column(before[0])
-        d_weight_ih = flat_drive.t() @ flat_inputs
-        d_bias = flat_drive.sum(0)
-        d_bias_hh = flat_gates[:, -states[0].shape[1] :].sum(0) if cell.recurrent_bias else None
-        d_inputs = (flat_drive @ weight_ih).view(inputs.shape) if ctx.needs_input_grad[4] else None
+        flat_gates, flat_drive = d_gates.flatten(0, 1), d_drive.flatten(0, 1)
+        d_weight_hh = flat_gates.t() @ before[0].flatten(0, 1)
+        d_weight_ih = flat_drive.t() @ inputs.reshape(len(flat_drive), -1)
+        d_bias_hh = flat_gates[:, -weight_hh.shape[1] :].sum(0) if cell.recurrent_bias else None
+        d_inputs = (flat_drive @ weight_ih).view(inputs.shape) if ctx.needs_input_grad[5] else None
         if ctx.profile is not None:
-            ctx.profile.norms[ctx.name] = torch.linalg.vector_norm(d_hidden.view(rows, -1), dim=1)
+            ctx.profile.norms[ctx.name] = torch.linalg.vector_norm(d_hidden.flatten(1), dim=1)
             (ctx.profile.reversed.add if ctx.reverse else ctx.profile.reversed.discard)(ctx.name)
             if ctx.profile.addends_wanted:
                 ctx.profile.addends[ctx.name] = Addends(
-                    _addend_norms(d_drive.flatten(1, 2), inputs.transpose(1, 2)),
-                    _addend_norms(d_gates.flatten(1, 2), before[0]),
+                    _addend_norms(d_drive, inputs),
+                    _addend_norms(d_gates, before[0]),
                     torch.linalg.vector_norm(d_weight_ih),
                     torch.linalg.vector_norm(d_weight_hh),
                 )
-        return None, None, None, None, d_inputs, d_weight_ih, d_weight_hh, d_bias, d_bias_hh, *d_state
+        return (None,) * 5 + (d_inputs, d_weight_ih, d_weight_hh, flat_drive.sum(0), d_bias_hh, *d_state)
 
 
 def _walk_back(
     cell: Cell, factors: Sequence[Tensor], weight_hh: Tensor, d_outputs: Tensor, d_final: Sequence[Tensor],
-    reverse: bool,
+    reverse: bool, mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:  # fmt: skip
-    """dL/dh_t [T, H, B], dL/d(recurrent product) [T, gates, H, B] and dL/d(initial state), each [B, H]."""
+    """dL/dh_t [T, B, H], dL/d(recurrent product) [T, B, gates*H] and dL/d(initial state), each [B, H]."""
     steps, columns, size = d_outputs.shape
-    d_hidden = d_outputs.transpose(1, 2).clone(memory_format=torch.contiguous_format)
-    d_gates = d_outputs.new_empty(steps, cell.gates, size, columns)
-    back = weight_hh.t()
-    d_hidden[0 if reverse else -1] += d_final[0].t()
+    live = None if mask is None else mask.unsqueeze(-1)
+    d_hidden = d_outputs.clone(memory_format=torch.contiguous_format) if live is None else d_outputs * live
+    d_gates = d_outputs.new_empty(steps, columns, cell.gates * size)
+    order = range(steps) if reverse else range(steps - 1, -1, -1)
+    d_hidden[order[0]] += d_final[0]
     carried = None
     if cell.carries:
-        carried = d_final[1].t().contiguous().clone() if cell.states > 1 else torch.zeros_like(d_hidden[0])
+        carried = d_final[1].clone() if cell.states > 1 else torch.zeros_like(d_final[0])
+    past_h = carried if cell.states == 1 else None  # what reaches h without the recurrent product
     slices = list(zip(*(factor.unbind() for factor in factors), strict=True))
     hidden_rows, gate_rows = d_hidden.unbind(), d_gates.unbind()
-    flat_rows = d_gates.flatten(1, 2).unbind()
-    order = range(steps) if reverse else range(steps - 1, -1, -1)
-    for place, t in enumerate(order):
-        if place:
-            hidden_rows[t].addmm_(back, flat_rows[order[place - 1]])
-        cell.adjoint(slices[t], hidden_rows[t], carried, gate_rows[t])
-    d_initial = back @ flat_rows[order[-1]]
-    if carried is None or cell.states > 1:
-        return d_hidden, d_gates, tuple(part.t() for part in (d_initial, carried) if part is not None)
-    return d_hidden, d_gates, (d_initial.add_(carried).t(),)
+    later: Tensor | None = None
+    for t in order:
+        row = hidden_rows[t]
+        if later is not None:
+            row.addmm_(later, weight_hh)
+        if past_h is not None:
+            row.add_(past_h)
+        later = gate_rows[t]
+        if live is None:
+            cell.adjoint(slices[t], row, carried, later)
+        else:
+            past_h = _adjoint_where_live(cell, slices[t], row, carried, later, live[t])
+    assert later is not None
+    d_initial = later @ weight_hh if past_h is None else torch.addmm(past_h, later, weight_hh)
+    return d_hidden, d_gates, (d_initial, carried) if carried is not None and cell.states > 1 else (d_initial,)
 
 
-def _time_by_column(rows: Tensor) -> Tensor:
-    """[T, ..., B] hidden-major to [T*B, features]."""
-    steps, columns = rows.shape[0], rows.shape[-1]
-    return rows.reshape(steps, -1, columns).transpose(1, 2).reshape(steps * columns, -1)
+def _adjoint_where_live(
+    cell: Cell, factors: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None, d_gates: Tensor, live: Tensor
+) -> Tensor:
+    """The adjoint of a step that some columns sat out: theirs passes by untouched. Returns what reaches h that way."""
+    idle = ~live
+    past_h = d_hidden * idle
+    d_hidden.mul_(live)
+    if carried is None:
+        cell.adjoint(factors, d_hidden, carried, d_gates)
+        return past_h
+    past_carried = carried * idle
+    carried.mul_(live)
+    cell.adjoint(factors, d_hidden, carried, d_gates)
+    if cell.states == 1:
+        return past_h.add_(carried)
+    carried.add_(past_carried)
+    return past_h
 
 
 def _addend_norms(gradients: Tensor, uses: Tensor) -> Tensor:
-    """Frobenius norm of `gradients[t] @ uses[t].T` for each t, from [T, G, B] and [T, F, B].
+    """Frobenius norm of `gradients[t].T @ uses[t]` for each t, from [T, B, G] and [T, B, F].
 
-    ||D U^T||^2 = sum((D^T D) * (U^T U)): two B x B products a time step, no G x F matrix kept. In float64, since the
+    ||D^T U||^2 = sum((D D^T) * (U U^T)): two B x B products a time step, no G x F matrix kept. In float64, since the
     sum cancels where columns disagree.
     """
     gradients, uses = gradients.double(), uses.double()
-    squares = (gradients.transpose(1, 2) @ gradients) * (uses.transpose(1, 2) @ uses)
+    squares = (gradients @ gradients.transpose(1, 2)) * (uses @ uses.transpose(1, 2))
     return squares.sum((1, 2)).clamp(min=0).sqrt()
 
 
@@ -265,7 +298,9 @@ def _gradient(parameter: Tensor) -> Tensor | None:
     return parameter.grad.values()
 
 
-def _check(cell: Cell, inputs: Tensor, weights: LayerWeights, state: Sequence[Tensor]) -> None:
+def _check(
+    cell: Cell, inputs: Tensor, weights: LayerWeights, state: Sequence[Tensor], mask: Tensor | None
+) -> None:
     """Name the first argument that does not fit, in one line."""
     if inputs.dim() != 3 or 0 in inputs.shape[:2]:
         raise ValueError(f"inputs must be [T, B, E] with at least one time step and column, not {list(inputs.shape)}")
@@ -289,3 +324,5 @@ def _check(cell: Cell, inputs: Tensor, weights: LayerWeights, state: Sequence[Te
             raise ValueError(f"{argument} must be {inputs.dtype} as inputs are, not {tensor.dtype}")
     if not inputs.dtype.is_floating_point or (inputs.device.type == "cpu" and inputs.element_size() < 4):
         raise ValueError(f"inputs must be float32 or float64 on the CPU, not {inputs.dtype}")
+    if mask is not None and (mask.dtype != torch.bool or mask.shape != inputs.shape[:2]):
+        raise ValueError(f"mask must be bool {list(inputs.shape[:2])}, not {mask.dtype} {list(mask.shape)}")
