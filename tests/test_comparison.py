@@ -3,7 +3,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ class Made:
     norms: Sequence[float] = (0.1, 0.2, 0.3, 0.4)
     decay: float = 0.5  # of the lag profile, a step
     valid: Sequence[float] = (5.0, 4.0)  # nats a token, an epoch
-    diverged: bool = False
+    diverged: int | None = None  # the epoch that did not end
     digest: str = "the corpus"
 
 
@@ -57,7 +57,7 @@ def make(settings: Settings, made: Made) -> None:
             norm = made.norms[number - 1]
             after = min(norm, settings.train.clip_norm or math.inf)
             ledger.add(Step(number, epoch, 70, 4.0, 1.0, Norms(norm, after, {"embedding": norm})))
-        if made.diverged and epoch == 2:
+        if made.diverged == epoch:
             break
         sums = {head: Sums(100 * made.valid[epoch - 1], 100) for head in heads}
         ledger.add(Epoch(epoch, 1.0, sums, dict.fromkeys(stacks, torch.arange(1.0, 6.0)), dict.fromkeys(stacks, lags)))
@@ -241,7 +241,7 @@ def test_a_lost_arm_is_one_line_with_the_mend(grid: list[Settings], file: str, s
 # ---- divergence is a result
 
 
-DIVERGED = Made(handicap=1e30, norms=(1.0, 1e17, 3e20, math.inf), decay=1.5, valid=(800.0, 0.0), diverged=True)
+DIVERGED = Made(handicap=1e30, norms=(1.0, 1e17, 3e20, math.inf), decay=1.5, valid=(800.0, 0.0), diverged=2)
 
 
 def test_a_diverged_arm_is_shown(grid: list[Settings]) -> None:
@@ -263,25 +263,14 @@ def test_a_diverged_arm_is_shown(grid: list[Settings]) -> None:
 
 
 def test_an_arm_that_diverged_before_anything_was_known(grid: list[Settings]) -> None:
-    made_and_read(grid)
-    arms = [Arm.read(settings, Path("runs"), Path("evaluation")) for settings in grid]
-    run = arms[1].run
-    nothing = replace(
-        run,
-        summary=run.summary | {"status": "diverged", "diverged_at_step": 1, "best_epoch": None, "valid": {}},
-        history=run.history[:1].assign(norm_before=math.nan),
-        epochs=run.epochs[:0],
-        profile=run.profile[:0],
-        lag_profile=run.lag_profile[run.lag_profile["epoch"] == 0],
-    )
-    scores = arms[1].evaluation.scores | {"forward_perplexity": math.inf, "forward_perplexity_interval": [math.inf] * 2}
-    evaluation = replace(arms[1].evaluation, scores=scores, nats={"forward": np.full(TOKENS, np.inf, dtype=np.float32)})
-    arms[1] = replace(arms[1], run=nothing, evaluation=evaluation)
-    comparison = compare(arms)
+    nothing = Made(handicap=math.inf, norms=(math.nan, math.nan), diverged=1)
+    comparison = made_and_read(grid[:2], rnn_unclipped=nothing)
     report.write(comparison, Path("report"))
     assert "diverged at step 1" in report.markdown(comparison)
-    draw(compare(arms[:2]))
-    draw(compare([arms[1]]))  # and if there is nobody else
+    metrics = report.metrics(comparison)["rnn-unclipped"]
+    assert metrics == {"forward_perplexity": math.inf, "clipped_share": 0, "nonfinite_share": 1, "diverged": 1}
+    draw(comparison)
+    draw(made_and_read(grid[1:2], rnn_unclipped=nothing))  # and if there is nobody else
 
 
 def draw(comparison: Comparison) -> None:

@@ -167,12 +167,12 @@ def _stacked(arms: Sequence[Arm], table: Callable[[Arm], pd.DataFrame]) -> pd.Da
     frames = [table(arm) for arm in arms]
     for arm, frame in zip(arms, frames, strict=True):
         frame.insert(0, "arm", arm.name)
-    # A run that diverged in its first epoch has empty tables, whose columns pandas holds for objects.
+    # The tables of a run that diverged in its first epoch are empty, and pandas reads those as objects, not numbers.
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 
 def _perplexity_by_epoch(arm: Arm) -> pd.DataFrame:
-    table = arm.run.epochs[["epoch", "valid_forward_perplexity"]]
+    table = arm.run.epochs[["epoch", "valid_forward_perplexity"]].astype({"valid_forward_perplexity": float})
     return table.rename(columns={"valid_forward_perplexity": "forward_perplexity"})
 
 
@@ -197,6 +197,6 @@ def _profile_by_step(arm: Arm) -> pd.DataFrame:
 
 def _last_finite_epoch(profile: pd.DataFrame) -> pd.DataFrame:
     """The rows of the last epoch of training whose norms are all finite; none where there is no such epoch."""
-    profile = profile[profile["epoch"] > 0]
+    profile = profile[profile["epoch"] > 0].astype({"norm": float})
     finite = np.isfinite(profile["norm"]).groupby(profile["epoch"]).all()
     return profile[profile["epoch"] == finite[finite].index.max()].reset_index(drop=True)

@@ -38,7 +38,8 @@ def metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
     """Arm -> name -> number, for `dvc metrics`: an arm's measures, and the yardsticks' perplexity."""
     table: dict[str, dict[str, float]] = {}
     for row in comparison.rows:
-        known = {name: row[name] for name in METRICS if row[name] is not None}
+        # nan is left out: it never equals itself, so `dvc metrics diff` would always show a change. inf is a result.
+        known = {name: row[name] for name in METRICS if row[name] is not None and not math.isnan(row[name])}
         table[row["arm"]] = {**known, "diverged": int(row["status"] == "diverged")}
     return table | {name: {"forward_perplexity": value} for name, value in comparison.yardsticks.items()}
 
