@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
@@ -66,8 +66,7 @@ def _peek(stream: Iterator[Document]) -> tuple[list[Document], Iterator[Document
 
 
 def _has_text(document: Document) -> bool:
-    with closing(document.lines()) as lines:  # type: ignore[type-var]
-        return next(lines, None) is not None
+    return next(document.lines(), None) is not None
 
 
 def _write_published(documents: Iterable[Document], sink: Sink) -> dict[str, int]:

@@ -84,7 +84,7 @@ def decoded_lines(stream: BinaryIO, name: str) -> Iterator[str]:
 
     Raises CorpusError with ``name`` and the byte offset of what is not text.
     """
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
     offset, pending, block = 0, "", b"start"
     while block:
         block = stream.read(BLOCK)
@@ -96,8 +96,6 @@ def decoded_lines(stream: BinaryIO, name: str) -> Iterator[str]:
             raise CorpusError(f"{name}: not UTF-8 at byte {at} ({error.reason}); convert it to UTF-8") from None
         if "\0" in text:
             raise CorpusError(f"{name}: not text but binary (NUL at byte {offset + block.index(0)})")
-        if offset == 0:
-            text = text.removeprefix("\ufeff")
         offset += len(block)
         *whole, pending = (pending + text).split("\n")
         for line in whole:

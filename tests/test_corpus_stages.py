@@ -1,0 +1,60 @@
+"""The three stages as DVC calls them: bad input ends in one line, exit status 1 and nothing written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+
+
+def stage(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environment.pop("UNROLLED_MIRROR", None)
+    command = [sys.executable, str(ROOT / "stages" / f"{name}.py")]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def params(folder: Path, **corpus: object) -> None:
+    yaml = YAML()
+    settings = yaml.load(ROOT / "params.yaml")
+    settings["corpus"].update({"name": "text", "path": "mine", "pattern": None, **corpus})
+    settings["vocabulary"]["min_count"] = 1
+    yaml.dump(settings, folder / "params.yaml")
+
+
+def test_a_text_goes_through_the_three_stages(tmp_path: Path) -> None:
+    params(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("".join(f"Line {i:02}.\n" for i in range(100)), encoding="utf-8")
+    for name in ("fetch", "preprocess", "vocabulary"):
+        done = stage(name, tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["corpus.json", "encoded", "raw", "text"]
+    assert len((tmp_path / "data" / "text" / "train.txt").read_text(encoding="utf-8").splitlines()) == 85
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "error: corpus.path: mine does not exist"),
+        ({}, "error: corpus.path: the folder mine is empty; put text files (.txt, .gz, .zip) into it"),
+        ({"a.txt": b" \n"}, "error: the corpus holds no text: every document is blank"),
+        ({"a.txt": b"fine\n", "b.bin": b"MZ\x90\x00"}, "error: mine/b.bin: not UTF-8 at byte 2"),
+        ({"a.txt": b"one line\n"}, "error: a.txt is too short"),
+    ],
+)
+def test_bad_text_is_one_line(tmp_path: Path, content: dict[str, bytes] | None, message: str) -> None:
+    params(tmp_path)
+    if content is not None:
+        (tmp_path / "mine").mkdir()
+        for name, data in content.items():
+            (tmp_path / "mine" / name).write_bytes(data)
+    done = stage("preprocess", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("data/*")) and not list(tmp_path.glob("data/.*"))

@@ -1,0 +1,158 @@
+"""Public files: from an address, from a mirror, and what is told when they cannot be had."""
+
+import gc
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pooch.core
+import pytest
+
+from unrolled.corpus.catalogue import PublicFile
+from unrolled.corpus.errors import CorpusError
+from unrolled.corpus.fetch import fetch, mirror_within
+
+# pooch does not close the connection of a download that fails; the collector does, here and not in another test.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+DATA = b"some text\n" * 5000
+
+
+class Server(ThreadingHTTPServer):
+    """Serves DATA at /good.txt; the first ``breaks`` answers end half-way; counts what it was asked."""
+
+    breaks = 0
+    asked = 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked += 1
+        if self.path != "/good.txt":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(DATA)))
+        self.end_headers()
+        broken = self.server.asked <= self.server.breaks
+        self.wfile.write(DATA[: len(DATA) // 2] if broken else DATA)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(pooch.core.time, "sleep", lambda seconds: None)
+    yield
+    gc.collect()
+
+
+def file(server: Server, name: str = "good.txt", data: bytes = DATA) -> PublicFile:
+    return PublicFile(name, f"http://127.0.0.1:{server.server_port}/{name}", hashlib.sha256(data).hexdigest())
+
+
+def told(folder: Path, files: list[PublicFile], mirror: str | None = None) -> str:
+    """The one line of the error, after which nothing is left."""
+    with pytest.raises(CorpusError) as caught:
+        fetch(files, folder, mirror)
+    assert list(folder.parent.glob(f"*{folder.name}*")) == []
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_file_comes_from_its_address(tmp_path: Path, server: Server) -> None:
+    fetch([file(server)], tmp_path / "raw")
+    assert (tmp_path / "raw" / "good.txt").read_bytes() == DATA
+
+
+def test_a_broken_download_is_started_again(tmp_path: Path, server: Server) -> None:
+    server.breaks = 2
+    fetch([file(server)], tmp_path / "raw")
+    assert (tmp_path / "raw" / "good.txt").read_bytes() == DATA
+    assert server.asked == 3
+
+
+def test_a_download_that_stays_broken_is_told(tmp_path: Path, server: Server) -> None:
+    server.breaks = 99
+    assert told(tmp_path / "raw", [file(server)]).startswith("good.txt: no answer from 127.0.0.1")
+    assert server.asked == 3
+
+
+def test_a_wrong_sha256_is_told(tmp_path: Path, server: Server) -> None:
+    message = told(tmp_path / "raw", [file(server, data=b"other")])
+    assert "/good.txt: wrong sha256 (expected d9298a10" in message
+
+
+def test_an_address_that_answers_404_is_told(tmp_path: Path, server: Server) -> None:
+    message = told(tmp_path / "raw", [file(server, "gone.txt")])
+    assert message.startswith("gone.txt: 404")
+    assert "UNROLLED_MIRROR" in message
+
+
+def test_no_network_is_told(tmp_path: Path) -> None:
+    nowhere = PublicFile("good.txt", "http://127.0.0.1:9/good.txt", "0" * 64)
+    message = told(tmp_path / "raw", [nowhere])
+    assert message.startswith("good.txt: no answer from 127.0.0.1:9 (ConnectionError): is there a network?")
+    assert "UNROLLED_MIRROR" in message
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_mirror_takes_the_place_of_the_address(tmp_path: Path, server: Server, slash: str) -> None:
+    elsewhere = PublicFile("good.txt", "http://127.0.0.1:9/never", hashlib.sha256(DATA).hexdigest())
+    fetch([elsewhere], tmp_path / "address", f"http://127.0.0.1:{server.server_port}{slash}")
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "good.txt").write_bytes(DATA)
+    fetch([elsewhere], tmp_path / "folder", f"{tmp_path}/mirror{slash}")
+    for name in ("address", "folder"):
+        assert (tmp_path / name / "good.txt").read_bytes() == DATA
+
+
+def test_a_mirror_is_checked_as_well(tmp_path: Path) -> None:
+    (tmp_path / "mirror").mkdir()
+    wanted = PublicFile("good.txt", "http://127.0.0.1:9/never", hashlib.sha256(DATA).hexdigest())
+    assert "good.txt is not in UNROLLED_MIRROR" in told(tmp_path / "raw", [wanted], str(tmp_path / "mirror"))
+    (tmp_path / "mirror" / "good.txt").write_bytes(DATA[:-1])
+    assert "wrong sha256" in told(tmp_path / "raw", [wanted], str(tmp_path / "mirror"))
+
+
+def test_a_failure_keeps_what_was_fetched_before(tmp_path: Path, server: Server) -> None:
+    fetch([file(server)], tmp_path / "raw")
+    with pytest.raises(CorpusError):
+        fetch([file(server), file(server, "gone.txt")], tmp_path / "raw")
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["good.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_a_relative_mirror_is_found_from_an_experiments_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "repository" / ".dvc" / "tmp" / "copy").mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    root = str(tmp_path / "repository")
+    monkeypatch.delenv("UNROLLED_MIRROR", raising=False)
+    assert mirror_within(root) is None
+    monkeypatch.setenv("UNROLLED_MIRROR", "")
+    assert mirror_within(root) is None
+    monkeypatch.setenv("UNROLLED_MIRROR", "../data")
+    monkeypatch.chdir(tmp_path / "repository")
+    assert mirror_within(root) == "../data"
+    assert mirror_within(None) == "../data"
+    monkeypatch.chdir(tmp_path / "repository" / ".dvc" / "tmp" / "copy")
+    assert mirror_within(root) == f"{root}/../data"
+    monkeypatch.chdir(tmp_path)  # a root inherited from another repository's stage is none of ours
+    assert mirror_within(root) == "../data"
+    monkeypatch.setenv("UNROLLED_MIRROR", "https://example.org/data")
+    assert mirror_within(root) == "https://example.org/data"

@@ -1,0 +1,111 @@
+"""How documents become splits."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unrolled.corpus.errors import CorpusError
+from unrolled.corpus.splits import split_of, write_splits
+from unrolled.corpus.text_files import Document
+
+
+def document(name: str, *lines: str, split: str | None = None) -> Document:
+    return Document(name, lambda: iter(lines), split)
+
+
+def write(
+    folder: Path, documents: list[Document], seed: int = 1, valid: float = 0.2, test: float = 0.3
+) -> dict[str, list[str]]:
+    write_splits(documents, folder, valid_share=valid, test_share=test, seed=seed, facts={"corpus": "text"})
+    return {
+        split: (folder / f"{split}.txt").read_text(encoding="utf-8").splitlines()
+        for split in ("train", "valid", "test")
+    }
+
+
+def test_shares_are_kept_on_average_and_seeds_differ() -> None:
+    names = [f"{i}.txt" for i in range(20_000)]
+    counts = Counter(split_of(name, valid_share=0.05, test_share=0.1, seed=1) for name in names)
+    # three standard deviations of a binomial
+    assert abs(counts["test"] - 2000) < 3 * (20_000 * 0.1 * 0.9) ** 0.5
+    assert abs(counts["valid"] - 1000) < 3 * (20_000 * 0.05 * 0.95) ** 0.5
+    other = Counter(
+        split_of(name, valid_share=0.05, test_share=0.1, seed=1)
+        == split_of(name, valid_share=0.05, test_share=0.1, seed=2)
+        for name in names
+    )
+    assert other[False] > 2000
+
+
+@given(st.sets(st.text(min_size=1, max_size=5), min_size=30, max_size=60), st.integers(0, 29))
+def test_a_document_keeps_its_split_whatever_others_there_are(names: set[str], removed: int) -> None:
+    rule = {"valid_share": 0.2, "test_share": 0.3}
+    before = {name: split_of(name, seed=1, **rule) for name in sorted(names)[removed:]}
+    after = {name: split_of(name, seed=1, **rule) for name in sorted(names)}
+    assert before.items() <= after.items()
+
+
+def test_documents_stay_whole_and_appending_moves_none(tmp_path: Path) -> None:
+    documents = [document(f"d{i}", f"d{i} first", f"d{i} second") for i in range(40)]
+    few, many = write(tmp_path / "few", documents[:30]), write(tmp_path / "many", documents)
+    for split in ("train", "valid", "test"):
+        assert many[split][: len(few[split])] == few[split]
+        assert all(many[split][i].split()[0] == many[split][i + 1].split()[0] for i in range(0, len(many[split]), 2))
+    assert sorted(line for split in many.values() for line in split) == sorted(
+        line for one in documents for line in one.lines()
+    )
+    report = json.loads((tmp_path / "many" / "documents.json").read_text(encoding="utf-8"))
+    assert report["split"] == "by document: a hash of its name, seed 1"
+    assert {split: report[split]["documents"] for split in many} == {split: len(many[split]) // 2 for split in many}
+
+
+def test_a_single_document_is_cut_into_blocks_and_the_report_says_so(tmp_path: Path) -> None:
+    found = write(tmp_path / "text", [document("blank"), document("one", *(f"{i:03}" for i in range(100)))])
+    assert found["train"] == [f"{i:03}" for i in range(50)]
+    assert found["valid"] == [f"{i:03}" for i in range(50, 70)]
+    assert found["test"] == [f"{i:03}" for i in range(70, 100)]
+    report = json.loads((tmp_path / "text" / "documents.json").read_text(encoding="utf-8"))
+    assert report["split"] == "contiguous blocks of a single document"
+
+
+def test_published_splits_are_kept(tmp_path: Path) -> None:
+    found = write(tmp_path / "text", [document(split, split, split=split) for split in ("train", "valid", "test")])
+    assert found == {"train": ["train"], "valid": ["valid"], "test": ["test"]}
+
+
+def test_too_little_text_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    three = [document(f"{i}.txt", "text") for i in range(3)]
+    for documents, message in (
+        ([document("blank"), document("blank too")], "every document is blank"),
+        ([], "every document is blank"),
+        ([document("one", "a line")], "one is too short: .* no line falls into valid and test"),
+        (three, r"no document falls into .*\(3 documents"),
+    ):
+        with pytest.raises(CorpusError, match=message):
+            write(tmp_path / "text", documents, valid=0.05, test=0.1)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_seed_that_the_message_offers_works(tmp_path: Path) -> None:
+    documents = [document(f"{i}.txt", "text") for i in range(4)]
+    with pytest.raises(CorpusError, match=r"set corpus\.seed to") as caught:
+        write(tmp_path / "text", documents, valid=0.05, test=0.1)
+    seed = int(str(caught.value).split("corpus.seed to ")[1].split(",")[0])
+    assert all(write(tmp_path / "text", documents, seed=seed, valid=0.05, test=0.1).values())
+
+
+def test_an_error_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+    write(tmp_path / "text", [document("one", *"abcdefghij")])
+    before = (tmp_path / "text" / "train.txt").read_bytes()
+
+    def broken() -> None:
+        raise CorpusError("broken")
+
+    with pytest.raises(CorpusError, match="broken"):
+        write(tmp_path / "text", [document("a", "x"), Document("b", lambda: iter(broken, 1))])  # type: ignore[arg-type]
+    assert (tmp_path / "text" / "train.txt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
