@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.streams import read_split, windows
 
 EOS = 99
@@ -43,7 +44,7 @@ def test_reverse_gives_the_same_windows_last_first() -> None:
 
 
 def test_a_split_too_small_is_refused() -> None:
-    with pytest.raises(ValueError, match="5 tokens is too small for 4 columns"):
+    with pytest.raises(CorpusError, match="5 tokens is too small for 4 columns"):
         next(windows(np.arange(5, dtype=np.uint16), columns=4, window=2, eos=EOS))
 
 

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolled.corpus.errors import CorpusError
+
 Tokens = np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]  # memory-mapped, 1-D
 
 
@@ -40,11 +42,13 @@ def read_split(encoded: Path, split: str) -> Tokens:
 def column_length(tokens: Tokens, columns: int) -> int:
     """Rows of ``columns`` equal columns; the ``len(tokens) % columns`` last tokens stay outside.
 
-    Raises ValueError where the split is too small for two rows.
+    Raises CorpusError where the split is too small for two rows.
     """
     length = len(tokens) // columns
     if length < 2:
-        raise ValueError(f"a split of {len(tokens)} tokens is too small for {columns} columns; use fewer columns")
+        raise CorpusError(
+            f"a split of {len(tokens)} tokens is too small for {columns} columns; lower train.columns or give more text"
+        )
     return length
 
 

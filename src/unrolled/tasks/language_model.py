@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, log_softmax
 from unrolled.bptt import Profile, lag_profile
 from unrolled.corpus.streams import Tokens, Window, column_length, windows
 from unrolled.nets.network import Network, States
+from unrolled.nets.softmax_loss import softmax_nats
 
 # What each head is scored as. A joined head sees both sides of its target: its score is no perplexity of a language
 # model, for the product of its probabilities over a text does not sum to one over all texts.
@@ -48,9 +49,9 @@ def loss(
     all tokens of the window, and over the heads where there are three.
     """
     heads, after = network.hidden(window.left, window.right, state, generator=generator, profile=profile)
-    logits = network.logits(torch.cat([hidden.flatten(0, 1) for hidden in heads.values()]))
+    hidden = torch.cat([each.flatten(0, 1) for each in heads.values()])
     targets = window.target.flatten().repeat(len(heads))
-    return cross_entropy(logits, targets, reduction="sum"), len(targets), after
+    return softmax_nats(hidden, network.output_weight, network.output_bias, targets), len(targets), after
 
 
 def state_from_the_right(network: Network, ahead: Window | None, columns: int) -> tuple[tuple[Tensor, ...], ...]:

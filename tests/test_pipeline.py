@@ -1,0 +1,218 @@
+"""A miniature of the whole pipeline through DVC itself: what runs, what does not run again, what a mistake says."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+ARMS = ["rnn-clipped", "rnn-unclipped", "bilstm-clipped", "bilstm-unclipped"]
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="DVC needs git")
+
+
+def command(place: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=place, env=environ(**environment), capture_output=True, text=True)
+
+
+def environ(**changes: str) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull} | changes
+
+
+def edit(place: Path, **dotted: object) -> None:
+    yaml = YAML()
+    params = yaml.load(place / "params.yaml")
+    for name, value in dotted.items():
+        *sections, key = name.split("__")
+        section = params
+        for each in sections:
+            section = section[each]
+        section[key] = value
+    yaml.dump(params, place / "params.yaml")
+
+
+def would_run(place: Path) -> set[str]:
+    """The stages that `dvc repro` would run now."""
+    done = command(place, "dvc", "repro", "--dry")
+    assert done.returncode == 0, done.stderr
+    return {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project over a small text, with a small network, committed and reproduced once."""
+    place = tmp_path_factory.mktemp("pipeline") / "project"
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for name in tracked:
+        if name.startswith(("src/", "stages/", ".dvc/", "text/")) or name in {"dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"}:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, place / name)
+    (place / ".dvc" / "plots" / "offline.html").touch()
+    text = (ROOT / "tests" / "test_pipeline.py").read_text().splitlines()
+    (place / "text" / "own.txt").write_text("\n".join(text * 2))
+    edit(place, corpus__name="text", vocabulary__min_count=1)
+    edit(place, network__embedding=8, network__hidden=8, train__epochs=1, train__columns=4, train__window=8)
+    edit(place, evaluate__bootstrap_samples=20, evaluate__bootstrap_block=20)
+    params = YAML().load(place / "params.yaml")
+    edit(place, arch={name: params["arch"][name] for name in ("rnn", "bilstm")})
+    command(place, "git", "init", "-q")
+    command(place, "git", "config", "user.name", "test")
+    command(place, "git", "config", "user.email", "test@example.org")
+    done = command(place, "dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    command(place, "git", "add", "-A")
+    command(place, "git", "commit", "-qm", "first")
+    return place
+
+
+def test_every_arm_is_trained_scored_compared_and_recorded(place: Path) -> None:
+    metrics = json.loads((place / "report" / "metrics.json").read_text())
+    assert set(ARMS) <= set(metrics)
+    client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+    (experiment,) = client.search_experiments(filter_string="name = 'unrolled'")
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.info.run_name for run in runs) == sorted(ARMS)
+    for run in runs:
+        measured = run.data.metrics["forward_perplexity/test"]
+        assert measured == pytest.approx(metrics[run.info.run_name]["forward_perplexity"])
+
+
+def test_a_second_repro_does_nothing(place: Path) -> None:
+    assert would_run(place) == set()
+    assert command(place, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert command(place, "git", "status", "--porcelain").stdout == ""
+
+
+def test_a_forced_repro_gives_the_same_lock(place: Path) -> None:
+    """Every output of every stage of one arm, byte for byte; and publishing again changes nothing."""
+    before = (place / "dvc.lock").read_bytes()
+    for stage in ("preprocess", "vocabulary", "train@bilstm-unclipped", "evaluate@bilstm-unclipped", "compare", "record"):
+        done = command(place, "dvc", "repro", "-f", "-s", stage)
+        assert done.returncode == 0, done.stderr
+    assert (place / "dvc.lock").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({"arch__bilstm__learning_rate": 3.0}, {"train@bilstm-clipped", "train@bilstm-unclipped", "compare", "record"}),
+        ({"clipping__clipped__clip_norm": 0.5}, {"train@rnn-clipped", "train@bilstm-clipped", "compare", "record"}),
+        ({"evaluate__seed": 7}, {*(f"evaluate@{arm}" for arm in ARMS), "compare", "record"}),
+    ],
+)
+def test_an_edited_setting_runs_what_it_must(place: Path, change: dict[str, object], stages: set[str]) -> None:
+    kept = (place / "params.yaml").read_bytes()
+    edit(place, **change)
+    ran = would_run(place)
+    (place / "params.yaml").write_bytes(kept)
+    trained = {stage.removeprefix("train@") for stage in stages if stage.startswith("train@")}
+    assert ran == stages | {f"evaluate@{arm}" for arm in trained}
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [("lab/tracking.py", {"record"}), ("lab/figures.py", {"compare", "record"})],
+)
+def test_an_edited_module_retrains_nothing_it_has_no_part_in(place: Path, module: str, stages: set[str]) -> None:
+    path = place / "src" / "unrolled" / module
+    kept = path.read_bytes()
+    path.write_bytes(kept + b"\n# edited\n")
+    ran = would_run(place)
+    path.write_bytes(kept)
+    assert ran == stages
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("+train.clpi=1", ["unknown key 'train.clpi'"]),
+        ("clipping.clipped.clip_norm=0", ["'clipping.clipped.clip_norm': 0", "greater than 0"]),
+        ("network.dropout=1", ["'network.dropout': 1", "less than 1"]),
+        ("vocabulary.min_count=100000", ["vocabulary comes out empty"]),
+    ],
+)
+def test_a_mistake_in_an_experiment_is_one_line(place: Path, override: str, words: list[str]) -> None:
+    done = command(place, "dvc", "exp", "run", "--temp", "-S", override)
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    (line,) = (line for line in said.splitlines() if line.startswith("error: "))
+    assert all(word in line for word in words)
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.txt", b"", ["empty.txt", "empty"]),
+        ("binary.txt", b"one two\x00three\n", ["binary.txt", "7"]),
+        ("latin.txt", "café".encode("latin-1"), ["latin.txt", "3"]),
+        ("short.txt", b"only a few words here\n" * 3, []),
+    ],
+)
+def test_a_corpus_that_cannot_be_used_is_one_line(place: Path, name: str, content: bytes, words: list[str]) -> None:
+    kept = (place / "params.yaml").read_bytes(), (place / "dvc.lock").read_bytes()
+    (place / name).write_bytes(content)
+    edit(place, corpus__path=name)
+    done = command(place, "dvc", "repro", "train@rnn-clipped")
+    (place / "params.yaml").write_bytes(kept[0])
+    (place / name).unlink()
+    restored = command(place, "dvc", "repro")
+    assert done.returncode != 0
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert all(word in line for word in words)
+    assert "Traceback" not in done.stderr
+    assert restored.returncode == 0 and (place / "dvc.lock").read_bytes() == kept[1]
+
+
+def test_a_killed_stage_just_runs_again(place: Path) -> None:
+    before = (place / "dvc.lock").read_bytes()
+    killed = subprocess.Popen(
+        ["dvc", "repro", "-f", "-s", "train@rnn-clipped"],
+        cwd=place,
+        env=environ(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not list((place / ".dvc" / "tmp").glob("rwlock")) and killed.poll() is None:
+        time.sleep(0.05)
+    time.sleep(1.5)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    done = command(place, "dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (place / "dvc.lock").read_bytes() == before
+    assert would_run(place) == set()
+
+
+def test_an_altered_run_directory_is_named(place: Path) -> None:
+    weights = place / "runs" / "rnn-clipped" / "weights.safetensors"
+    kept = weights.read_bytes()
+    weights.chmod(0o644)
+    weights.unlink()
+    weights.write_bytes(kept[:-8] + b"\0" * 8)
+    done = command(place, sys.executable, "stages/evaluate.py", "rnn-clipped", PYTHONPATH="src")
+    weights.write_bytes(kept)
+    assert done.returncode == 1
+    assert "weights.safetensors was altered" in done.stderr and "dvc repro -f -s train@rnn-clipped" in done.stderr
+
+
+def test_an_experiment_reaches_the_same_store_under_its_own_name(place: Path) -> None:
+    done = command(place, "dvc", "exp", "run", "--temp", "-n", "gentle", "-S", "clipping.clipped.clip_norm=0.5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+    (experiment,) = client.search_experiments(filter_string="name = 'unrolled'")
+    names = sorted(run.info.run_name for run in client.search_runs([experiment.experiment_id]))
+    assert names == sorted([*ARMS, "rnn-clipped gentle", "bilstm-clipped gentle"])
+    for run in client.search_runs([experiment.experiment_id]):
+        artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
+        assert artifacts.is_dir() and artifacts.is_relative_to(place / "mlartifacts")

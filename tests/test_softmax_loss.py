@@ -1,0 +1,48 @@
+"""The chunked softmax against torch's cross entropy."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import cross_entropy, linear
+
+from unrolled.nets.softmax_loss import softmax_nats
+
+
+def inputs(rows: int, vocabulary: int = 7, hidden: int = 3, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    random = torch.Generator().manual_seed(rows)
+    parts = [
+        (torch.randn(shape, dtype=torch.float64, generator=random) * scale).requires_grad_()
+        for shape in ((rows, hidden), (vocabulary, hidden), (vocabulary,))
+    ]
+    return parts[0], parts[1], parts[2], torch.randint(0, vocabulary, (rows,), generator=random)
+
+
+@given(st.integers(1, 40), st.integers(1, 50))
+def test_value_and_gradients_are_those_of_cross_entropy(rows: int, chunk: int) -> None:
+    *parts, targets = inputs(rows)
+    hidden, weight, bias = parts
+    ours = softmax_nats(hidden, weight, bias, targets, chunk=chunk)
+    theirs = cross_entropy(linear(hidden, weight, bias), targets, reduction="sum")
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    for mine, twin in zip(torch.autograd.grad(3 * ours, parts), torch.autograd.grad(3 * theirs, parts), strict=True):
+        torch.testing.assert_close(mine, twin, rtol=1e-10, atol=1e-12)
+
+
+def test_gradcheck() -> None:
+    *parts, targets = inputs(5)
+    assert torch.autograd.gradcheck(lambda *each: softmax_nats(*each, targets, chunk=2), parts)
+
+
+def test_large_logits_do_not_overflow() -> None:
+    hidden, weight, bias, targets = inputs(6, scale=1e3)
+    assert torch.isfinite(softmax_nats(hidden, weight, bias, targets))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so(bad: float) -> None:
+    hidden, weight, bias, targets = inputs(6)
+    with torch.no_grad():
+        hidden[2, 1] = bad
+    assert not torch.isfinite(softmax_nats(hidden, weight, bias, targets))
