@@ -40,7 +40,7 @@ install() {
   local interpreter free_gb
   interpreter=$(find_python)
   free_gb=$(($(df -Pk . | awk 'END { print $4 }') / 1048576))
-  [ "$free_gb" -ge "$need_gb" ] || fail "$free_gb GB are free on this disk, and installation needs $need_gb; make room and call make again"
+  [ "$free_gb" -ge "$need_gb" ] || fail "$free_gb GB are free on this disk, and installation needs $need_gb (twice that where the index offers torch for a GPU); make room"
 
   # A whole environment is brought up to date; one that was interrupted, moved or made by another Python gives way.
   if [ -e "$unfinished" ] || ! new_enough "$python" || ! wanted_version || moved; then rm -rf .venv; fi
