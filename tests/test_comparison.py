@@ -45,7 +45,7 @@ class Made:
 
 def make(settings: Settings, made: Made) -> None:
     """Write runs/<arm> and evaluation/<arm> in the working directory."""
-    stacks = ["forward.0", "backward.0"] if settings.network.bidirectional else ["forward.0"]
+    stacks = ["backward.0", "forward.0"] if settings.network.bidirectional else ["forward.0"]
     heads = list(SCORES) if settings.network.bidirectional else ["forward"]
     network = Network(5, **settings.network.model_dump(), generator=torch.Generator().manual_seed(0))
     ledger = Ledger(network)
@@ -162,6 +162,7 @@ def test_an_explosion_stays_visible_in_few_points(grid: list[Settings]) -> None:
 def test_profile_distances_count_from_the_step_a_stack_reads_last(grid: list[Settings]) -> None:
     profile = made_and_read(grid).tables["profile"]
     one = profile[profile["arm"] == "bilstm-clipped"]
+    assert one["stack"].tolist() == 5 * ["forward"] + 5 * ["backward"]
     assert one[one["stack"] == "forward"]["distance"].tolist() == [4, 3, 2, 1, 0]
     assert one[one["stack"] == "backward"]["distance"].tolist() == [0, 1, 2, 3, 4]
 

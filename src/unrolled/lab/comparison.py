@@ -196,7 +196,8 @@ def _profile_by_step(arm: Arm) -> pd.DataFrame:
 
 
 def _last_finite_epoch(profile: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the last epoch of training whose norms are all finite; none where there is no such epoch."""
+    """The rows of the last epoch of training whose norms are all finite, forward stack and lower layers first."""
     profile = profile[profile["epoch"] > 0].astype({"norm": float})
     finite = np.isfinite(profile["norm"]).groupby(profile["epoch"]).all()
-    return profile[profile["epoch"] == finite[finite].index.max()].reset_index(drop=True)
+    last = profile[profile["epoch"] == finite[finite].index.max()]
+    return last.sort_values(["stack", "layer"], ascending=[False, True], kind="stable", ignore_index=True)

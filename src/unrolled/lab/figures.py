@@ -39,9 +39,8 @@ STYLE: dict[Any, Any] = {
     **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     "axes.edgecolor": FAINT,
-    "axes.grid": True,
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
     "grid.color": "#E4E4E4",
-    "axes.axisbelow": True,
     "legend.frameon": False,
     "svg.hashsalt": "unrolled",  # else matplotlib draws random ids
 }
@@ -55,7 +54,6 @@ PROFILES = {  # table -> its x axis, what that is called, and what the norms are
     "lag_profile": ("distance", "time steps back from the loss", "one loss"),
 }
 
-Tables = Mapping[str, pd.DataFrame]
 Panel = Callable[[Axes], None]
 
 
@@ -93,7 +91,7 @@ class Figures:
     """Draws the tables of one comparison; `reduction` is what the losses behind clip_norm were averaged over."""
 
     arms: Sequence[Line]
-    tables: Tables
+    tables: Mapping[str, pd.DataFrame]
     unigram: float
     uniform: float
     reduction: str
@@ -102,7 +100,7 @@ class Figures:
         """All figures as svg and png, byte-identical for the same tables."""
         folder.mkdir(parents=True, exist_ok=True)
         norms = [self.norm_panel(arch) for arch in dict.fromkeys(line.arch for line in self.arms)]
-        overview = [self.perplexity, self.norm_panel(self._most_exploding_arch()), self.lag_overview()]
+        overview = [self.perplexity, self.norm_panel(self._furthest_apart()), self.lag_overview()]
         unigram = _key("unigram of the test split", YARDSTICK)
         clipping = [line for line in self.arms if line.clip_norm is not None]
         thresholds = dict.fromkeys(f"clip_norm {line.clip_norm:g}; loss: {self.reduction}" for line in clipping)
@@ -161,21 +159,22 @@ class Figures:
         clipping = [line for line in self.arms if line.clip_norm is not None]
         for above, line in zip(range(len(clipping) - 1, -1, -1), clipping, strict=True):
             mine = table[table["arm"] == line.arm]
-            width = 2 + min(1.5 * above, 4)  # equal shares are common: what lies below is wider
+            width = 2 + min(above, 4)  # equal shares are common: what lies below is wider
             _draw(axes, line, mine["epoch"], mine["clipped_share"], marker="o", linewidth=width, markersize=3 + width)
         if not clipping:
             _note(axes, "no arm clips")
 
     def profile_panels(self, name: str) -> list[Panel]:
         """One panel a stack of an arch: norm of dL/dh by time step, or by distance from one loss."""
-        table = self.tables[name].merge(pd.DataFrame([{"arm": line.arm, "arch": line.arch} for line in self.arms]))
+        table = self.tables[name].assign(arch=self.tables[name]["arm"].map({line.arm: line.arch for line in self.arms}))
         if table.empty:  # every arm diverged in its first epoch
             return [lambda axes: _note(axes, "nothing to draw: no arm came through its first epoch")]
         two = table[table["stack"] == "backward"]["arch"].unique()
-        return [
-            self._profile_panel(name, f"{arch}, {stack} stack" if arch in two else str(arch), rows, table)
-            for (arch, stack), rows in table.groupby(["arch", "stack"], sort=False)
-        ]
+        panels = []
+        for (arch, stack), rows in table.groupby(["arch", "stack"], sort=False):
+            title = f"{arch}, {stack} stack" if arch in two else str(arch)
+            panels.append(self._profile_panel(name, title, rows, table))
+        return panels
 
     def lag_overview(self) -> Panel:
         """Every arm's forward stack, lowest layer: how far back the gradient of one loss reaches."""
@@ -202,17 +201,18 @@ class Figures:
 
     # ---- the frame around them ------------------------------------------------------------------------------------
 
-    def _most_exploding_arch(self) -> str:
+    def _furthest_apart(self) -> str:
+        """The arch whose twins' gradient norms differ most: where clipping has most to say."""
         table = self.tables["grad_norm"]
-        worst = table["window_max"].fillna(math.inf).groupby(table["arm"]).max().idxmax()
-        return next(line.arch for line in self.arms if line.arm == worst)
+        typical = np.log10(table["window_max"].fillna(math.inf).clip(1e-30, 1e30)).groupby(table["arm"]).mean()
+        return str(typical.groupby({line.arm: line.arch for line in self.arms}, sort=False).agg(np.ptp).idxmax())
 
     def _row(
         self, panels: Sequence[Panel], arms: Sequence[Line], extras: Sequence[Line2D] = (), *, share: bool = False
     ) -> Figure:
         """Panels side by side, at most three a row, one legend for all; a single panel has it at its right."""
         columns = 2 if len(panels) == 4 else min(len(panels), 3)
-        rows = math.ceil(len(panels) / columns)
+        rows = -(-len(panels) // columns)
         size = (PANEL[0] * columns, PANEL[1] * rows + 0.7) if len(panels) > 1 else (PANEL[0] + 3.6, PANEL[1])
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.02))
         grid = figure.subplots(rows, columns, sharey=share, squeeze=False).ravel()
