@@ -114,13 +114,12 @@ def test_an_edited_setting_runs_what_it_must(place: Path, change: dict[str, obje
     edit(place, **change)
     ran = would_run(place)
     (place / "params.yaml").write_bytes(kept)
-    trained = {stage.removeprefix("train@") for stage in stages if stage.startswith("train@")}
-    assert ran == stages | {f"evaluate@{arm}" for arm in trained}
+    assert ran == stages  # an evaluation follows where the training that ran gave other weights
 
 
 @pytest.mark.parametrize(
     ("module", "stages"),
-    [("lab/tracking.py", {"record"}), ("lab/figures.py", {"compare", "record"})],
+    [("lab/tracking.py", {"record"}), ("lab/figures.py", {"compare"})],
 )
 def test_an_edited_module_retrains_nothing_it_has_no_part_in(place: Path, module: str, stages: set[str]) -> None:
     path = place / "src" / "unrolled" / module

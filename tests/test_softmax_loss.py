@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy, linear
 from unrolled.nets.softmax_loss import softmax_nats
 
 
-def inputs(rows: int, vocabulary: int = 7, hidden: int = 3, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def inputs(rows: int, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    vocabulary, hidden = 7, 3
     random = torch.Generator().manual_seed(rows)
     parts = [
         (torch.randn(shape, dtype=torch.float64, generator=random) * scale).requires_grad_()

@@ -48,6 +48,8 @@ def text_documents(path: Path, pattern: str | None) -> Iterator[Document]:
         names = [file.relative_to(path).as_posix() for file in files]
     elif pattern is not None:
         raise CorpusError(f"corpus.pattern picks files within a folder, but corpus.path {path} is a file")
+    elif path.stat().st_size == 0:
+        raise CorpusError(f"corpus.path: {path} is empty; name a file or a folder that holds text")
     else:
         files, names = [path], [path.name]
     found = False
