@@ -135,13 +135,17 @@ def test_without_gradients_the_same_numbers_and_no_graph(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_outputs_are_the_callers_own(cell: str) -> None:
+def test_outputs_written_into_are_refused_never_a_wrong_gradient(cell: str) -> None:
     layer, inputs, state = example(cell)
-    outputs, _ = layer(inputs, state)
+    outputs, final = layer(inputs, state)
     expected = torch.autograd.grad(outputs.sum(), layer.weight_hh, retain_graph=True)[0]
     with torch.no_grad():
+        final[0].mul_(0)
+    assert torch.equal(torch.autograd.grad(outputs.sum(), layer.weight_hh, retain_graph=True)[0], expected)
+    with torch.no_grad():
         outputs.mul_(0)
-    assert torch.equal(torch.autograd.grad(outputs.sum(), layer.weight_hh)[0], expected)
+    with pytest.raises(RuntimeError, match="modified"):
+        outputs.sum().backward()
 
 
 @pytest.mark.parametrize("cell", CELLS)

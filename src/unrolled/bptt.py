@@ -40,20 +40,28 @@ class Cell(Protocol):
         ...
 
     def step(
-        self, stash: Tensor, extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
+        self, stash: Tensor, gates: Sequence[Tensor], extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
         before: Sequence[Tensor], after: Sequence[Tensor],
     ) -> None:  # fmt: skip
-        """Write the next state into `after`; stash comes as W_ih x + b, and leaves with extra as `factors` needs."""
+        """Write the next state into `after`; stash comes as W_ih x + b, and leaves with extra as `factors` needs.
+
+        `gates` are the views [B, H] into stash [B, gates*H], cut once for the whole window.
+        """
         ...
 
     def factors(
         self, stash: Tensor, extra: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """Everything of the adjoint that needs no gradient yet, for all time steps at once; each [T, B, ...]."""
+        """Everything of the adjoint that needs no gradient yet, for all time steps at once.
+
+        First, in an array of its own, the gates' [T, B, gates*H]; then, [T, B, H] each, what else `adjoint` wants.
+        """
         ...
 
-    def adjoint(self, factors: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None, d_gates: Tensor) -> None:
-        """From dL/dh [B, H] of one time step, write dL/d(recurrent product) into `d_gates` [B, gates*H].
+    def adjoint(
+        self, gates: Sequence[Tensor], others: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None
+    ) -> None:
+        """From dL/dh [B, H] of one time step to dL/d(recurrent product), written over the gates' factors [B, H] each.
 
         `carried` [B, H] (None unless the cell carries) is the gradient that travels back past the recurrent product:
         to c of an LSTM, to h of a GRU. It comes from the later time step and leaves for the earlier one; where it
@@ -61,7 +69,7 @@ class Cell(Protocol):
         """
         ...
 
-    def drive_gradient(self, factors: Sequence[Tensor], d_hidden: Tensor, d_gates: Tensor) -> Tensor:
+    def drive_gradient(self, d_gates: Tensor, others: Sequence[Tensor], d_hidden: Tensor) -> Tensor:
         """dL/d(W_ih x + b) of all time steps [T, B, gates*H], from those of the recurrent product."""
         ...
 
@@ -134,21 +142,29 @@ def _forward(
             whole[steps if reverse else 0] = initial
         operand = cell.prepare(stash, weights)
         rows = list(zip(*(whole.unbind() for whole in states), strict=True))
-        stashes, extras = stash.unbind(), extra.unbind()
+        stashes, gates, extras = stash.unbind(), _gate_views(stash, size), extra.unbind()
         idle = None if mask is None else ~mask.unsqueeze(-1)
         for t in range(steps - 1, -1, -1) if reverse else range(steps):
             before, after = (rows[t + 1], rows[t]) if reverse else (rows[t], rows[t + 1])
-            cell.step(stashes[t], extras[t], operand, weights.bias_hh, before, after)
+            cell.step(stashes[t], gates[t], extras[t], operand, weights.bias_hh, before, after)
             if idle is not None:
                 for old, new in zip(before, after, strict=True):
                     torch.where(idle[t], old, new, out=new)
     return stash, extra, states
 
 
+def _gate_views(whole: Tensor, size: int) -> list[tuple[Tensor, ...]]:
+    """The gates' views [B, H] into [T, B, gates*H], by time step; cut all at once, which is cheaper."""
+    return list(zip(*(gate.unbind() for gate in whole.split(size, dim=-1)), strict=True))
+
+
 def _outputs(states: Sequence[Tensor], reverse: bool, mask: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Outputs [T, B, H] and final state [B, H], as arrays of their own: who writes into them harms no stash."""
+    """Outputs [T, B, H], which without a mask are the hidden states themselves, and a copy of the final state [B, H].
+
+    No window is copied: if someone writes into the outputs, autograd refuses the backward pass.
+    """
     rows, last = (states[0][:-1], 0) if reverse else (states[0][1:], -1)
-    outputs = rows.clone() if mask is None else rows * mask.unsqueeze(-1)
+    outputs = rows if mask is None else rows * mask.unsqueeze(-1)
     return outputs, tuple(whole[last].clone() for whole in states)
 
 
@@ -172,9 +188,9 @@ class _Unroll(torch.autograd.Function):
         cell = ctx.cell
         before = [whole[1:] if ctx.reverse else whole[:-1] for whole in states]
         after = [whole[:-1] if ctx.reverse else whole[1:] for whole in states]
-        factors = cell.factors(stash, extra, before, after)
-        d_hidden, d_gates, d_state = _walk_back(cell, factors, weight_hh, d_outputs, d_final, ctx.reverse, mask)
-        d_drive = cell.drive_gradient(factors, d_hidden, d_gates)
+        d_gates, *others = cell.factors(stash, extra, before, after)
+        d_hidden, d_state = _walk_back(cell, d_gates, others, weight_hh, d_outputs, d_final, ctx.reverse, mask)
+        d_drive = cell.drive_gradient(d_gates, others, d_hidden)
 
         flat_gates, flat_drive = d_gates.flatten(0, 1), d_drive.flatten(0, 1)
         d_weight_hh = flat_gates.t() @ before[0].flatten(0, 1)
@@ -195,22 +211,24 @@ class _Unroll(torch.autograd.Function):
 
 
 def _walk_back(
-    cell: Cell, factors: Sequence[Tensor], weight_hh: Tensor, d_outputs: Tensor, d_final: Sequence[Tensor],
-    reverse: bool, mask: Tensor | None,
-) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:  # fmt: skip
-    """dL/dh_t [T, B, H], dL/d(recurrent product) [T, B, gates*H] and dL/d(initial state), each [B, H]."""
-    steps, columns, size = d_outputs.shape
+    cell: Cell, d_gates: Tensor, others: Sequence[Tensor], weight_hh: Tensor, d_outputs: Tensor,
+    d_final: Sequence[Tensor], reverse: bool, mask: Tensor | None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
+    """dL/dh_t [T, B, H] and dL/d(initial state), each [B, H].
+
+    `d_gates` [T, B, gates*H] comes as the gates' factors and leaves as dL/d(recurrent product).
+    """
+    steps, _, size = d_outputs.shape
     live = None if mask is None else mask.unsqueeze(-1)
     d_hidden = d_outputs.clone(memory_format=torch.contiguous_format) if live is None else d_outputs * live
-    d_gates = d_outputs.new_empty(steps, columns, cell.gates * size)
     order = range(steps) if reverse else range(steps - 1, -1, -1)
     d_hidden[order[0]] += d_final[0]
     carried = None
     if cell.carries:
         carried = d_final[1].clone() if cell.states > 1 else torch.zeros_like(d_final[0])
     past_h = carried if cell.states == 1 else None  # what reaches h without the recurrent product
-    slices = list(zip(*(factor.unbind() for factor in factors), strict=True))
-    hidden_rows, gate_rows = d_hidden.unbind(), d_gates.unbind()
+    slices = list(zip(*(other.unbind() for other in others), strict=True)) if others else [()] * steps
+    hidden_rows, gate_rows, gates = d_hidden.unbind(), d_gates.unbind(), _gate_views(d_gates, size)
     later: Tensor | None = None
     for t in order:
         row = hidden_rows[t]
@@ -220,27 +238,28 @@ def _walk_back(
             row.add_(past_h)
         later = gate_rows[t]
         if live is None:
-            cell.adjoint(slices[t], row, carried, later)
+            cell.adjoint(gates[t], slices[t], row, carried)
         else:
-            past_h = _adjoint_where_live(cell, slices[t], row, carried, later, live[t])
+            past_h = _adjoint_where_live(cell, gates[t], slices[t], row, carried, live[t])
     assert later is not None
     d_initial = later @ weight_hh if past_h is None else torch.addmm(past_h, later, weight_hh)
-    return d_hidden, d_gates, (d_initial, carried) if carried is not None and cell.states > 1 else (d_initial,)
+    return d_hidden, (d_initial, carried) if carried is not None and cell.states > 1 else (d_initial,)
 
 
 def _adjoint_where_live(
-    cell: Cell, factors: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None, d_gates: Tensor, live: Tensor
-) -> Tensor:
+    cell: Cell, gates: Sequence[Tensor], others: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None,
+    live: Tensor,
+) -> Tensor:  # fmt: skip
     """The adjoint of a step that some columns sat out: theirs passes by untouched. Returns what reaches h that way."""
     idle = ~live
     past_h = d_hidden * idle
     d_hidden.mul_(live)
     if carried is None:
-        cell.adjoint(factors, d_hidden, carried, d_gates)
+        cell.adjoint(gates, others, d_hidden, carried)
         return past_h
     past_carried = carried * idle
     carried.mul_(live)
-    cell.adjoint(factors, d_hidden, carried, d_gates)
+    cell.adjoint(gates, others, d_hidden, carried)
     if cell.states == 1:
         return past_h.add_(carried)
     carried.add_(past_carried)

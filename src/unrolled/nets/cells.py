@@ -7,6 +7,7 @@ its tanh, and the factor 2, exact in floating point, goes into what is multiplie
 
 import difflib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -25,21 +26,23 @@ class TanhRNN:
         return weights.weight_hh.t().contiguous().mul_(2)
 
     def step(
-        self, stash: Tensor, extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
+        self, stash: Tensor, gates: Sequence[Tensor], extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
         before: Sequence[Tensor], after: Sequence[Tensor],
     ) -> None:  # fmt: skip
         stash.addmm_(before[0], operand).sigmoid_()
-        torch.add(_minus_one(stash), stash, alpha=2, out=after[0])
+        torch.add(_minus_one(stash.dtype, stash.device), stash, alpha=2, out=after[0])
 
     def factors(
         self, stash: Tensor, extra: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        return (torch.addcmul(-_minus_one(stash), after[0], after[0], value=-1),)
+        return (torch.addcmul(stash.new_tensor(1), after[0], after[0], value=-1),)
 
-    def adjoint(self, factors: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None, d_gates: Tensor) -> None:
-        torch.mul(d_hidden, factors[0], out=d_gates)
+    def adjoint(
+        self, gates: Sequence[Tensor], others: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None
+    ) -> None:
+        gates[0].mul_(d_hidden)
 
-    def drive_gradient(self, factors: Sequence[Tensor], d_hidden: Tensor, d_gates: Tensor) -> Tensor:
+    def drive_gradient(self, d_gates: Tensor, others: Sequence[Tensor], d_hidden: Tensor) -> Tensor:
         return d_gates
 
 
@@ -50,7 +53,7 @@ class ReLURNN(TanhRNN):
         return weights.weight_hh.t().contiguous()
 
     def step(
-        self, stash: Tensor, extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
+        self, stash: Tensor, gates: Sequence[Tensor], extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
         before: Sequence[Tensor], after: Sequence[Tensor],
     ) -> None:  # fmt: skip
         torch.clamp(stash.addmm_(before[0], operand), min=0, out=after[0])
@@ -74,46 +77,47 @@ class GRU:
         return weights.weight_hh.t().contiguous()
 
     def step(
-        self, stash: Tensor, extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
+        self, stash: Tensor, gates: Sequence[Tensor], extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
         before: Sequence[Tensor], after: Sequence[Tensor],
     ) -> None:  # fmt: skip
         assert bias_hh is not None
         size = len(bias_hh)
-        sigmoids, n = stash.split([2 * size, size], dim=-1)
-        sigmoids.addmm_(before[0], operand[:, : 2 * size]).sigmoid_()
+        stash[:, : 2 * size].addmm_(before[0], operand[:, : 2 * size]).sigmoid_()
         torch.addmm(bias_hh, before[0], operand[:, 2 * size :], out=extra)
-        r, z = sigmoids.chunk(2, dim=-1)
+        r, z, n = gates
         n.addcmul_(r, extra).tanh_()
         torch.lerp(n, before[0], z, out=after[0])
 
     def factors(
         self, stash: Tensor, extra: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """Of the recurrent product's gates [T, B, 3, H]; the update gate z [T, B, H]; of the candidate [T, B, H]."""
+        """Of the recurrent product's gates r, z, n; the update gate itself; of the candidate's drive."""
         r, z, n = stash.chunk(3, dim=-1)
         candidate = (1 - z) * (1 - n * n)
-        gates = torch.stack((candidate * extra * (r - r * r), (before[0] - n) * (z - z * z), candidate * r), dim=2)
+        gates = torch.cat((candidate * extra * (r - r * r), (before[0] - n) * (z - z * z), candidate * r), dim=-1)
         return gates, z, candidate
 
-    def adjoint(self, factors: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None, d_gates: Tensor) -> None:
-        gates, z, _ = factors
-        torch.mul(gates, d_hidden.unsqueeze(1), out=d_gates.view(gates.shape))
-        torch.mul(d_hidden, z, out=carried)
+    def adjoint(
+        self, gates: Sequence[Tensor], others: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None
+    ) -> None:
+        for gate in gates:
+            gate.mul_(d_hidden)
+        torch.mul(d_hidden, others[0], out=carried)
 
-    def drive_gradient(self, factors: Sequence[Tensor], d_hidden: Tensor, d_gates: Tensor) -> Tensor:
+    def drive_gradient(self, d_gates: Tensor, others: Sequence[Tensor], d_hidden: Tensor) -> Tensor:
         """The candidate's own drive is not scaled by the reset gate, its recurrent product is."""
         kept = d_gates[..., : -d_hidden.shape[-1]]
-        return torch.cat((kept, d_hidden * factors[2]), dim=-1)
+        return torch.cat((kept, d_hidden * others[1]), dim=-1)
 
 
 class LSTM:
     """Long short-term memory with a forget gate (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 
     i, f, o = sigmoid(..), g = tanh(..);  c' = f c + i g;  h' = o tanh(c'). Gates in the order i, f, g, o; the stash
-    holds i, f, sigmoid(2 ..), o, the extras g and tanh(c').
+    holds i, f, sigmoid(2 ..), o.
     """
 
-    gates, extras, states = 4, 2, 2
+    gates, extras, states = 4, 0, 2
     recurrent_bias, carries = False, True
 
     def prepare(self, drive: Tensor, weights: LayerWeights) -> Tensor:
@@ -123,45 +127,60 @@ class LSTM:
         return operand
 
     def step(
-        self, stash: Tensor, extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
+        self, stash: Tensor, gates: Sequence[Tensor], extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
         before: Sequence[Tensor], after: Sequence[Tensor],
     ) -> None:  # fmt: skip
-        i, f, s, o = stash.addmm_(before[0], operand).sigmoid_().chunk(4, dim=-1)
-        g, squashed = extra.chunk(2, dim=-1)
-        torch.add(_minus_one(s), s, alpha=2, out=g)
-        torch.mul(f, before[1], out=after[1]).addcmul_(i, g)
-        torch.mul(after[1], 2, out=after[0]).sigmoid_()
-        torch.add(_minus_one(s), after[0], alpha=2, out=squashed)
-        torch.mul(o, squashed, out=after[0])
+        stash.addmm_(before[0], operand).sigmoid_()
+        i, f, s, o = gates
+        h, c = after
+        minus_one = _minus_one(stash.dtype, stash.device)
+        torch.add(minus_one, s, alpha=2, out=h)  # g, for the moment
+        torch.mul(f, before[1], out=c).addcmul_(i, h)
+        torch.add(c, c, out=h).sigmoid_()
+        torch.add(minus_one, h, alpha=2, out=h).mul_(o)
 
     def factors(
         self, stash: Tensor, extra: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """Of dL/dc' through h' [T, B, H]; of the gates i, f, g [T, B, 3, H]; of the gate o; the forget gate itself.
+        """Of the gates i, f, g, o; of dL/dc' through h'; the forget gate itself.
 
         A gate's factor is s (1 - s) times what the gate multiplies; g = 2 s - 1 with s = sigmoid(2 ..) makes its 4 i.
         """
-        i, f, _, o = stash.chunk(4, dim=-1)
-        g, squashed = extra.chunk(2, dim=-1)
-        partners = torch.cat((g, before[1], i * 4, squashed), dim=-1)
-        gates = torch.ops.aten.sigmoid_backward(partners, stash).unflatten(-1, (4, -1))
-        return torch.ops.aten.tanh_backward(o, squashed), gates[:, :, :3], gates[:, :, 3], f
+        i, f, s, o = stash.chunk(4, dim=-1)
+        minus_one = _minus_one(stash.dtype, stash.device)
+        partners = torch.empty_like(stash)
+        of_i, of_f, of_g, of_o = partners.chunk(4, dim=-1)
+        torch.add(minus_one, s, alpha=2, out=of_i)
+        of_f.copy_(before[1])
+        torch.mul(i, 4, out=of_g)
+        squashed = (after[1] * 2).sigmoid_()
+        torch.add(minus_one, squashed, alpha=2, out=of_o)
+        through_output = torch.ops.aten.tanh_backward(o, of_o)
+        torch.ops.aten.sigmoid_backward.grad_input(partners, stash, grad_input=partners)
+        return partners, through_output, f
 
-    def adjoint(self, factors: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None, d_gates: Tensor) -> None:
-        through_output, gates, output_gate, forget = factors
+    def adjoint(
+        self, gates: Sequence[Tensor], others: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None
+    ) -> None:
+        i, f, g, o = gates
+        through_output, forget = others
         assert carried is not None
         carried.addcmul_(d_hidden, through_output)
-        d_gates = d_gates.view(len(d_gates), 4, -1)
-        torch.mul(gates, carried.unsqueeze(1), out=d_gates[:, :3])
-        torch.mul(output_gate, d_hidden, out=d_gates[:, 3])
+        i.mul_(carried)
+        f.mul_(carried)
+        g.mul_(carried)
+        o.mul_(d_hidden)
         carried.mul_(forget)
 
-    def drive_gradient(self, factors: Sequence[Tensor], d_hidden: Tensor, d_gates: Tensor) -> Tensor:
+    def drive_gradient(self, d_gates: Tensor, others: Sequence[Tensor], d_hidden: Tensor) -> Tensor:
         return d_gates
 
 
-def _minus_one(like: Tensor) -> Tensor:
-    return like.new_tensor(-1.0)
+@lru_cache
+def _minus_one(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A 0-dim tensor: made once, since making it costs more than the operation that it stands in."""
+    with torch.inference_mode(False):
+        return torch.tensor(-1.0, dtype=dtype, device=device)
 
 
 CELLS: dict[str, Cell] = {"rnn": TanhRNN(), "relu": ReLURNN(), "gru": GRU(), "lstm": LSTM()}
