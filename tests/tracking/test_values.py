@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 from unrolled.corpus.ids import END_ID
 from unrolled.corpus.vocabulary import encode_line, load_tokenizer
 from unrolled.lab import ledger, saved_view
-from unrolled.measures import perplexity
+from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES, total_nats
 

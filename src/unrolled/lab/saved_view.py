@@ -28,7 +28,7 @@ class Chart(NamedTuple):
     scale: str | None = None  # None: bars; else the y axis of a line
 
 
-# A section's name is the only place for words; some 45 characters are seen of it.
+# MLflow appends sections for all other metrics. A section's name is the only place for words, some 45 characters long.
 SECTIONS: dict[str, tuple[Chart, ...]] = {
     "Perplexity: lower is better (nats are its log)": (
         Chart("nats_per_token/test"),
@@ -53,7 +53,7 @@ SECTIONS: dict[str, tuple[Chart, ...]] = {
     ),
     "Training": (
         Chart("train/loss", "log"),
-        Chart("train/learning_rate", "log"),
+        Chart("diverged"),
         Chart("time/tokens_per_second"),
     ),
 }
@@ -82,7 +82,7 @@ def run_colour(arch: int, clipping: int, experiment: str | None = None) -> str:
     rgb = [int(HUES[arch % len(HUES)][place : place + 2], 16) / 255 for place in (1, 3, 5)]
     if experiment:
         hue, lightness, saturation = colorsys.rgb_to_hls(*rgb)
-        turn = 0.03 + 0.05 * (zlib.crc32(experiment.encode()) % 1000) / 1000
+        turn = 0.05 + 0.08 * (zlib.crc32(experiment.encode()) % 1000) / 1000
         sign = -1 if zlib.crc32(experiment.encode()[::-1]) % 2 else 1
         rgb = list(colorsys.hls_to_rgb((hue + sign * turn) % 1, lightness, saturation))
     white = WHITENING[clipping % len(WHITENING)]
@@ -125,7 +125,7 @@ def _section(name: str) -> dict[str, Any]:
         "deleted": False,
         "isGenerated": False,
         "columns": 3,
-        "cardHeight": 300,
+        "cardHeight": 330,
     }
 
 

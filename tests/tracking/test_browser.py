@@ -1,0 +1,77 @@
+"""The saved view in a browser: MLflow does not document its format, so only seeing it draw is believing.
+
+UNROLLED_SCREENSHOT=<file.png> keeps the picture.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from unrolled.lab.saved_view import SECTIONS
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+SERVE = "import sys; from pathlib import Path; from unrolled.lab.tracking import serve_ui; serve_ui(Path(), 5700)"
+
+
+@pytest.fixture
+def link(root: Path) -> Iterator[str]:
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    ui = subprocess.Popen(
+        [sys.executable, "-c", SERVE],
+        cwd=root,
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert ui.stdout is not None
+        address = "http://" + ui.stdout.readline().strip().partition("http://")[2]
+        wait_for(address.partition("/#")[0] + "/health")
+        yield address
+    finally:
+        os.killpg(ui.pid, signal.SIGTERM)
+        ui.communicate(timeout=60)
+
+
+def wait_for(address: str) -> None:
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.5)
+    raise TimeoutError(address)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_the_saved_view_draws_every_chart(link: str) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1600, "height": 3200})  # what is out of sight is not drawn
+        # MLflow opens its assistant beside the charts the first time.
+        page.add_init_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
+        page.goto(link)
+        for name, charts in SECTIONS.items():
+            page.get_by_text(name).first.wait_for(timeout=60_000)
+            for chart in charts:
+                page.get_by_text(chart.metric, exact=True).first.wait_for(timeout=60_000)
+        for arm in ("lstm-clipped", "bilstm-unclipped"):
+            page.get_by_role("link", name=arm, exact=True).first.wait_for(timeout=60_000)
+        page.locator(".js-plotly-plot .bars path").first.wait_for(timeout=60_000)
+        assert page.get_by_text("You're viewing a shared view").count() == 1
+        if picture := os.environ.get("UNROLLED_SCREENSHOT"):
+            page.set_viewport_size({"width": 1600, "height": 1900})
+            page.wait_for_timeout(5000)
+            page.screenshot(path=picture)
+        browser.close()
