@@ -23,6 +23,7 @@ from unrolled.lab.figures import Figures, lines
 from unrolled.lab.fit import Epoch, Step
 from unrolled.lab.ledger import Ledger, seal
 from unrolled.nets.network import Network
+from unrolled.perplexity import perplexity
 from unrolled.settings import PARAMS, Settings
 from unrolled.tasks.language_model import SCORES, Sums
 
@@ -74,7 +75,7 @@ def make(settings: Settings, made: Made) -> None:
     for head, of_tokens in nats.items():
         total = float(of_tokens.astype(float).sum())
         scores["heads"][head] = {"nats": total, "tokens": TOKENS}
-        scores[SCORES[head]] = measures.perplexity(total, TOKENS)
+        scores[SCORES[head]] = perplexity(total, TOKENS)
         scores[f"{SCORES[head]}_interval"] = measures.block_bootstrap_interval(of_tokens, block=20)
     seal(folder / "scores.json", scores)
 

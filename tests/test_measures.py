@@ -9,25 +9,26 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import top_k_accuracy_score
 
 from unrolled import measures
+from unrolled.perplexity import perplexity
 
 streams = hnp.arrays(np.float64, st.integers(1, 300), elements=st.floats(0, 50))
 blocks = st.integers(1, 40)
 
 
 def test_perplexity_of_a_fair_die_is_its_sides() -> None:
-    assert measures.perplexity(12 * math.log(6), 12) == pytest.approx(6, rel=1e-15)
-    assert measures.perplexity(0.0, 3) == 1
+    assert perplexity(12 * math.log(6), 12) == pytest.approx(6, rel=1e-15)
+    assert perplexity(0.0, 3) == 1
 
 
 def test_perplexity_beyond_a_double_is_inf_and_of_nan_is_nan() -> None:
-    assert measures.perplexity(710.0, 1) == math.inf
-    assert measures.perplexity(math.inf, 5) == math.inf
-    assert math.isnan(measures.perplexity(math.nan, 5))
+    assert perplexity(710.0, 1) == math.inf
+    assert perplexity(math.inf, 5) == math.inf
+    assert math.isnan(perplexity(math.nan, 5))
 
 
 def test_no_tokens_is_an_error_that_says_so() -> None:
     with pytest.raises(ValueError, match="0 tokens"):
-        measures.perplexity(0.0, 0)
+        perplexity(0.0, 0)
     with pytest.raises(ValueError, match="0 characters"):
         measures.bits_per_character(1.0, 0)
 
@@ -40,7 +41,7 @@ def test_a_coin_a_character_costs_one_bit() -> None:
 def test_perplexity_does_not_depend_on_how_the_sums_are_chunked(nats: np.ndarray, cuts: list[int]) -> None:
     chunks = np.split(nats, sorted(cut for cut in cuts if cut <= nats.size))
     total = sum(float(chunk.sum()) for chunk in chunks)
-    assert measures.perplexity(total, nats.size) == pytest.approx(measures.perplexity(nats.sum(), nats.size), rel=1e-11)
+    assert perplexity(total, nats.size) == pytest.approx(perplexity(nats.sum(), nats.size), rel=1e-11)
 
 
 # ---- bootstrap
@@ -50,7 +51,7 @@ def test_perplexity_does_not_depend_on_how_the_sums_are_chunked(nats: np.ndarray
 @given(streams, blocks, st.integers(0, 9))
 def test_interval_holds_the_point_estimate(nats: np.ndarray, block: int, seed: int) -> None:
     low, high = measures.block_bootstrap_interval(nats, block=block, samples=300, seed=seed)
-    point = measures.perplexity(float(nats.sum()), nats.size)
+    point = perplexity(float(nats.sum()), nats.size)
     assert low <= point * (1 + 1e-9) and point <= high * (1 + 1e-9)
 
 

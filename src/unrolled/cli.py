@@ -28,3 +28,14 @@ def arms() -> None:
     """Print the name of every arm of the grid."""
     for arm in Settings.arms(PARAMS):
         click.echo(arm)
+
+
+@main.command()
+@click.option("--port", default=5000, show_default=True, help="Where to listen; the next free one is taken.")
+@one_line_errors
+def ui(port: int) -> None:
+    """Open the results in MLflow's user interface."""
+    # Here, not above: mlflow takes 2 s to import, and `unrolled check` is to answer at once.
+    from unrolled.lab.tracking import serve_ui
+
+    serve_ui(Path(), port)

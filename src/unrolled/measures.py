@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from unrolled.perplexity import exp, perplexity
+
 Floats = NDArray[np.float64]
 
 FEWEST_BLOCKS = 10  # a shorter stream is cut into this many blocks, or resampling it would say nothing
@@ -61,20 +63,6 @@ class GradientNorms(NamedTuple):
     nonfinite_share: float
 
 
-def _exp(value: float) -> float:
-    try:
-        return math.exp(value)
-    except OverflowError:  # above 709 nats
-        return math.inf
-
-
-def perplexity(nats: float, tokens: int) -> float:
-    """exp(nats / tokens); inf where that overflows, nan for nan."""
-    if tokens < 1:
-        raise ValueError(f"perplexity of {tokens} tokens is undefined: score at least one")
-    return _exp(float(nats) / tokens)
-
-
 def bits_per_character(nats: float, characters: int) -> float:
     """Summed nats over the characters of the text they score, in bits."""
     if characters < 1:
@@ -94,7 +82,7 @@ def block_bootstrap_interval(
     is a ratio of two sums. A stream shorter than ten blocks is cut into ten.
     """
     draws, _ = _resampled_means(_stream(nats, "nats"), block, samples, seed)
-    return _percentiles(draws, confidence, _exp)
+    return _percentiles(draws, confidence, exp)
 
 
 def paired_bootstrap(
@@ -107,7 +95,7 @@ def paired_bootstrap(
     with np.errstate(invalid="ignore"):  # inf - inf: two exploded models do not compare
         difference = a - b
     draws, mean = _resampled_means(difference, block, samples, seed)
-    return Paired(mean, _percentiles(draws, confidence), _exp(mean), _percentiles(draws, confidence, _exp))
+    return Paired(mean, _percentiles(draws, confidence), exp(mean), _percentiles(draws, confidence, exp))
 
 
 def _stream(nats: ArrayLike, name: str) -> Floats:

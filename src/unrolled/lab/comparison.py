@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from unrolled import measures
 from unrolled.errors import UserError
 from unrolled.lab.ledger import Evaluation, Run
+from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES
 
@@ -101,7 +102,7 @@ def _row(arm: Arm) -> Row:
     row |= {name: scores.get(name) for name in ("bits_per_character", "top1_accuracy", "top5_accuracy")}
     row["calibration_error"] = scores.get("calibration_error")
     valid = (summary.get("valid") or {}).get("forward")
-    row["valid_perplexity"] = measures.perplexity(valid["nats"], valid["tokens"]) if valid else None
+    row["valid_perplexity"] = perplexity(valid["nats"], valid["tokens"]) if valid else None
     row |= {"best_epoch": summary["best_epoch"], "epochs": summary["epochs"], "steps": summary["steps"]}
     clip_norm = arm.settings.train.clip_norm
     norms = measures.gradient_norm_report(arm.norms, clip_norm)

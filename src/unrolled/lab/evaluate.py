@@ -19,6 +19,7 @@ from unrolled import measures
 from unrolled.corpus.streams import Tokens
 from unrolled.lab.ledger import appearing_whole, seal
 from unrolled.nets.network import Network
+from unrolled.perplexity import perplexity
 from unrolled.settings import Evaluate
 from unrolled.tasks.language_model import SCORES, predictions
 
@@ -49,7 +50,7 @@ def evaluate(
     for head, of_tokens in nats.items():
         total = float(of_tokens.astype(np.float64).sum())
         scores["heads"][head] = {"nats": total, "tokens": len(tokens)}
-        scores[SCORES[head]] = measures.perplexity(total, len(tokens))
+        scores[SCORES[head]] = perplexity(total, len(tokens))
         scores[f"{SCORES[head]}_interval"] = measures.block_bootstrap_interval(
             of_tokens,
             block=settings.bootstrap_block,

@@ -30,8 +30,8 @@ from torch import Tensor
 
 from unrolled.errors import UserError
 from unrolled.lab.fit import REDUCTION, Epoch, Step
-from unrolled.measures import perplexity
 from unrolled.nets.network import Network
+from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES
 

@@ -1,6 +1,5 @@
 """What a person sees of a training while it runs: a moving line on a terminal, plain lines in a log."""
 
-import math
 import statistics
 import sys
 import time
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from tqdm import tqdm
 
 from unrolled.lab.fit import Epoch, Step
+from unrolled.perplexity import perplexity
 from unrolled.tasks.language_model import SCORES
 
 LINE_EVERY = 30.0  # seconds between plain lines, where there is no terminal
@@ -49,7 +49,7 @@ def shown(records: Iterator[Step | Epoch], arm: str, total_steps: int) -> Iterat
 
 def _epoch_line(arm: str, epoch: Epoch, norms: list[float], rate: float) -> str:
     scores = ", ".join(
-        f"{SCORES[head].replace('_', ' ')} {math.exp(min(sums.nats / sums.tokens, 700)):,.4g}"
+        f"{SCORES[head].replace('_', ' ')} {perplexity(sums.nats, sums.tokens):,.4g}"
         for head, sums in epoch.valid.items()
     )
     return (

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from unrolled.corpus.ids import END_ID
 from unrolled.corpus.vocabulary import encode_line, load_tokenizer
-from unrolled.measures import perplexity
 from unrolled.nets.network import Network
+from unrolled.perplexity import perplexity
 from unrolled.tasks.language_model import SCORES, total_nats
 
 WINDOW = 512  # tokens at a time: memory, not the score, hangs on it
