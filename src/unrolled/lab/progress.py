@@ -32,6 +32,7 @@ def shown(records: Iterator[Step | Epoch], arm: str, total_steps: int) -> Iterat
             tokens += record.tokens
             norms.append(record.norms.before)
             rate = tokens / (now - started)
+            bar.set_description_str(f"{arm} epoch {record.epoch}", refresh=False)
             bar.update()
             bar.set_postfix_str(f"{rate:,.0f} tokens/s, loss {record.loss:.2f}, norm {record.norms.before:.2g}")
             if record.diverged:
