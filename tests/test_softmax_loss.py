@@ -31,6 +31,21 @@ def test_value_and_gradients_are_those_of_cross_entropy(rows: int, chunk: int) -
         torch.testing.assert_close(mine, twin, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("hidden", [24, 33])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])  # 30: targets whose probability is no float32 number
+def test_float32_of_real_size_is_that_of_cross_entropy_in_float64(scale: float, hidden: int) -> None:
+    random = torch.Generator().manual_seed(1)
+    shapes = ((300, hidden), (500, hidden), (500,))
+    parts = [(torch.randn(shape, generator=random) * scale).requires_grad_() for shape in shapes]
+    twins = [part.detach().double().requires_grad_() for part in parts]
+    targets = torch.randint(0, 500, (300,), generator=random)
+    ours = softmax_nats(*parts, targets, chunk=128)
+    theirs = cross_entropy(linear(*twins), targets, reduction="sum")
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+    for mine, twin in zip(torch.autograd.grad(ours, parts), torch.autograd.grad(theirs, twins), strict=True):
+        torch.testing.assert_close(mine.double(), twin, rtol=1e-3, atol=2e-4 * scale)
+
+
 def test_gradcheck() -> None:
     *parts, targets = inputs(5)
     assert torch.autograd.gradcheck(lambda *each: softmax_nats(*each, targets, chunk=2), parts)

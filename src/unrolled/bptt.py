@@ -193,8 +193,8 @@ class _Unroll(torch.autograd.Function):
         d_drive = cell.drive_gradient(d_gates, others, d_hidden)
 
         flat_gates, flat_drive = d_gates.flatten(0, 1), d_drive.flatten(0, 1)
-        d_weight_hh = flat_gates.t() @ before[0].flatten(0, 1)
-        d_weight_ih = flat_drive.t() @ inputs.reshape(len(flat_drive), -1)
+        d_weight_hh = _sum_over_time(flat_gates, before[0].flatten(0, 1))
+        d_weight_ih = _sum_over_time(flat_drive, inputs.reshape(len(flat_drive), -1))
         d_bias_hh = flat_gates[:, -weight_hh.shape[1] :].sum(0) if cell.recurrent_bias else None
         d_inputs = (flat_drive @ weight_ih).view(inputs.shape) if ctx.needs_input_grad[5] else None
         if ctx.profile is not None:
@@ -264,6 +264,18 @@ def _adjoint_where_live(
         return past_h.add_(carried)
     carried.add_(past_carried)
     return past_h
+
+
+def _sum_over_time(gradients: Tensor, uses: Tensor) -> Tensor:
+    """gradients.T @ uses, from [T*B, G] and [T*B, F]: what each use of a weight contributes, summed in one product.
+
+    MKL writes rows that begin on 32-byte boundaries up to a fifth faster, so it gets such rows and they are copied.
+    """
+    width = uses.shape[1]
+    if width % 8 == 0:
+        return gradients.t() @ uses
+    padded = uses.new_empty(gradients.shape[1], width + -width % 8)[:, :width]
+    return torch.mm(gradients.t(), uses, out=padded).contiguous()
 
 
 def _addend_norms(gradients: Tensor, uses: Tensor) -> Tensor:
