@@ -104,6 +104,8 @@ def test_a_diverged_run_is_a_run(tmp_path: Path) -> None:
     assert run.summary["diverged_at_step"] == run.summary["steps"] == len(run.history)
     last = run.history.iloc[-1]
     assert not (np.isfinite(last.loss) and np.isfinite(last.norm_before))
+    assert len(run.epochs) == len(run.profile) == 0  # yet their columns are numbers
+    assert np.isfinite(run.profile.norm).all() and np.isfinite(run.epochs.valid_forward_perplexity).all()
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ class Run:
             _load(directory, "settings.json", _json),
             summary,
             _load(directory, "history.parquet", pd.read_parquet),
-            *(_load(directory, name, pd.read_csv) for name in ("epochs.csv", "profile.csv", "lag_profile.csv")),
+            *(_load(directory, name, _table) for name in ("epochs.csv", "profile.csv", "lag_profile.csv")),
         )
 
     def network(self) -> Network:
@@ -220,6 +220,12 @@ def _load(directory: Path, name: str, read: Callable[[Path], T]) -> T:
         raise UserError(f"{directory / name} is missing; {_mend(directory)}") from None
     except Exception as error:  # whatever a reader makes of foreign bytes
         raise UserError(f"{directory / name} is damaged ({type(error).__name__}); {_mend(directory)}") from error
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """A csv whose number columns are numbers even where it has no rows: a run may diverge in its first epoch."""
+    frame = pd.read_csv(path)
+    return frame.astype({name: float for name in frame if name != "stack"}) if frame.empty else frame
 
 
 def _json(path: Path) -> dict[str, Any]:
