@@ -40,7 +40,7 @@ lint: ready ## ruff and mypy
 check: lint test ## all that a change must pass
 
 bench: ready ## speed beside plain torch.nn on the same work
-	@for script in benchmarks/*.py; do $(bin)/python "$$script" || exit 1; done
+	@$(bin)/python benchmarks/run.py
 
 lock: ready ## pin the newest versions that pyproject.toml allows
 	@scripts/lock.sh
