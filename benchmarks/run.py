@@ -15,10 +15,18 @@ import click
 import torch
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "src")]
+sys.path.insert(0, str(HERE.parent / "src"))
 
-from benchmarks.contestants import Shape, layer_flops, layers, our_step, plain_step, step_flops, steps  # noqa: E402
-from benchmarks.timing import Timing, machine, product_rate, race  # noqa: E402
+from contestants import (  # type: ignore[import-not-found]  # noqa: E402
+    Shape,
+    layer_flops,
+    layers,
+    our_step,
+    plain_step,
+    step_flops,
+    steps,
+)
+from timing import Timing, machine, product_rate, race  # type: ignore[import-not-found]  # noqa: E402
 
 LAYERS = [Shape(35, 20, 200), Shape(35, 20, 650), Shape(35, 32, 128), Shape(64, 32, 256), Shape(35, 64, 256)]
 LAYER_TARGETS = {"lstm": 1.0, "rnn": 1.3}

@@ -230,23 +230,21 @@ def test_clip_skips_parameters_without_gradient_and_refuses_a_shared_one() -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"inputs": torch.zeros(B, E)}, r"inputs must be \[T, B, E\].*not \[3, 5\]"),
+        ({"inputs": torch.zeros(B, E)}, r"inputs must be \[T, B, 5\].*not \[3, 5\]"),
         ({"inputs": torch.zeros(0, B, E)}, r"inputs.*not \[0, 3, 5\]"),
-        ({"inputs": torch.zeros(T, B, E + 1)}, r"weight_ih must be \[16, 6\].*not \[16, 5\]"),
-        ({"inputs": torch.zeros(T, B, E, dtype=torch.float16)}, "float16"),
-        ({"inputs": torch.zeros(T, B, E, dtype=torch.float64)}, "weight_ih must be torch.float64"),
-        ({"state": (torch.zeros(B, H),)}, "state of LSTM must have 2"),
+        ({"inputs": torch.zeros(T, B, E + 1)}, r"inputs must be \[T, B, 5\].*not \[7, 3, 6\]"),
+        ({"inputs": torch.zeros(T, B, E, dtype=torch.float64)}, "inputs must be torch.float32.*not torch.float64"),
+        ({"state": (torch.zeros(B, H),)}, r"state must have 2 part\(s\), not 1"),
         ({"state": (torch.zeros(B, H), torch.zeros(B + 1, H))}, r"state\[1\] must be \[3, 4\].*not \[4, 4\]"),
-        ({"bias": torch.zeros(H)}, r"bias must be \[16\].*not \[4\]"),
-        ({"bias_hh": torch.zeros(H)}, "bias_hh must be None for LSTM"),
+        ({"state": (torch.zeros(B, H).half(), torch.zeros(B, H))}, r"state\[0\] must be torch.float32.*float16"),
+        ({"mask": torch.ones(T, B)}, r"mask must be bool \[7, 3\], not torch.float32"),
+        ({"mask": torch.ones(B, T, dtype=torch.bool)}, r"mask must be bool \[7, 3\].*\[3, 7\]"),
     ],
 )
 def test_what_does_not_fit_is_named_in_one_line(change: dict[str, object], message: str) -> None:
     state = torch.zeros(B, H), torch.zeros(B, H)
-    given = {"inputs": torch.zeros(T, B, E), "state": state, "bias": torch.zeros(4 * H), **change}
-    weights = LayerWeights(torch.zeros(4 * H, E), torch.zeros(4 * H, H), given["bias"], given.get("bias_hh"))
     with pytest.raises(ValueError, match=message) as error:
-        unroll(CELLS["lstm"], given["inputs"], weights, given["state"])
+        RecurrentLayer("lstm", E, H)(**{"inputs": torch.zeros(T, B, E), "state": state, **change})
     assert "\n" not in str(error.value)
 
 
@@ -254,3 +252,37 @@ def test_half_precision_on_the_cpu_is_named() -> None:
     layer = RecurrentLayer("rnn", E, H).to(torch.bfloat16)
     with pytest.raises(ValueError, match=r"float32 or float64 on the CPU, not torch\.bfloat16"):
         layer(torch.zeros(T, B, E, dtype=torch.bfloat16), layer.initial_state(B))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_masked_columns_are_as_if_each_ran_alone_at_its_own_length(cell: str, reverse: bool) -> None:
+    layer, inputs, state = example(cell, reverse)
+    lengths = [T, 4, 1]
+    mask = torch.arange(T)[:, None] < torch.tensor(lengths)
+    state = tuple(part.requires_grad_() for part in state)
+    inputs.requires_grad_()
+    owned = [inputs, *state, *layer.parameters()]
+    weight = torch.randn(T, B, H, dtype=torch.float64)
+
+    profile = Profile()
+    outputs, final = layer(inputs, state, profile, mask)
+    loss = (outputs * weight).sum() + sum(part.square().sum() for part in final)
+    gradients = torch.autograd.grad(loss, owned)
+
+    loss, squares = torch.zeros((), dtype=torch.float64), torch.zeros(T, dtype=torch.float64)
+    profiles = []
+    for column, length in enumerate(lengths):
+        one = slice(column, column + 1)
+        profiles.append(Profile())
+        alone, last = layer(inputs[:length, one], tuple(part[one] for part in state), profiles[-1])
+        torch.testing.assert_close(outputs[:length, one], alone, rtol=1e-12, atol=1e-14)
+        assert not outputs[length:, column].any()
+        for ours, theirs in zip(final, last, strict=True):
+            torch.testing.assert_close(ours[one], theirs, rtol=1e-12, atol=1e-14)
+        loss = loss + (alone * weight[:length, one]).sum() + sum(part.square().sum() for part in last)
+    expected = torch.autograd.grad(loss, owned)
+    for column_profile, length in zip(profiles, lengths, strict=True):
+        squares[:length] += column_profile.norms["forward.0"] ** 2
+    torch.testing.assert_close(gradients, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(profile.norms["forward.0"], squares.sqrt(), rtol=1e-10, atol=0)

@@ -3,8 +3,7 @@
 A cell (`nets/cells.py`) is one time step and its adjoint. `unroll` applies it along a window, walks back through it and
 notes on the way the norm of dL/dh_t at every time step, which a fused layer computes too but never shows.
 
-Arrays are `[T, B, gates*H]` and, for the states with the initial one among them, `[T + 1, B, H]`: all products over the
-whole window then read and write them as they lie, with no copy turned round.
+Arrays are [T, B, features], so that every product over the window reads and writes them as they lie.
 """
 
 import math
@@ -15,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+Parts = Sequence[Tensor]
 
 
 class LayerWeights(NamedTuple):
@@ -35,43 +36,28 @@ class Cell(Protocol):
     recurrent_bias: bool  # whether LayerWeights.bias_hh is there
     carries: bool  # whether the state before reaches the state after by another way than the recurrent product
 
-    def prepare(self, drive: Tensor, weights: LayerWeights) -> Tensor:
-        """The recurrent operand [H, gates*H] that `step` wants; may scale drive [T, B, gates*H]."""
-        ...
+    def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
+        """The operands that `step` wants: weight_hh turned to [H, gates*H], ...; may scale drive [T, B, gates*H]."""
 
-    def step(
-        self, stash: Tensor, gates: Sequence[Tensor], extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
-        before: Sequence[Tensor], after: Sequence[Tensor],
-    ) -> None:  # fmt: skip
-        """Write the next state into `after`; stash comes as W_ih x + b, and leaves with extra as `factors` needs.
+    def step(self, stash: Tensor, gates: Parts, extra: Tensor, operands: Parts, before: Parts, after: Parts) -> None:
+        """Write the next state into `after`; stash (`gates`: its views) comes as W_ih x + b."""
 
-        `gates` are the views [B, H] into stash [B, gates*H], cut once for the whole window.
-        """
-        ...
-
-    def factors(
-        self, stash: Tensor, extra: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]
-    ) -> tuple[Tensor, ...]:
+    def factors(self, stash: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
         """Everything of the adjoint that needs no gradient yet, for all time steps at once.
 
         First, in an array of its own, the gates' [T, B, gates*H]; then, [T, B, H] each, what else `adjoint` wants.
         """
-        ...
 
-    def adjoint(
-        self, gates: Sequence[Tensor], others: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None
-    ) -> None:
+    def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:
         """From dL/dh [B, H] of one time step to dL/d(recurrent product), written over the gates' factors [B, H] each.
 
         `carried` [B, H] (None unless the cell carries) is the gradient that travels back past the recurrent product:
         to c of an LSTM, to h of a GRU. It comes from the later time step and leaves for the earlier one; where it
         belongs to h, it stands in `d_hidden` already.
         """
-        ...
 
-    def drive_gradient(self, d_gates: Tensor, others: Sequence[Tensor], d_hidden: Tensor) -> Tensor:
+    def drive_gradient(self, d_gates: Tensor, others: Parts, d_hidden: Tensor) -> Tensor:
         """dL/d(W_ih x + b) of all time steps [T, B, gates*H], from those of the recurrent product."""
-        ...
 
 
 class Addends(NamedTuple):
@@ -102,23 +88,15 @@ class Norms(NamedTuple):
 
 
 def unroll(
-    cell: Cell,
-    inputs: Tensor,
-    weights: LayerWeights,
-    state: tuple[Tensor, ...],
-    *,
-    reverse: bool = False,
-    mask: Tensor | None = None,
-    profile: Profile | None = None,
-    name: str = "",
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+    cell: Cell, inputs: Tensor, weights: LayerWeights, state: tuple[Tensor, ...],
+    *, reverse: bool = False, mask: Tensor | None = None, profile: Profile | None = None, name: str = "",
+) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
     """Run `cell` over inputs [T, B, E] from `state` (each [B, H]); outputs [T, B, H] and the final state.
 
     `reverse` runs from t = T-1 down to 0; outputs stay aligned with their inputs. `mask` [T, B] is true where a column
     has a token: elsewhere the state stands still and the output is 0. The final state is detached from nothing:
-    truncation is the caller's choice. Raises ValueError where shapes or types do not fit.
+    truncation is the caller's choice. Shapes and types must fit, which `RecurrentLayer` sees to.
     """
-    _check(cell, inputs, weights, state, mask)
     tensors = (inputs, *weights, *state)
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
         outputs, *final = _Unroll.apply(cell, reverse, mask, profile, name, *tensors)
@@ -128,7 +106,7 @@ def unroll(
 
 
 def _forward(
-    cell: Cell, inputs: Tensor, weights: LayerWeights, state: Sequence[Tensor], reverse: bool, mask: Tensor | None
+    cell: Cell, inputs: Tensor, weights: LayerWeights, state: Parts, reverse: bool, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Stash [T, B, gates*H], extras [T, B, extras*H], and each state with the initial one among them, [T+1, B, H]."""
     steps, columns, _ = inputs.shape
@@ -140,13 +118,13 @@ def _forward(
         states = [initial.new_empty(steps + 1, columns, size) for initial in state]
         for whole, initial in zip(states, state, strict=True):
             whole[steps if reverse else 0] = initial
-        operand = cell.prepare(stash, weights)
+        operands = cell.prepare(stash, weights)
         rows = list(zip(*(whole.unbind() for whole in states), strict=True))
         stashes, gates, extras = stash.unbind(), _gate_views(stash, size), extra.unbind()
         idle = None if mask is None else ~mask.unsqueeze(-1)
         for t in range(steps - 1, -1, -1) if reverse else range(steps):
             before, after = (rows[t + 1], rows[t]) if reverse else (rows[t], rows[t + 1])
-            cell.step(stashes[t], gates[t], extras[t], operand, weights.bias_hh, before, after)
+            cell.step(stashes[t], gates[t], extras[t], operands, before, after)
             if idle is not None:
                 for old, new in zip(before, after, strict=True):
                     torch.where(idle[t], old, new, out=new)
@@ -158,7 +136,7 @@ def _gate_views(whole: Tensor, size: int) -> list[tuple[Tensor, ...]]:
     return list(zip(*(gate.unbind() for gate in whole.split(size, dim=-1)), strict=True))
 
 
-def _outputs(states: Sequence[Tensor], reverse: bool, mask: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+def _outputs(states: Parts, reverse: bool, mask: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Outputs [T, B, H], which without a mask are the hidden states themselves, and a copy of the final state [B, H].
 
     No window is copied: if someone writes into the outputs, autograd refuses the backward pass.
@@ -201,18 +179,14 @@ class _Unroll(torch.autograd.Function):
             ctx.profile.norms[ctx.name] = torch.linalg.vector_norm(d_hidden.flatten(1), dim=1)
             (ctx.profile.reversed.add if ctx.reverse else ctx.profile.reversed.discard)(ctx.name)
             if ctx.profile.addends_wanted:
-                ctx.profile.addends[ctx.name] = Addends(
-                    _addend_norms(d_drive, inputs),
-                    _addend_norms(d_gates, before[0]),
-                    torch.linalg.vector_norm(d_weight_ih),
-                    torch.linalg.vector_norm(d_weight_hh),
-                )
+                norms = _addend_norms(d_drive, inputs), _addend_norms(d_gates, before[0])
+                ctx.profile.addends[ctx.name] = Addends(*norms, d_weight_ih.norm(), d_weight_hh.norm())
         return (None,) * 5 + (d_inputs, d_weight_ih, d_weight_hh, flat_drive.sum(0), d_bias_hh, *d_state)
 
 
 def _walk_back(
-    cell: Cell, d_gates: Tensor, others: Sequence[Tensor], weight_hh: Tensor, d_outputs: Tensor,
-    d_final: Sequence[Tensor], reverse: bool, mask: Tensor | None,
+    cell: Cell, d_gates: Tensor, others: Parts, weight_hh: Tensor, d_outputs: Tensor, d_final: Parts,
+    reverse: bool, mask: Tensor | None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
     """dL/dh_t [T, B, H] and dL/d(initial state), each [B, H].
 
@@ -223,9 +197,7 @@ def _walk_back(
     d_hidden = d_outputs.clone(memory_format=torch.contiguous_format) if live is None else d_outputs * live
     order = range(steps) if reverse else range(steps - 1, -1, -1)
     d_hidden[order[0]] += d_final[0]
-    carried = None
-    if cell.carries:
-        carried = d_final[1].clone() if cell.states > 1 else torch.zeros_like(d_final[0])
+    carried = d_final[1].clone() if cell.states > 1 else torch.zeros_like(d_final[0]) if cell.carries else None
     past_h = carried if cell.states == 1 else None  # what reaches h without the recurrent product
     slices = list(zip(*(other.unbind() for other in others), strict=True)) if others else [()] * steps
     hidden_rows, gate_rows, gates = d_hidden.unbind(), d_gates.unbind(), _gate_views(d_gates, size)
@@ -247,19 +219,17 @@ def _walk_back(
 
 
 def _adjoint_where_live(
-    cell: Cell, gates: Sequence[Tensor], others: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None,
-    live: Tensor,
-) -> Tensor:  # fmt: skip
+    cell: Cell, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None, live: Tensor
+) -> Tensor:
     """The adjoint of a step that some columns sat out: theirs passes by untouched. Returns what reaches h that way."""
     idle = ~live
-    past_h = d_hidden * idle
+    past_h, past_carried = d_hidden * idle, None if carried is None else carried * idle
     d_hidden.mul_(live)
-    if carried is None:
-        cell.adjoint(gates, others, d_hidden, carried)
-        return past_h
-    past_carried = carried * idle
-    carried.mul_(live)
+    if carried is not None:
+        carried.mul_(live)
     cell.adjoint(gates, others, d_hidden, carried)
+    if carried is None or past_carried is None:
+        return past_h
     if cell.states == 1:
         return past_h.add_(carried)
     carried.add_(past_carried)
@@ -327,33 +297,3 @@ def _gradient(parameter: Tensor) -> Tensor | None:
         return parameter.grad
     parameter.grad = parameter.grad.coalesce()
     return parameter.grad.values()
-
-
-def _check(
-    cell: Cell, inputs: Tensor, weights: LayerWeights, state: Sequence[Tensor], mask: Tensor | None
-) -> None:
-    """Name the first argument that does not fit, in one line."""
-    if inputs.dim() != 3 or 0 in inputs.shape[:2]:
-        raise ValueError(f"inputs must be [T, B, E] with at least one time step and column, not {list(inputs.shape)}")
-    columns, features = inputs.shape[1:]
-    size = weights.weight_hh.shape[-1]
-    expected: list[tuple[str, Tensor | None, list[int]]] = [
-        ("weight_ih", weights.weight_ih, [cell.gates * size, features]),
-        ("weight_hh", weights.weight_hh, [cell.gates * size, size]),
-        ("bias", weights.bias, [cell.gates * size]),
-    ]
-    if cell.recurrent_bias != (weights.bias_hh is not None):
-        raise ValueError(f"bias_hh must be {'[H]' if cell.recurrent_bias else 'None'} for {type(cell).__name__}")
-    if len(state) != cell.states:
-        raise ValueError(f"state of {type(cell).__name__} must have {cell.states} part(s), not {len(state)}")
-    expected += [("bias_hh", weights.bias_hh, [size])]
-    expected += [(f"state[{part}]", tensor, [columns, size]) for part, tensor in enumerate(state)]
-    for argument, tensor, shape in expected:
-        if tensor is not None and list(tensor.shape) != shape:
-            raise ValueError(f"{argument} must be {shape} beside inputs {list(inputs.shape)}, not {list(tensor.shape)}")
-        if tensor is not None and tensor.dtype != inputs.dtype:
-            raise ValueError(f"{argument} must be {inputs.dtype} as inputs are, not {tensor.dtype}")
-    if not inputs.dtype.is_floating_point or (inputs.device.type == "cpu" and inputs.element_size() < 4):
-        raise ValueError(f"inputs must be float32 or float64 on the CPU, not {inputs.dtype}")
-    if mask is not None and (mask.dtype != torch.bool or mask.shape != inputs.shape[:2]):
-        raise ValueError(f"mask must be bool {list(inputs.shape[:2])}, not {mask.dtype} {list(mask.shape)}")

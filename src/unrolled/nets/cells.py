@@ -6,13 +6,12 @@ its tanh, and the factor 2, exact in floating point, goes into what is multiplie
 """
 
 import difflib
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
-from unrolled.bptt import Cell, LayerWeights, Profile, unroll
+from unrolled.bptt import Cell, LayerWeights, Parts, Profile, unroll
 
 
 class TanhRNN:
@@ -21,46 +20,34 @@ class TanhRNN:
     gates, extras, states = 1, 0, 1
     recurrent_bias = carries = False
 
-    def prepare(self, drive: Tensor, weights: LayerWeights) -> Tensor:
+    def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
         drive.mul_(2)
-        return weights.weight_hh.t().contiguous().mul_(2)
+        return (weights.weight_hh.t().contiguous().mul_(2),)
 
-    def step(
-        self, stash: Tensor, gates: Sequence[Tensor], extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
-        before: Sequence[Tensor], after: Sequence[Tensor],
-    ) -> None:  # fmt: skip
-        stash.addmm_(before[0], operand).sigmoid_()
+    def step(self, stash: Tensor, gates: Parts, extra: Tensor, operands: Parts, before: Parts, after: Parts) -> None:
+        stash.addmm_(before[0], operands[0]).sigmoid_()
         torch.add(_minus_one(stash.dtype, stash.device), stash, alpha=2, out=after[0])
 
-    def factors(
-        self, stash: Tensor, extra: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]
-    ) -> tuple[Tensor, ...]:
+    def factors(self, stash: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
         return (torch.addcmul(stash.new_tensor(1), after[0], after[0], value=-1),)
 
-    def adjoint(
-        self, gates: Sequence[Tensor], others: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None
-    ) -> None:
+    def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:
         gates[0].mul_(d_hidden)
 
-    def drive_gradient(self, d_gates: Tensor, others: Sequence[Tensor], d_hidden: Tensor) -> Tensor:
+    def drive_gradient(self, d_gates: Tensor, others: Parts, d_hidden: Tensor) -> Tensor:
         return d_gates
 
 
 class ReLURNN(TanhRNN):
     """h' = max(0, W_ih x + W_hh h + b), the cell of the IRNN (Le, Jaitly & Hinton 2015)."""
 
-    def prepare(self, drive: Tensor, weights: LayerWeights) -> Tensor:
-        return weights.weight_hh.t().contiguous()
+    def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
+        return (weights.weight_hh.t().contiguous(),)
 
-    def step(
-        self, stash: Tensor, gates: Sequence[Tensor], extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
-        before: Sequence[Tensor], after: Sequence[Tensor],
-    ) -> None:  # fmt: skip
-        torch.clamp(stash.addmm_(before[0], operand), min=0, out=after[0])
+    def step(self, stash: Tensor, gates: Parts, extra: Tensor, operands: Parts, before: Parts, after: Parts) -> None:
+        torch.clamp(stash.addmm_(before[0], operands[0]), min=0, out=after[0])
 
-    def factors(
-        self, stash: Tensor, extra: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]
-    ) -> tuple[Tensor, ...]:
+    def factors(self, stash: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
         return ((stash > 0).to(stash.dtype),)
 
 
@@ -73,14 +60,12 @@ class GRU:
     gates, extras, states = 3, 1, 1  # extra: W_hn h + bias_hh
     recurrent_bias = carries = True
 
-    def prepare(self, drive: Tensor, weights: LayerWeights) -> Tensor:
-        return weights.weight_hh.t().contiguous()
+    def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
+        assert weights.bias_hh is not None
+        return weights.weight_hh.t().contiguous(), weights.bias_hh
 
-    def step(
-        self, stash: Tensor, gates: Sequence[Tensor], extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
-        before: Sequence[Tensor], after: Sequence[Tensor],
-    ) -> None:  # fmt: skip
-        assert bias_hh is not None
+    def step(self, stash: Tensor, gates: Parts, extra: Tensor, operands: Parts, before: Parts, after: Parts) -> None:
+        operand, bias_hh = operands
         size = len(bias_hh)
         stash[:, : 2 * size].addmm_(before[0], operand[:, : 2 * size]).sigmoid_()
         torch.addmm(bias_hh, before[0], operand[:, 2 * size :], out=extra)
@@ -88,23 +73,19 @@ class GRU:
         n.addcmul_(r, extra).tanh_()
         torch.lerp(n, before[0], z, out=after[0])
 
-    def factors(
-        self, stash: Tensor, extra: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]
-    ) -> tuple[Tensor, ...]:
+    def factors(self, stash: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
         """Of the recurrent product's gates r, z, n; the update gate itself; of the candidate's drive."""
         r, z, n = stash.chunk(3, dim=-1)
         candidate = (1 - z) * (1 - n * n)
         gates = torch.cat((candidate * extra * (r - r * r), (before[0] - n) * (z - z * z), candidate * r), dim=-1)
         return gates, z, candidate
 
-    def adjoint(
-        self, gates: Sequence[Tensor], others: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None
-    ) -> None:
+    def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:
         for gate in gates:
             gate.mul_(d_hidden)
         torch.mul(d_hidden, others[0], out=carried)
 
-    def drive_gradient(self, d_gates: Tensor, others: Sequence[Tensor], d_hidden: Tensor) -> Tensor:
+    def drive_gradient(self, d_gates: Tensor, others: Parts, d_hidden: Tensor) -> Tensor:
         """The candidate's own drive is not scaled by the reset gate, its recurrent product is."""
         kept = d_gates[..., : -d_hidden.shape[-1]]
         return torch.cat((kept, d_hidden * others[1]), dim=-1)
@@ -120,17 +101,14 @@ class LSTM:
     gates, extras, states = 4, 0, 2
     recurrent_bias, carries = False, True
 
-    def prepare(self, drive: Tensor, weights: LayerWeights) -> Tensor:
-        operand = weights.weight_hh.t().contiguous()
-        for whole in (drive, operand):
+    def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
+        turned = weights.weight_hh.t().contiguous()
+        for whole in (drive, turned):
             whole.chunk(4, dim=-1)[2].mul_(2)
-        return operand
+        return (turned,)
 
-    def step(
-        self, stash: Tensor, gates: Sequence[Tensor], extra: Tensor, operand: Tensor, bias_hh: Tensor | None,
-        before: Sequence[Tensor], after: Sequence[Tensor],
-    ) -> None:  # fmt: skip
-        stash.addmm_(before[0], operand).sigmoid_()
+    def step(self, stash: Tensor, gates: Parts, extra: Tensor, operands: Parts, before: Parts, after: Parts) -> None:
+        stash.addmm_(before[0], operands[0]).sigmoid_()
         i, f, s, o = gates
         h, c = after
         minus_one = _minus_one(stash.dtype, stash.device)
@@ -139,9 +117,7 @@ class LSTM:
         torch.add(c, c, out=h).sigmoid_()
         torch.add(minus_one, h, alpha=2, out=h).mul_(o)
 
-    def factors(
-        self, stash: Tensor, extra: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]
-    ) -> tuple[Tensor, ...]:
+    def factors(self, stash: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
         """Of the gates i, f, g, o; of dL/dc' through h'; the forget gate itself.
 
         A gate's factor is s (1 - s) times what the gate multiplies; g = 2 s - 1 with s = sigmoid(2 ..) makes its 4 i.
@@ -159,9 +135,7 @@ class LSTM:
         torch.ops.aten.sigmoid_backward.grad_input(partners, stash, grad_input=partners)
         return partners, through_output, f
 
-    def adjoint(
-        self, gates: Sequence[Tensor], others: Sequence[Tensor], d_hidden: Tensor, carried: Tensor | None
-    ) -> None:
+    def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:
         i, f, g, o = gates
         through_output, forget = others
         assert carried is not None
@@ -172,7 +146,7 @@ class LSTM:
         o.mul_(d_hidden)
         carried.mul_(forget)
 
-    def drive_gradient(self, d_gates: Tensor, others: Sequence[Tensor], d_hidden: Tensor) -> Tensor:
+    def drive_gradient(self, d_gates: Tensor, others: Parts, d_hidden: Tensor) -> Tensor:
         return d_gates
 
 
@@ -234,7 +208,28 @@ class RecurrentLayer(nn.Module):
         self, inputs: Tensor, state: tuple[Tensor, ...], profile: Profile | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Inputs [T, B, E] and state to outputs [T, B, H] and the final state; `mask` as in `unroll`."""
+        self._check(inputs, state, mask)
         weights = LayerWeights(self.weight_ih, self.weight_hh, self.bias, self.bias_hh)
         return unroll(
             self.cell, inputs, weights, state, reverse=self.reverse, mask=mask, profile=profile, name=self.name
         )
+
+    def _check(self, inputs: Tensor, state: tuple[Tensor, ...], mask: Tensor | None) -> None:
+        """Name the first argument that does not fit, in one line."""
+        dtype, features = self.weight_ih.dtype, self.weight_ih.shape[1]
+        if inputs.dim() != 3 or 0 in inputs.shape[:2] or inputs.shape[2] != features:
+            raise ValueError(f"inputs must be [T, B, {features}], T and B at least 1, not {list(inputs.shape)}")
+        if len(state) != self.cell.states:
+            raise ValueError(f"state must have {self.cell.states} part(s), not {len(state)}")
+        columns = [inputs.shape[1], self.hidden]
+        named = [("inputs", inputs, list(inputs.shape))]
+        named += [(f"state[{index}]", part, columns) for index, part in enumerate(state)]
+        for argument, tensor, shape in named:
+            if list(tensor.shape) != shape:
+                raise ValueError(f"{argument} must be {shape} beside inputs {named[0][2]}, not {list(tensor.shape)}")
+            if tensor.dtype != dtype:
+                raise ValueError(f"{argument} must be {dtype} as the layer's weights are, not {tensor.dtype}")
+        if not dtype.is_floating_point or (inputs.device.type == "cpu" and dtype.itemsize < 4):
+            raise ValueError(f"inputs and weights must be float32 or float64 on the CPU, not {dtype}")
+        if mask is not None and (mask.dtype != torch.bool or mask.shape != inputs.shape[:2]):
+            raise ValueError(f"mask must be bool {list(inputs.shape[:2])}, not {mask.dtype} {list(mask.shape)}")
