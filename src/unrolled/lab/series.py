@@ -11,6 +11,7 @@ import pandas as pd
 
 from unrolled.lab.ledger import Evaluation, Run
 from unrolled.measures import gradient_norm_report, half_life, window_maxima
+from unrolled.perplexity import perplexity
 
 Point = tuple[int, float]  # step, value
 
@@ -30,7 +31,9 @@ def single_values(run: Run, evaluation: Evaluation) -> dict[str, float]:
         values |= {f"{name}/best_valid": float(value) for value in best[column]}
     for head, sums in scores["heads"].items():
         name = "nats_per_token/test" if head == "forward" else f"nats_per_token/test_{head}"
-        values[name] = sums["nats"] / sums["tokens"]
+        # Without a bar where the perplexity overflows: it would flatten all others, and the tag `diverged` tells.
+        if math.isfinite(perplexity(**sums)):
+            values[name] = sums["nats"] / sums["tokens"]
     for name, value in scores.items():
         if name.endswith("_interval"):
             low, high = value
