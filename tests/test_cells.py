@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unrolled.bptt import LayerWeights, unroll
+from unrolled.bptt import LayerWeights, Profile, unroll
 from unrolled.nets.cells import CELLS, RecurrentLayer, find_cell
 
 T, B, E, H = 6, 3, 5, 4
@@ -100,12 +100,60 @@ def test_initial_weights_are_uniform_in_torchs_bound_and_forget_bias_is_set() ->
     assert layer.bias[:100].abs().max() <= 0.1
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_orthogonal_recurrence_keeps_lengths(cell: str) -> None:
+    layer = RecurrentLayer(cell, 3, 8, initialisation="orthogonal").double()
+    for gate in layer.weight_hh.split(8):
+        torch.testing.assert_close(gate @ gate.T, torch.eye(8, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def test_an_identity_relu_layer_sums_what_it_reads_and_carries_gradients_unchanged() -> None:
+    torch.manual_seed(1)
+    layer = RecurrentLayer("relu", 4, 4, initialisation="identity")
+    assert layer.weight_ih.abs().max() < 0.01
+    with torch.no_grad():
+        layer.weight_ih.copy_(torch.eye(4))
+    inputs = torch.rand(5, 2, 4)
+    profile = Profile()
+    outputs, _ = layer(inputs, layer.initial_state(2), profile)
+    torch.testing.assert_close(outputs, inputs.cumsum(0))
+    outputs[-1].sum().backward()
+    torch.testing.assert_close(profile.norms["forward.0"], torch.full((5,), 8.0).sqrt())
+
+
+@pytest.mark.parametrize(("cell", "sign"), [("lstm", -1.0), ("gru", None)])
+def test_chrono_biases_make_gates_forget_within_the_longest_time(cell: str, sign: float | None) -> None:
+    torch.manual_seed(1)
+    hidden, longest = 2000, 50
+    layer = RecurrentLayer(cell, 3, hidden, initialisation="chrono", longest=longest)
+    forget = layer.bias[hidden : 2 * hidden].sigmoid()
+    times = 1 / (1 - forget)  # a leak of 1 - f a step lasts that many steps
+    assert times.min() >= 2 - 1e-4
+    assert times.max() <= longest + 1e-2
+    assert times.mean().item() == pytest.approx(1 + longest / 2, rel=0.03)
+    if sign is not None:
+        assert torch.equal(layer.bias[:hidden], sign * layer.bias[hidden : 2 * hidden])
+
+
+def test_a_generator_draws_the_same_weights_whatever_was_drawn_before() -> None:
+    def drawn() -> list[bytes]:
+        generator = torch.Generator().manual_seed(7)
+        layer = RecurrentLayer("lstm", 3, 4, initialisation="orthogonal", generator=generator)
+        return [parameter.detach().numpy().tobytes() for parameter in layer.parameters()]
+
+    assert drawn() == drawn()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"cell": "rnn", "inputs": 0, "hidden": 3}, "inputs must be at least 1, not 0"),
         ({"cell": "rnn", "inputs": 3, "hidden": -1}, "hidden must be at least 1, not -1"),
-        ({"cell": "gru", "inputs": 3, "hidden": 3, "forget_bias": 1.0}, "forget_bias is for cell 'lstm', not 'gru'"),
+        ({"cell": "gru", "inputs": 3, "hidden": 3, "forget_bias": 1.0}, "forget_bias is for LSTM, not GRU"),
+        ({"cell": "rnn", "inputs": 3, "hidden": 3, "initialisation": "ortogonal"}, "did you mean 'orthogonal'"),
+        ({"cell": "lstm", "inputs": 3, "hidden": 3, "initialisation": "identity"}, "without gates, not LSTM"),
+        ({"cell": "lstm", "inputs": 3, "hidden": 3, "initialisation": "chrono"}, "longest >= 3, not LSTM, None"),
+        ({"cell": "relu", "inputs": 3, "hidden": 3, "initialisation": "chrono", "longest": 9}, "not ReLURNN, 9"),
     ],
 )
 def test_layer_names_the_bad_argument(arguments: dict[str, object], message: str) -> None:

@@ -6,6 +6,7 @@ its tanh, and the factor 2, exact in floating point, goes into what is multiplie
 """
 
 import difflib
+from collections.abc import Collection
 from functools import lru_cache
 
 import torch
@@ -158,47 +159,86 @@ def _minus_one(dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 CELLS: dict[str, Cell] = {"rnn": TanhRNN(), "relu": ReLURNN(), "gru": GRU(), "lstm": LSTM()}
+INITIALISATIONS = ("uniform", "orthogonal", "identity", "chrono")
 
 
 def find_cell(name: str) -> Cell:
     """The cell of that name; ValueError naming the nearest one if there is none."""
-    if name not in CELLS:
-        near = difflib.get_close_matches(name, CELLS, n=1, cutoff=0.3)
-        hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(CELLS)}"
-        raise ValueError(f"cell: unknown name {name!r}; {hint}")
+    _known("cell", name, CELLS)
     return CELLS[name]
+
+
+def _known(argument: str, name: str, names: Collection[str]) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(names)}"
+        raise ValueError(f"{argument}: unknown name {name!r}; {hint}")
 
 
 class RecurrentLayer(nn.Module):
     """One recurrent layer: weight_ih [gates*H, E], weight_hh [gates*H, H], bias [gates*H].
 
-    Weights start uniform in +-1/sqrt(H), as torch's do. `forget_bias`, for an LSTM, then sets the forget gate's bias
-    (1 in Jozefowicz, Zaremba & Sutskever 2015).
+    Its weights start as `initialise` says.
     """
 
     def __init__(
         self, cell: str, inputs: int, hidden: int, *, reverse: bool = False, name: str = "forward.0",
-        forget_bias: float | None = None,
+        initialisation: str = "uniform", forget_bias: float | None = None, longest: int | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.cell = find_cell(cell)
         for argument, size in (("inputs", inputs), ("hidden", hidden)):
             if size < 1:
                 raise ValueError(f"{argument} must be at least 1, not {size}")
-        if forget_bias is not None and not isinstance(self.cell, LSTM):
-            raise ValueError(f"forget_bias is for cell 'lstm', not {cell!r}")
         self.hidden, self.reverse, self.name = hidden, reverse, name
         gates = self.cell.gates
         self.weight_ih = nn.Parameter(torch.empty(gates * hidden, inputs))
         self.weight_hh = nn.Parameter(torch.empty(gates * hidden, hidden))
         self.bias = nn.Parameter(torch.empty(gates * hidden))
         self.bias_hh = nn.Parameter(torch.empty(hidden)) if self.cell.recurrent_bias else None
-        bound = hidden**-0.5
+        self.initialise(initialisation, forget_bias=forget_bias, longest=longest, generator=generator)
+
+    @torch.no_grad()
+    def initialise(
+        self, how: str = "uniform", *, forget_bias: float | None = None, longest: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:  # fmt: skip
+        """Draw the weights anew.
+
+        - uniform: all in +-1/sqrt(H), as torch's layers.
+        - orthogonal: the recurrent matrix of each gate (Saxe, McClelland & Ganguli 2014), the rest uniform.
+        - identity: the recurrent matrix; input weights of deviation 0.001, biases 0 (IRNN: Le, Jaitly & Hinton 2015).
+          For cells without gates.
+        - chrono: uniform, but gates that forget at times drawn from 1 to `longest` steps: the forget gate's bias is
+          log U(1, longest - 1), the input gate's its negative (Tallec & Ollivier 2018). For lstm and gru (its z).
+
+        `forget_bias`, for an LSTM, then sets the forget gate's bias (1 in Jozefowicz, Zaremba & Sutskever 2015).
+        """
+        _known("initialisation", how, INITIALISATIONS)
+        cell, size = type(self.cell).__name__, self.hidden
+        if how == "identity" and self.cell.gates > 1:
+            raise ValueError(f"initialisation 'identity' is for cells without gates, not {cell}")
+        if how == "chrono" and (self.cell.gates == 1 or longest is None or longest < 3):
+            raise ValueError(f"initialisation 'chrono' wants a cell with gates and longest >= 3, not {cell}, {longest}")
+        if forget_bias is not None and not isinstance(self.cell, LSTM):
+            raise ValueError(f"forget_bias is for LSTM, not {cell}")
         for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound)
+            nn.init.uniform_(parameter, -(size**-0.5), size**-0.5, generator=generator)
+        if how == "orthogonal":
+            for gate in self.weight_hh.split(size):
+                nn.init.orthogonal_(gate, generator=generator)
+        elif how == "identity":
+            nn.init.normal_(self.weight_ih, std=1e-3, generator=generator)
+            nn.init.eye_(self.weight_hh)
+            nn.init.zeros_(self.bias)
+        elif how == "chrono" and longest is not None:
+            gates = self.bias.split(size)
+            nn.init.uniform_(gates[1], 1, longest - 1, generator=generator).log_()
+            if isinstance(self.cell, LSTM):
+                gates[0].copy_(-gates[1])
         if forget_bias is not None:
-            with torch.no_grad():
-                self.bias[hidden : 2 * hidden] = forget_bias
+            nn.init.constant_(self.bias[size : 2 * size], forget_bias)
 
     def initial_state(self, columns: int) -> tuple[Tensor, ...]:
         """Zeros, [B, H] for each part of the cell's state."""
