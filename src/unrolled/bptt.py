@@ -45,7 +45,8 @@ class Cell(Protocol):
     def factors(self, stash: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
         """Everything of the adjoint that needs no gradient yet, for all time steps at once.
 
-        First, in an array of its own, the gates' [T, B, gates*H]; then, [T, B, H] each, what else `adjoint` wants.
+        First the gates' [T, B, gates*H], in room that is ours until the next call in this thread; then, [T, B, H]
+        each, what else `adjoint` wants.
         """
 
     def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:

@@ -6,6 +6,7 @@ its tanh, and the factor 2, exact in floating point, goes into what is multiplie
 """
 
 import difflib
+import threading
 from collections.abc import Collection
 from functools import lru_cache
 
@@ -30,7 +31,7 @@ class TanhRNN:
         torch.add(_minus_one(stash.dtype, stash.device), stash, alpha=2, out=after[0])
 
     def factors(self, stash: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
-        return (torch.addcmul(stash.new_tensor(1), after[0], after[0], value=-1),)
+        return (torch.addcmul(stash.new_tensor(1), after[0], after[0], value=-1, out=_room.like(stash)),)
 
     def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:
         gates[0].mul_(d_hidden)
@@ -125,14 +126,14 @@ class LSTM:
         """
         i, f, s, o = stash.chunk(4, dim=-1)
         minus_one = _minus_one(stash.dtype, stash.device)
-        partners = torch.empty_like(stash)
+        partners = _room.like(stash)
         of_i, of_f, of_g, of_o = partners.chunk(4, dim=-1)
         torch.add(minus_one, s, alpha=2, out=of_i)
         of_f.copy_(before[1])
         torch.mul(i, 4, out=of_g)
-        squashed = (after[1] * 2).sigmoid_()
-        torch.add(minus_one, squashed, alpha=2, out=of_o)
-        through_output = torch.ops.aten.tanh_backward(o, of_o)
+        through_output = (after[1] + after[1]).sigmoid_()
+        torch.add(minus_one, through_output, alpha=2, out=of_o)  # tanh(c')
+        torch.ops.aten.tanh_backward.grad_input(o, of_o, grad_input=through_output)
         torch.ops.aten.sigmoid_backward.grad_input(partners, stash, grad_input=partners)
         return partners, through_output, f
 
@@ -149,6 +150,22 @@ class LSTM:
 
     def drive_gradient(self, d_gates: Tensor, others: Parts, d_hidden: Tensor) -> Tensor:
         return d_gates
+
+
+class _Room(threading.local):
+    """Room for the gates' factors, kept between backward passes: fresh pages cost more than the work in them."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def like(self, stash: Tensor) -> Tensor:
+        key = stash.dtype, stash.device
+        if key not in self.kept or self.kept[key].numel() < stash.numel():
+            self.kept[key] = torch.empty_like(stash).flatten()
+        return self.kept[key][: stash.numel()].view(stash.shape)
+
+
+_room = _Room()
 
 
 @lru_cache
