@@ -51,6 +51,13 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(lambda *each: softmax_nats(*each, targets, chunk=2), parts)
 
 
+def test_no_rows_are_no_nats_and_no_gradient() -> None:
+    hidden, weight, bias, targets = inputs(6)
+    nats = softmax_nats(hidden[:0], weight, bias, targets[:0])
+    assert nats == 0
+    assert not any(gradient.any() for gradient in torch.autograd.grad(nats, (weight, bias)))
+
+
 def test_large_logits_do_not_overflow() -> None:
     hidden, weight, bias, targets = inputs(6, scale=1e3)
     assert torch.isfinite(softmax_nats(hidden, weight, bias, targets))

@@ -49,7 +49,9 @@ class _SoftmaxNats(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, chunk: int) -> Tensor:
         d_hidden, d_bias = torch.empty_like(hidden), torch.zeros_like(bias)
         words, width = weight.shape  # MKL sums into rows that begin on 32-byte boundaries 1.5 times as fast
-        d_weight = weight.new_zeros(words, width + -width % 8)[:, :width]
+        d_weight = weight.new_empty(words, width + -width % 8)[:, :width]
+        if not len(hidden):
+            d_weight.zero_()
         logits_of_chunk = hidden.new_empty(min(chunk, len(hidden)), len(weight))
         nats = hidden.new_zeros((), dtype=torch.float64)
         for rows in (slice(start, start + chunk) for start in range(0, len(hidden), max(chunk, 1))):
@@ -58,7 +60,7 @@ class _SoftmaxNats(torch.autograd.Function):
             nats += _nats_of_chunk(inputs, weight, bias, own, d_logits)
             d_logits.scatter_add_(1, own, d_logits.new_full((len(inputs), 1), -1.0))
             torch.mm(d_logits, weight, out=d_hidden[rows])
-            d_weight.addmm_(d_logits.t(), inputs)
+            d_weight.addmm_(d_logits.t(), inputs, beta=int(rows.start > 0))
             d_bias += d_logits.sum(0)
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
         return nats.to(hidden.dtype)
