@@ -62,6 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "text" / "own.txt").write_text("\n".join(text * 2))
     edit(place, corpus__name="text", vocabulary__min_count=1)
     edit(place, network__embedding=8, network__hidden=8, train__epochs=1, train__columns=4, train__window=8)
+    edit(place, train__learning_rate=2.0, arch__rnn__learning_rate=2.0)  # nobody diverges, so that all have figures
     edit(place, evaluate__bootstrap_samples=20, evaluate__bootstrap_block=20)
     params = YAML().load(place / "params.yaml")
     edit(place, arch={name: params["arch"][name] for name in ("rnn", "bilstm")})
@@ -180,19 +181,34 @@ def test_a_killed_stage_just_runs_again(place: Path) -> None:
         ["dvc", "repro", "-f", "-s", "train@rnn-clipped"],
         cwd=place,
         env=environ(),
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
         start_new_session=True,
     )
-    while not list((place / ".dvc" / "tmp").glob("rwlock")) and killed.poll() is None:
-        time.sleep(0.05)
-    time.sleep(1.5)
+    assert killed.stdout is not None
+    while not killed.stdout.readline().startswith(">"):  # the command, said as it starts
+        assert killed.poll() is None
+    time.sleep(1)
     os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed.communicate()
     done = command(place, "dvc", "repro")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (place / "dvc.lock").read_bytes() == before
     assert would_run(place) == set()
+
+
+def test_a_lock_that_a_kill_left_half_written_is_taken_away(place: Path) -> None:
+    lock = place / ".dvc" / "tmp" / "rwlock"
+    kept = lock.read_bytes()
+    lock.write_bytes(b"")
+    assert command(place, "dvc", "repro", "-s", "fetch").returncode != 0
+    checked = command(place, sys.executable, "-m", "unrolled.cli", "check", PYTHONPATH="src")
+    assert checked.returncode == 0, checked.stderr
+    assert command(place, "dvc", "repro", "-s", "fetch").returncode == 0
+    lock.write_bytes(kept)
+    command(place, sys.executable, "-m", "unrolled.cli", "check", PYTHONPATH="src")
+    assert lock.read_bytes() == kept  # a whole one is not touched
 
 
 def test_an_altered_run_directory_is_named(place: Path) -> None:

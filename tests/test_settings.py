@@ -1,5 +1,6 @@
 """params.yaml: one clear line for every mistake, and what an arm is."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_new_row_adds_its_arms_and_states_only_its_difference(tmp_path: Path) 
 
 def test_yaml_1_2_numbers(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text((ROOT / "params.yaml").read_text().replace("learning_rate: 10.0", "learning_rate: 1e-3"))
+    path.write_text(re.sub(r"(?m)^  learning_rate: \S+", "  learning_rate: 1e-3", (ROOT / "params.yaml").read_text()))
     assert Settings.load(path).train.learning_rate == 0.001
 
 

@@ -1,5 +1,7 @@
 """`unrolled ...`: what a person does outside the pipeline."""
 
+import json
+import time
 from pathlib import Path
 
 import click
@@ -20,6 +22,24 @@ def check() -> None:
     settings = Settings.load(PARAMS)
     if settings.corpus.name == "text" and not Path(settings.corpus.path).exists():
         raise UserError(f"{PARAMS}: 'corpus.path': {settings.corpus.path!r} does not exist; name a file or a folder")
+    _take_away_broken_lock(Path(".dvc/tmp/rwlock"))
+
+
+def _take_away_broken_lock(lock: Path) -> None:
+    """DVC writes its list of readers and writers in place: a kill at that moment leaves it unreadable, for ever.
+
+    It is read twice, for a living DVC may be writing it right now.
+    """
+    for wait in (1.0, 0.0):
+        try:
+            json.loads(lock.read_text(encoding="utf-8"))
+            return
+        except FileNotFoundError:
+            return
+        except ValueError:
+            time.sleep(wait)
+    lock.unlink(missing_ok=True)
+    click.echo(f"{lock} was half-written when DVC was killed; taken away", err=True)
 
 
 @main.command()
@@ -39,3 +59,7 @@ def ui(port: int) -> None:
     from unrolled.lab.tracking import serve_ui
 
     serve_ui(Path(), port)
+
+
+if __name__ == "__main__":
+    main()
