@@ -10,7 +10,7 @@ from unrolled.corpus.ids import END_ID
 from unrolled.corpus.streams import read_split
 from unrolled.errors import one_line_errors
 from unrolled.lab.evaluate import evaluate
-from unrolled.lab.ledger import Run
+from unrolled.lab.runs import Run
 from unrolled.settings import PARAMS, Settings
 
 ENCODED = Path("data/encoded")

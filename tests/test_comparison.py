@@ -21,7 +21,8 @@ from unrolled.lab import report
 from unrolled.lab.comparison import Arm, Comparison, compare
 from unrolled.lab.figures import Figures, lines
 from unrolled.lab.fit import Epoch, Step
-from unrolled.lab.ledger import Ledger, seal
+from unrolled.lab.ledger import Ledger
+from unrolled.lab.sealed import seal
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
 from unrolled.settings import PARAMS, Settings

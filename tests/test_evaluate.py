@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from unrolled.lab.evaluate import evaluate
-from unrolled.lab.ledger import Evaluation
+from unrolled.lab.runs import Evaluation
 from unrolled.nets.network import Network
 from unrolled.settings import PARAMS, Settings
 from unrolled.tasks.language_model import predictions
@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 V, EOS, N = 17, 1, 600
 
 
-def scored(directory: Path, *, bidirectional: bool = True, spoilt: bool = False, window: int = 64) -> Evaluation:
-    network = Network(
+def network(*, bidirectional: bool) -> Network:
+    return Network(
         V,
         cell="lstm",
         bidirectional=bidirectional,
@@ -30,10 +30,14 @@ def scored(directory: Path, *, bidirectional: bool = True, spoilt: bool = False,
         tied=True,
         generator=torch.Generator().manual_seed(0),
     )
+
+
+def scored(directory: Path, *, bidirectional: bool = True, spoilt: bool = False, window: int = 64) -> Evaluation:
+    net = network(bidirectional=bidirectional)
     if spoilt:
-        network.output_bias.data.fill_(math.nan)
+        net.output_bias.data.fill_(math.nan)
     settings = Settings.load(ROOT / PARAMS).evaluate.model_copy(update={"window": window, "bootstrap_block": 20})
-    evaluate(directory, "arm", network, tokens(), np.arange(V) * 10, settings, eos=EOS, characters=2000)
+    evaluate(directory, "arm", net, tokens(), np.arange(V) * 10, settings, eos=EOS, characters=2000)
     return Evaluation.read(directory)
 
 
@@ -74,18 +78,8 @@ def test_the_sums_are_those_of_the_stored_tokens(tmp_path: Path) -> None:
 
 def test_accuracy_is_that_of_the_most_probable_token(tmp_path: Path) -> None:
     evaluation = scored(tmp_path / "run", bidirectional=False)
-    network = Network(
-        V,
-        cell="lstm",
-        bidirectional=False,
-        embedding=6,
-        hidden=6,
-        layers=1,
-        dropout=0.0,
-        tied=True,
-        generator=torch.Generator().manual_seed(0),
-    )
-    scored_by_window = predictions(network, tokens(), window=64, eos=EOS)
+    net = network(bidirectional=False)
+    scored_by_window = predictions(net, tokens(), window=64, eos=EOS)
     table = torch.cat([each.log_probabilities["forward"] for each in scored_by_window])
     best = table.topk(5).indices
     targets = torch.from_numpy(tokens().astype(np.int64))[:, None]

@@ -11,7 +11,9 @@ import torch
 from unrolled.bptt import Norms
 from unrolled.errors import UserError
 from unrolled.lab.fit import Epoch, Step, fit
-from unrolled.lab.ledger import Ledger, Run, appearing_whole, sha256
+from unrolled.lab.ledger import Ledger
+from unrolled.lab.runs import Run
+from unrolled.lab.sealed import sha256
 from unrolled.nets.network import Network
 from unrolled.settings import PARAMS, Settings
 
@@ -127,20 +129,6 @@ def test_damage_is_named_with_its_mend(tmp_path: Path, name: str, harm: str) -> 
         Run.read(directory)
     message = str(caught.value)
     assert str(path) in message and "dvc repro -f -s train@lstm-clipped" in message and "\n" not in message
-
-
-def test_a_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "run"
-    with appearing_whole(target) as place:
-        (place / "a").write_text("1")
-    with pytest.raises(RuntimeError), appearing_whole(target) as place:
-        (place / "a").write_text("2")
-        raise RuntimeError
-    assert (target / "a").read_text() == "1"
-    with appearing_whole(target) as place:
-        (place / "b").write_text("3")
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    assert [path.name for path in target.iterdir()] == ["b"]
 
 
 def test_timings_name_the_run_they_belong_to(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
 from unrolled.errors import UserError
-from unrolled.lab import ledger, saved_view, tracking
+from unrolled.lab import saved_view, sealed, tracking
 from unrolled.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
@@ -86,9 +86,9 @@ def test_a_named_experiment_publishes_what_is_new_and_leaves_the_rest(
 ) -> None:
     """As after `dvc exp run -S clipping.clipped.clip_norm=...`: here one run's evaluation differs."""
     scores = root / "evaluation/lstm-clipped/scores.json"
-    kept, content = scores.read_text(encoding="utf-8"), ledger.read_sealed(scores.parent, scores.name)
+    kept, content = scores.read_text(encoding="utf-8"), sealed.read_sealed(scores.parent, scores.name)
     scores.unlink()
-    ledger.seal(scores, content | {"top1_accuracy": 0.5})
+    sealed.seal(scores, content | {"top1_accuracy": 0.5})
     monkeypatch.setenv("DVC_EXP_NAME", "sharp-pike")
     try:
         assert publish() == {arm: "published" if arm == "lstm-clipped" else "unchanged" for arm in ARMS}

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from unrolled.corpus.ids import END_ID
 from unrolled.corpus.vocabulary import encode_line, load_tokenizer
-from unrolled.lab import ledger, saved_view
+from unrolled.lab import runs, saved_view
 from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES, total_nats
@@ -118,7 +118,7 @@ def test_the_model_scores_text_without_a_pickle(
     )
     tokenizer = load_tokenizer(root / "data/encoded/tokenizer.json")
     ids = np.array([*encode_line(tokenizer, "the dog"), *encode_line(tokenizer, "sat on a log")], dtype=np.uint16)
-    sums = total_nats(ledger.Run.read(root / "runs/bilstm-clipped").network(), ids, window=3, eos=END_ID)
+    sums = total_nats(runs.Run.read(root / "runs/bilstm-clipped").network(), ids, window=3, eos=END_ID)
     assert scores["tokens"].tolist() == [4, 8]
     for head, each in sums.items():
         assert scores[SCORES[head]][1] == pytest.approx(perplexity(*each), rel=1e-5)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unrolled import measures
 from unrolled.errors import UserError
-from unrolled.lab.ledger import Evaluation, Run
+from unrolled.lab.runs import Evaluation, Run
 from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES

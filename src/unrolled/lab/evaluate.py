@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import save_file
 
 from unrolled import measures
+from unrolled.corpus.folders import whole_folder
 from unrolled.corpus.streams import Tokens
-from unrolled.lab.ledger import appearing_whole, seal
+from unrolled.lab.sealed import seal
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
 from unrolled.settings import Evaluate
@@ -67,7 +68,7 @@ def evaluate(
         "top5_accuracy": measures.top_k_accuracy(ranks, 5),
         "calibration_error": calibration.error,
     }
-    with appearing_whole(directory) as place:
+    with whole_folder(directory) as place:
         save_file({head: torch.from_numpy(of_tokens) for head, of_tokens in nats.items()}, place / "nats.safetensors")
         pd.DataFrame(bands).to_csv(place / "bands.csv", index=False)
         bins = {name: getattr(calibration, name) for name in ("confidence", "accuracy", "tokens")}

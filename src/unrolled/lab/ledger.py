@@ -13,29 +13,22 @@ Nothing in it tells the time or the place, so the same settings give the same by
 """
 
 import hashlib
-import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from unrolled.errors import UserError
+from unrolled.corpus.folders import whole_folder
 from unrolled.lab.fit import REDUCTION, Epoch, Step
+from unrolled.lab.sealed import seal, sha256, write_json
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES
-
-T = TypeVar("T")
 
 
 class Ledger:
@@ -66,7 +59,7 @@ class Ledger:
         A run that diverged before its first epoch ended leaves the weights as they stood then, finite or not.
         """
         history = pd.DataFrame(self._steps)
-        with appearing_whole(directory) as place:
+        with whole_folder(directory) as place:
             save_file(self._weights or _copy_of_weights(self._network), place / "weights.safetensors")
             write_json(place / "settings.json", _settings_of_run(settings, self._network, corpus_digest))
             history.to_parquet(place / "history.parquet", index=False)
@@ -104,135 +97,10 @@ class Ledger:
         }
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run directory read back."""
-
-    directory: Path
-    settings: dict[str, Any]
-    summary: dict[str, Any]
-    history: pd.DataFrame
-    epochs: pd.DataFrame
-    profile: pd.DataFrame
-    lag_profile: pd.DataFrame
-
-    @classmethod
-    def read(cls, directory: Path) -> "Run":
-        """Raises UserError naming the file that is missing or was altered, and how to get it again."""
-        summary = read_sealed(directory, "summary.json")
-        return cls(
-            directory,
-            _load(directory, "settings.json", _json),
-            summary,
-            _load(directory, "history.parquet", pd.read_parquet),
-            *(_load(directory, name, _table) for name in ("epochs.csv", "profile.csv", "lag_profile.csv")),
-        )
-
-    def network(self) -> Network:
-        """The trained network."""
-        network = Network(self.settings["vocabulary_size"], **self.settings["network"])
-        network.load_state_dict(_load(self.directory, "weights.safetensors", load_file))
-        return network
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """An evaluation directory read back: scores, nats by token of each head, and the tables."""
-
-    directory: Path
-    scores: dict[str, Any]
-    nats: dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]
-    bands: pd.DataFrame
-    calibration: pd.DataFrame
-
-    @classmethod
-    def read(cls, directory: Path) -> "Evaluation":
-        """Raises UserError naming the file that is missing or was altered, and how to get it again."""
-        scores = read_sealed(directory, "scores.json")
-        nats = _load(directory, "nats.safetensors", load_file)
-        return cls(
-            directory,
-            scores,
-            {head: tensor.numpy() for head, tensor in nats.items()},
-            *(_load(directory, name, pd.read_csv) for name in ("bands.csv", "calibration.csv")),
-        )
-
-
-@contextmanager
-def appearing_whole(directory: Path) -> Iterator[Path]:
-    """A directory that takes ``directory``'s place once the block has ended without an error."""
-    place = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    yield place
-    shutil.rmtree(directory, ignore_errors=True)
-    os.replace(place, directory)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Indented, keys in the order given; infinities as Python's json writes them."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def seal(path: Path, content: dict[str, Any]) -> None:
-    """Write ``content`` with the sha256 of every file beside it, and one over itself."""
-    content = content | {"files": {beside.name: sha256(beside) for beside in sorted(path.parent.iterdir())}}
-    write_json(path, content | {"seal": _seal_of(content)})
-
-
-def read_sealed(directory: Path, name: str) -> dict[str, Any]:
-    """What ``seal`` wrote; UserError where it or a file beside it is missing or has other bytes."""
-    content = _load(directory, name, _json)
-    if content.pop("seal", None) != _seal_of(content):
-        raise UserError(f"{directory / name} was altered since it was written; {_mend(directory)}")
-    for beside, digest in content["files"].items():
-        if not (directory / beside).is_file():
-            raise UserError(f"{directory / beside} is missing; {_mend(directory)}")
-        if sha256(directory / beside) != digest:
-            raise UserError(f"{directory / beside} was altered since it was written; {_mend(directory)}")
-    return content
-
-
-def _seal_of(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def corpus_digest(encoded: Path) -> str:
     """sha256 over the encoded splits and the tokenizer: which text, split and vocabulary a run was trained on."""
     names = ("tokenizer.json", "train.npy", "valid.npy", "test.npy")
     return hashlib.sha256("".join(sha256(encoded / name) for name in names).encode()).hexdigest()
-
-
-def _mend(directory: Path) -> str:
-    stage = {"runs": "train", "evaluation": "evaluate"}.get(directory.parent.name, "train")
-    return f"make it again with: dvc repro -f -s {stage}@{directory.name}"
-
-
-def _load(directory: Path, name: str, read: Callable[[Path], T]) -> T:
-    try:
-        return read(directory / name)
-    except FileNotFoundError:
-        raise UserError(f"{directory / name} is missing; {_mend(directory)}") from None
-    except Exception as error:  # whatever a reader makes of foreign bytes
-        raise UserError(f"{directory / name} is damaged ({type(error).__name__}); {_mend(directory)}") from error
-
-
-def _table(path: Path) -> pd.DataFrame:
-    """A csv whose number columns are numbers even where it has no rows: a run may diverge in its first epoch."""
-    frame = pd.read_csv(path)
-    return frame.astype({name: float for name in frame if name != "stack"}) if frame.empty else frame
-
-
-def _json(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError("no mapping")
-    return content
 
 
 def _copy_of_weights(network: Network) -> dict[str, Tensor]:

@@ -16,8 +16,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from unrolled.errors import UserError
-from unrolled.lab.ledger import Evaluation, Run, sha256
+from unrolled.lab.runs import Evaluation, Run
 from unrolled.lab.saved_view import run_colour
+from unrolled.lab.sealed import sha256
 from unrolled.lab.series import Point, curves, single_values
 from unrolled.settings import Settings
 

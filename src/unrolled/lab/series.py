@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from unrolled.lab.ledger import Evaluation, Run
+from unrolled.lab.runs import Evaluation, Run
 from unrolled.measures import gradient_norm_report, half_life, window_maxima
 from unrolled.perplexity import perplexity
 
