@@ -149,6 +149,19 @@ def test_outputs_written_into_are_refused_never_a_wrong_gradient(cell: str) -> N
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_a_second_backward_pass_repeats_the_first_though_their_room_is_shared(cell: str) -> None:
+    layer, inputs, state = example(cell)
+    below = RecurrentLayer(cell, E, E).double()
+    hidden, _ = below(inputs, tuple(torch.zeros(B, E, dtype=torch.float64) for _ in state))
+    outputs, _ = layer(hidden, state)
+    owned = [*layer.parameters(), *below.parameters()]
+    first = torch.autograd.grad(outputs.square().sum(), owned, retain_graph=True)
+    copies = [gradient.clone() for gradient in first]
+    second = torch.autograd.grad(outputs.square().sum(), owned)
+    assert all(torch.equal(*pair) for pair in zip((*first, *second), copies * 2, strict=True))
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_same_inputs_give_the_same_bytes(cell: str) -> None:
     def run() -> list[bytes]:
         layer, inputs, state = example(cell)
@@ -271,18 +284,17 @@ def test_masked_columns_are_as_if_each_ran_alone_at_its_own_length(cell: str, re
     gradients = torch.autograd.grad(loss, owned)
 
     loss, squares = torch.zeros((), dtype=torch.float64), torch.zeros(T, dtype=torch.float64)
-    profiles = []
+    profiles = [Profile() for _ in lengths]
     for column, length in enumerate(lengths):
         one = slice(column, column + 1)
-        profiles.append(Profile())
-        alone, last = layer(inputs[:length, one], tuple(part[one] for part in state), profiles[-1])
+        alone, last = layer(inputs[:length, one], tuple(part[one] for part in state), profiles[column])
         torch.testing.assert_close(outputs[:length, one], alone, rtol=1e-12, atol=1e-14)
         assert not outputs[length:, column].any()
         for ours, theirs in zip(final, last, strict=True):
             torch.testing.assert_close(ours[one], theirs, rtol=1e-12, atol=1e-14)
         loss = loss + (alone * weight[:length, one]).sum() + sum(part.square().sum() for part in last)
     expected = torch.autograd.grad(loss, owned)
-    for column_profile, length in zip(profiles, lengths, strict=True):
-        squares[:length] += column_profile.norms["forward.0"] ** 2
+    for one_profile, length in zip(profiles, lengths, strict=True):
+        squares[:length] += one_profile.norms["forward.0"] ** 2
     torch.testing.assert_close(gradients, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(profile.norms["forward.0"], squares.sqrt(), rtol=1e-10, atol=0)
