@@ -60,7 +60,7 @@ def main(
     lines = ["# Speed beside plain torch.nn", "", f"{machine()}; {clock} time, medians of alternating rounds.", ""]
     rate = product_rate(clock)
     lines += [f"A 2048 x 2048 float32 product reaches {rate / 1e9:.0f} GFLOP/s here; `of the limit` is the time that"]
-    lines += ["the unavoidable products would take at that rate, over ours. `plain / ours` above 1: ours is faster.", ""]
+    lines += ["the unavoidable products would take at that rate, over ours. `plain / ours` above 1: ours wins.", ""]
     if "layer" in parts:
         lines += ["## One layer, forward and backward", "", *layer_table(cells, rounds, clock, rate), ""]
     if "step" in parts:
