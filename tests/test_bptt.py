@@ -224,6 +224,13 @@ def test_a_threshold_that_would_zero_the_gradient_is_an_error(clip_norm: float) 
         clip(gradients_of(4), clip_norm)
 
 
+def test_a_norm_whose_square_overflows_float32_is_measured_and_clipped() -> None:
+    parameter = torch.zeros(4, requires_grad=True)
+    parameter.grad = torch.full((4,), 1e25)
+    assert clip({"head": [parameter]}, 0.5).before == pytest.approx(2e25, rel=1e-6)
+    assert parameter.grad.tolist() == pytest.approx([0.25] * 4, rel=1e-5)
+
+
 def test_clip_measures_and_scales_sparse_gradients_as_dense_ones() -> None:
     weights = [torch.arange(12.0).view(4, 3).requires_grad_() for _ in range(2)]
     for weight, sparse in zip(weights, (True, False), strict=True):

@@ -274,8 +274,8 @@ def lag_profile(last_loss: Callable[[Profile], Tensor], parameters: Iterable[Ten
 def clip(groups: Mapping[str, Sequence[Tensor]], clip_norm: float | None) -> Norms:
     """Measure the gradients of the parameters in `groups`; scale them in place to `clip_norm` if it is given.
 
-    The norm is always measured. A gradient whose norm is not finite is left alone: a divergence should show, not be
-    turned into zeros. Scale and its 1e-6 as in `torch.nn.utils.clip_grad_norm_` (Pascanu, Mikolov & Bengio 2013).
+    A gradient whose norm is not finite is left alone: a divergence should show, not be turned into zeros. Scale, 1e-6
+    too, as in `torch.nn.utils.clip_grad_norm_` (Pascanu, Mikolov & Bengio 2013).
     """
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm must be a positive number or null (measure only), not {clip_norm}")
@@ -283,7 +283,8 @@ def clip(groups: Mapping[str, Sequence[Tensor]], clip_norm: float | None) -> Nor
     if len({id(parameter) for group in groups.values() for parameter in group}) < sum(map(len, groups.values())):
         raise ValueError("a parameter stands in two groups: it would be measured and clipped twice")
     gradients = [gradient for group in found.values() for gradient in group]
-    each = iter(torch.stack(torch._foreach_norm(gradients)).tolist() if gradients else [])
+    # In float64, whose squares do not overflow: a finite gradient of norm 1e20 has not diverged.
+    each = iter(torch.stack(torch._foreach_norm(gradients, 2, torch.float64)).tolist() if gradients else [])
     parts = {name: math.hypot(*(next(each) for _ in group)) for name, group in found.items()}
     before = math.hypot(*parts.values())
     scale = 1.0 if clip_norm is None or not math.isfinite(before) else min(1.0, clip_norm / (before + 1e-6))
