@@ -252,8 +252,7 @@ def _sum_over_time(gradients: Tensor, uses: Tensor) -> Tensor:
 def _addend_norms(gradients: Tensor, uses: Tensor) -> Tensor:
     """Frobenius norm of `gradients[t].T @ uses[t]` for each t, from [T, B, G] and [T, B, F].
 
-    ||D^T U||^2 = sum((D D^T) * (U U^T)): two B x B products a time step, no G x F matrix kept. In float64, since the
-    sum cancels where columns disagree.
+    ||D^T U||^2 = sum((D D^T) * (U U^T)): two B x B products, no G x F matrix; in float64, for the sum may cancel.
     """
     gradients, uses = gradients.double(), uses.double()
     squares = (gradients @ gradients.transpose(1, 2)) * (uses @ uses.transpose(1, 2))
