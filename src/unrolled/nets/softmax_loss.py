@@ -31,15 +31,15 @@ def softmax_nats(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, 
 
 
 def _nats_of_chunk(hidden: Tensor, weight: Tensor, bias: Tensor, own: Tensor, logits: Tensor) -> Tensor:
-    """Summed nats of a chunk; leaves its softmax in ``logits`` [chunk, V]."""
-    torch.softmax(torch.addmm(bias, hidden, weight.t(), out=logits), 1, out=logits)
-    probability = logits.gather(1, own)[:, 0]
-    nats = -probability.log()
-    rare = probability < 1e3 * torch.finfo(logits.dtype).tiny  # too small to have kept its digits, or no longer there
-    if rare.any():
-        again = torch.addmm(bias, hidden[rare], weight.t())
-        nats[rare] = again.logsumexp(1) - again.gather(1, own[rare])[:, 0]
-    return nats.sum(dtype=torch.float64)
+    """Summed nats of a chunk; leaves its softmax in ``logits`` [chunk, V].
+
+    -log p = (largest logit - own logit) - log p(largest): exact also where p has underflowed, as it does once an
+    unclipped arm has exploded.
+    """
+    torch.addmm(bias, hidden, weight.t(), out=logits)
+    behind = logits.amax(1) - logits.gather(1, own)[:, 0]
+    torch.softmax(logits, 1, out=logits)
+    return (behind - logits.amax(1).log()).sum(dtype=torch.float64)
 
 
 class _SoftmaxNats(torch.autograd.Function):
