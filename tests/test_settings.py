@@ -73,7 +73,7 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"train__epochs": True}, ["'train.epochs': True", "integer"]),
         ({"arch__rnn": {"learning_rate": 0}}, ["'arch.rnn.learning_rate': 0"]),
         ({"network__dropout": 1}, ["'network.dropout': 1", "less than 1"]),
-        ({"network__hidden": 64}, ["tied weights need embedding = hidden, not 128 and 64"]),
+        ({"network__hidden": 48}, ["tied weights need embedding = hidden, not 64 and 48"]),
         ({"network__cell": "lstn"}, ["'network.cell': 'lstn'", "'rnn', 'lstm'"]),
         ({"corpus__name": "pbt"}, ["'corpus.name': 'pbt'", "'ptb'"]),
         ({"corpus__path": "texts/*.txt"}, ["corpus.pattern"]),
