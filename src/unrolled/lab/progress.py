@@ -25,6 +25,8 @@ def shown(records: Iterator[Step | Epoch], arm: str, total_steps: int) -> Iterat
             yield record
             now = time.monotonic()
             if isinstance(record, Epoch):
+                if record.number == 0:  # the untrained network was scored; now the clock starts
+                    started = now
                 if norms:
                     tqdm.write(_epoch_line(arm, record, norms, tokens / (now - started)), file=sys.stderr)
                 norms = []
@@ -33,8 +35,9 @@ def shown(records: Iterator[Step | Epoch], arm: str, total_steps: int) -> Iterat
             norms.append(record.norms.before)
             rate = tokens / (now - started)
             bar.set_description_str(f"{arm} epoch {record.epoch}", refresh=False)
+            state = f"{rate:,.0f} tokens/s, loss {record.loss:.2f}, norm {record.norms.before:.2g}"
+            bar.set_postfix_str(state, refresh=False)
             bar.update()
-            bar.set_postfix_str(f"{rate:,.0f} tokens/s, loss {record.loss:.2f}, norm {record.norms.before:.2g}")
             if record.diverged:
                 tqdm.write(f"{arm}: diverged at step {record.number}", file=sys.stderr)
             elif not terminal and now - last_line > LINE_EVERY:
