@@ -74,13 +74,15 @@ def fit(
     """
     optimiser = _optimiser(network, train)
     groups = network.groups()
+    whole = column_length(tokens, train.columns) // train.window
     step, best = 0, math.inf
-    yield _epoch(0, train.learning_rate, network, tokens, valid, train, [], eos)
+    yield _epoch(0, train.learning_rate, network, tokens, valid, train, {}, eos)
     for epoch in range(1, train.epochs + 1):
         state = network.initial_state(train.columns)
-        profiles: list[dict[str, Tensor]] = []
+        # One array an epoch: a small tensor a step would lie between the large ones and keep the heap from shrinking.
+        profiles: dict[str, Tensor] = {}
         read = windows(tokens, columns=train.columns, window=train.window, eos=eos)
-        for window, ahead in pairwise(chain(read, [None])):
+        for index, (window, ahead) in enumerate(pairwise(chain(read, [None]))):
             assert window is not None
             step += 1
             profile = Profile()
@@ -96,7 +98,8 @@ def fit(
                 yield record
                 return
             optimiser.step()
-            profiles.append(profile.norms)
+            for name, norms_of_window in profile.norms.items() if index < whole else ():
+                profiles.setdefault(name, norms_of_window.new_empty(whole, train.window))[index] = norms_of_window
             yield record
         ended = _epoch(epoch, rate, network, tokens, valid, train, profiles, eos)
         if not ended.valid_loss < best:
@@ -113,16 +116,14 @@ def _epoch(
     tokens: Tokens,
     valid: Tokens,
     train: Train,
-    profiles: list[dict[str, Tensor]],
+    profiles: dict[str, Tensor],
     eos: int,
 ) -> Epoch:
-    whole = [profile for profile in profiles if all(len(norms) == train.window for norms in profile.values())]
-    names = whole[0] if whole else ()
     return Epoch(
         number,
         rate,
         total_nats(network, valid, window=VALID_WINDOW, eos=eos),
-        {name: torch.stack([profile[name] for profile in whole]).median(0).values for name in names},
+        {name: norms.median(0).values for name, norms in profiles.items()},
         lag_profiles(network, tokens, columns=train.columns, steps=LAG_STEPS, eos=eos),
     )
 
