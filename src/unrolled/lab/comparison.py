@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from unrolled import measures
 from unrolled.errors import UserError
 from unrolled.lab.runs import Evaluation, Run
+from unrolled.lab.series import last_finite_epoch
 from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES
@@ -85,7 +86,7 @@ def compare(arms: Sequence[Arm]) -> Comparison:
             "grad_norm": _stacked(arms, _norm_by_step),
             "clipped_share": _stacked(arms, _clipped_share_by_epoch),
             "profile": _stacked(arms, _profile_by_step),
-            "lag_profile": _stacked(arms, lambda arm: _last_finite_epoch(arm.run.lag_profile)),
+            "lag_profile": _stacked(arms, lambda arm: _in_order(arm.run.lag_profile)),
         },
         str(first.run.summary["reduction"]),
     )
@@ -116,7 +117,7 @@ def _row(arm: Arm) -> Row:
 
 def _half_life(arm: Arm) -> float:
     """Of the lag profile of the forward stack's lowest layer, where a gradient has come furthest, at the last epoch."""
-    lags = _last_finite_epoch(arm.run.lag_profile)
+    lags = _in_order(arm.run.lag_profile)
     lags = lags[(lags["stack"] == "forward") & (lags["layer"] == 0)].sort_values("distance")
     return measures.half_life(lags["norm"])
 
@@ -189,16 +190,14 @@ def _clipped_share_by_epoch(arm: Arm) -> pd.DataFrame:
 
 
 def _profile_by_step(arm: Arm) -> pd.DataFrame:
-    table = _last_finite_epoch(arm.run.profile)
+    table = _in_order(arm.run.profile)
     back = table["time_step"].max() - table["time_step"]
     # Distance from the last step that a stack reads: a backward stack ends at the window's first token.
     table.insert(4, "distance", back.where(table["stack"] == "forward", table["time_step"]))
     return table
 
 
-def _last_finite_epoch(profile: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the last epoch of training whose norms are all finite, forward stack and lower layers first."""
-    profile = profile[profile["epoch"] > 0].astype({"norm": float})
-    finite = np.isfinite(profile["norm"]).groupby(profile["epoch"]).all()
-    last = profile[profile["epoch"] == finite[finite].index.max()]
+def _in_order(profile: pd.DataFrame) -> pd.DataFrame:
+    """The last finite epoch's rows, forward stack and lower layers first."""
+    last = last_finite_epoch(profile)
     return last.sort_values(["stack", "layer"], ascending=[False, True], kind="stable", ignore_index=True)
