@@ -1,5 +1,7 @@
 """The network: what each head may see, and that a seed decides everything."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,13 @@ V, T, B = 11, 6, 2
 
 
 def network(
-    cell: str = "lstm", *, bidirectional: bool = False, layers: int = 1, tied: bool = True, seed: int = 0
+    cell: str = "lstm",
+    *,
+    bidirectional: bool = False,
+    layers: int = 1,
+    tied: bool = True,
+    seed: int = 0,
+    **options: Any,
 ) -> Network:
     generator = torch.Generator().manual_seed(seed)
     return Network(
@@ -22,9 +30,9 @@ def network(
         embedding=4,
         hidden=4,
         layers=layers,
-        dropout=0.0,
         tied=tied,
         generator=generator,
+        **options,
     ).double()
 
 
@@ -70,7 +78,7 @@ def test_a_naive_bidirectional_layer_does_see_its_target() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_two_windows_with_the_state_carried_are_one_long_window(cell: str, bidirectional: bool) -> None:
-    net, tokens = network(cell, bidirectional=bidirectional, layers=2), padded()
+    net, tokens = network(cell, bidirectional=bidirectional, layers=3), padded()
     whole, _ = net.hidden(tokens[:-2], tokens[2:], net.initial_state(B))
     first, right = slice(0, 4), slice(4, T)
     left_in, right_in = tokens[:-2], tokens[2:]
@@ -105,15 +113,18 @@ def test_tied_weights_are_one_matrix() -> None:
     assert tied.output_weight is tied.embedding.weight
     assert untied.output_weight is not untied.embedding.weight
     with pytest.raises(ValueError, match="embedding = hidden, not 3 and 4"):
-        Network(V, cell="rnn", bidirectional=False, embedding=3, hidden=4, layers=1, dropout=0.0, tied=True)
+        Network(V, cell="rnn", bidirectional=False, embedding=3, hidden=4, layers=1, tied=True)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_groups_hold_every_parameter_once(bidirectional: bool, tied: bool) -> None:
-    net = network(bidirectional=bidirectional, layers=2, tied=tied)
+    net = network(bidirectional=bidirectional, layers=3, tied=tied)
     grouped = [id(parameter) for group in net.groups().values() for parameter in group]
     assert sorted(grouped) == sorted(id(parameter) for parameter in net.parameters())
+    stacks = ("forward", "backward") if bidirectional else ("forward",)
+    layers = [f"{stack}.{index}" for stack in stacks for index in range(3)]
+    assert list(net.groups()) == ["embedding", *layers, "head"]
 
 
 def test_a_seed_decides_the_weights_whatever_was_drawn_before() -> None:
@@ -122,6 +133,50 @@ def test_a_seed_decides_the_weights_whatever_was_drawn_before() -> None:
     again, other = network(seed=3).state_dict(), network(seed=4).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_order_in_which_weights_are_drawn(cell: str, bidirectional: bool, tied: bool) -> None:
+    """A seed stands for the same weights for good: once drawn in another order, no earlier run could be repeated."""
+    net = network(cell, bidirectional=bidirectional, layers=2, tied=tied, seed=7)
+    of_a_layer = ["weight_ih", "weight_hh", "bias", *(["bias_hh"] if cell == "gru" else [])]
+    names = ["embedding.weight"]
+    for stack in ("forward_stack", "backward_stack") if bidirectional else ("forward_stack",):
+        names += [f"{stack}.layers.{layer}.{part}" for layer in (0, 1) for part in of_a_layer]
+    names += ["join.weight", "join.bias"] if bidirectional else []
+    names += [] if tied else ["output.weight"]
+
+    found, generator = net.state_dict(), torch.Generator().manual_seed(7)
+    assert sorted(found) == sorted([*names, "output_bias"])
+    for name in names:
+        bound = 0.1 if name in ("embedding.weight", "output.weight") else 4**-0.5
+        drawn = torch.empty(found[name].shape).uniform_(-bound, bound, generator=generator)
+        assert torch.equal(found[name], drawn.double()), name
+    assert not found["output_bias"].any()
+
+
+def test_weights_come_from_the_generator_alone() -> None:
+    before = torch.get_rng_state()
+    network(bidirectional=True, layers=3, tied=False)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cell": "lsmt"}, "cell: unknown name 'lsmt'; did you mean 'lstm'"),
+        ({"layers": 0}, "layers must be at least 1, not 0"),
+        ({"dropout": 1}, "dropout must be at least 0 and below 1, not 1"),
+        ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
+        ({"dropout": float("nan")}, "dropout must be at least 0 and below 1, not nan"),
+    ],
+)
+def test_a_bad_argument_is_named_in_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        network(**options)
+    assert "\n" not in str(caught.value)
 
 
 def test_dropout_keeps_the_mean_and_is_off_without_a_generator() -> None:

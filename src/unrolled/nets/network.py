@@ -11,17 +11,14 @@ stack of layers          forward stack    backward stack
 left                      left                 right              the target itself is read by neither
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.bptt import Profile
-from unrolled.nets.cells import RecurrentLayer
-from unrolled.nets.dropout import dropout
-
-State = tuple[Tensor, ...]  # of one layer: h, or h and c, each [B, H]
+from unrolled.nets.stack import Stack, State, drawn
 
 
 class States(NamedTuple):
@@ -35,38 +32,15 @@ class States(NamedTuple):
         return States(*(tuple(tuple(part.detach() for part in state) for state in stack) for stack in self))
 
 
-class Stack(nn.Module):
-    """``layers`` recurrent layers one above the other, all reading in one direction, dropout between them."""
-
-    def __init__(self, name: str, cell: str, *, inputs: int, hidden: int, layers: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = dropout
-        sizes = [inputs] + [hidden] * (layers - 1)
-        stacked = nn.ModuleList(
-            RecurrentLayer(cell, size, hidden, reverse=name == "backward", name=f"{name}.{index}")
-            for index, size in enumerate(sizes)
-        )
-        self.layers = cast(Sequence[RecurrentLayer], stacked)
-
-    def forward(
-        self, inputs: Tensor, state: tuple[State, ...], generator: torch.Generator | None, profile: Profile | None
-    ) -> tuple[Tensor, tuple[State, ...]]:
-        """[T, B, E] -> [T, B, H] and the state after the last row read."""
-        after = []
-        for layer, before in zip(self.layers, state, strict=True):
-            inputs, carried = layer(dropout(inputs, self.dropout, generator), before, profile=profile)
-            after.append(carried)
-        return dropout(inputs, self.dropout, generator), tuple(after)
-
-    def initial_state(self, columns: int) -> tuple[State, ...]:
-        return tuple(layer.initial_state(columns) for layer in self.layers)
-
-
 class Network(nn.Module):
     """Embedding, stacks and heads; see the picture above.
 
     The bidirectional network is trained as ELMo's two language models (Peters et al. 2018, section 3.1): a forward and
     a backward head share the embedding and the output matrix, here with a joined head beside them.
+
+    ``generator`` draws every weight, in the
+    order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1, its bias 0).
+    ValueError names an argument that does not fit.
     """
 
     def __init__(
@@ -78,21 +52,24 @@ class Network(nn.Module):
         embedding: int,
         hidden: int,
         layers: int,
-        dropout: float,
         tied: bool,
+        dropout: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         if tied and embedding != hidden:
             raise ValueError(f"tied weights need embedding = hidden, not {embedding} and {hidden}")
-        self.embedding = nn.Embedding(vocabulary, embedding)
-        sizes = {"inputs": embedding, "hidden": hidden, "layers": layers}
-        self.forward_stack = Stack("forward", cell, dropout=dropout, **sizes)
-        self.backward_stack = Stack("backward", cell, dropout=dropout, **sizes) if bidirectional else None
-        self.join = nn.Linear(2 * hidden, hidden) if bidirectional else None
-        self.output = None if tied else nn.Linear(hidden, vocabulary, bias=False)
-        self.output_bias = nn.Parameter(torch.empty(vocabulary))
-        self._initialise(hidden, generator)
+        stack = partial(
+            Stack, cell=cell, inputs=embedding, hidden=hidden, layers=layers,
+            dropout=dropout,
+            generator=generator,
+        )  # fmt: skip
+        self.embedding = drawn(nn.Embedding, vocabulary, embedding, 0.1, generator)
+        self.forward_stack = stack("forward")
+        self.backward_stack = stack("backward") if bidirectional else None
+        self.join = drawn(nn.Linear, 2 * hidden, hidden, hidden**-0.5, generator) if bidirectional else None
+        self.output = None if tied else drawn(nn.Linear, hidden, vocabulary, 0.1, generator, bias=False)
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary))
 
     @property
     def bidirectional(self) -> bool:
@@ -143,7 +120,7 @@ class Network(nn.Module):
         """The parameters by the part of the network they belong to, as gradient norms are reported."""
         named: dict[str, list[Tensor]] = {"embedding": [self.embedding.weight]}
         for stack in self.stacks.values():
-            named |= {layer.name: list(layer.parameters()) for layer in stack.layers}
+            named |= stack.groups()
         named["head"] = [self.output_bias]
         for part in (self.output, self.join):
             named["head"] += [] if part is None else list(part.parameters())
@@ -160,15 +137,3 @@ class Network(nn.Module):
         """One stack alone, ``forward`` or ``backward``, over tokens [T, B]: outputs [T, B, H] and the state after."""
         outputs, after = self.stacks[name](self.embedding(tokens), state, generator, profile)
         return outputs, after
-
-    def _initialise(self, hidden: int, generator: torch.Generator | None) -> None:
-        """Recurrent and joining weights uniform in +-1/sqrt(H) as torch's, embedding and output in +-0.1, biases 0."""
-        bound = hidden**-0.5
-        for name, parameter in self.named_parameters():
-            with torch.no_grad():
-                if name == "output_bias":
-                    parameter.zero_()
-                elif name.startswith(("embedding", "output")):
-                    parameter.uniform_(-0.1, 0.1, generator=generator)
-                else:
-                    parameter.uniform_(-bound, bound, generator=generator)
