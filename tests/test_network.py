@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from unrolled.nets.cells import CELLS
 from unrolled.nets.dropout import dropout
 from unrolled.nets.network import Network
+from unrolled.nets.stack import CONNECTIONS
 
 V, T, B = 11, 6, 2
 
@@ -46,14 +47,14 @@ def logits_of(net: Network, tokens: Tensor) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize(("layers", "connection"), [(1, "plain"), *((3, connection) for connection in CONNECTIONS)])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_no_head_sees_its_target(cell: str, layers: int, bidirectional: bool) -> None:
+def test_no_head_sees_its_target(cell: str, layers: int, connection: str, bidirectional: bool) -> None:
     """d logit_t / d embedding of its own target = 0: a token's own row is only ever changed by its neighbours' reading.
 
     The tokens are all different, so that the embedding of the target of one position is read at no other of them.
     """
-    net = network(cell, bidirectional=bidirectional, layers=layers, tied=False)
+    net = network(cell, bidirectional=bidirectional, layers=layers, tied=False, connection=connection)
     tokens = torch.arange(T + 2)[:, None].expand(-1, B)
     for head, logits in logits_of(net, tokens).items():
         for t in range(T):
@@ -76,9 +77,12 @@ def test_a_naive_bidirectional_layer_does_see_its_target() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("connection", CONNECTIONS)
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_two_windows_with_the_state_carried_are_one_long_window(cell: str, bidirectional: bool) -> None:
-    net, tokens = network(cell, bidirectional=bidirectional, layers=3), padded()
+def test_two_windows_with_the_state_carried_are_one_long_window(
+    cell: str, connection: str, bidirectional: bool
+) -> None:
+    net, tokens = network(cell, bidirectional=bidirectional, layers=3, connection=connection), padded()
     whole, _ = net.hidden(tokens[:-2], tokens[2:], net.initial_state(B))
     first, right = slice(0, 4), slice(4, T)
     left_in, right_in = tokens[:-2], tokens[2:]
@@ -118,8 +122,9 @@ def test_tied_weights_are_one_matrix() -> None:
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
-def test_the_groups_hold_every_parameter_once(bidirectional: bool, tied: bool) -> None:
-    net = network(bidirectional=bidirectional, layers=3, tied=tied)
+@pytest.mark.parametrize("connection", CONNECTIONS)
+def test_the_groups_hold_every_parameter_once(bidirectional: bool, tied: bool, connection: str) -> None:
+    net = network(bidirectional=bidirectional, layers=3, tied=tied, connection=connection)
     grouped = [id(parameter) for group in net.groups().values() for parameter in group]
     assert sorted(grouped) == sorted(id(parameter) for parameter in net.parameters())
     stacks = ("forward", "backward") if bidirectional else ("forward",)
@@ -159,7 +164,7 @@ def test_the_order_in_which_weights_are_drawn(cell: str, bidirectional: bool, ti
 
 def test_weights_come_from_the_generator_alone() -> None:
     before = torch.get_rng_state()
-    network(bidirectional=True, layers=3, tied=False)
+    network(bidirectional=True, layers=3, tied=False, connection="highway")
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -168,6 +173,7 @@ def test_weights_come_from_the_generator_alone() -> None:
     [
         ({"cell": "lsmt"}, "cell: unknown name 'lsmt'; did you mean 'lstm'"),
         ({"layers": 0}, "layers must be at least 1, not 0"),
+        ({"connection": "resdual"}, "connection: unknown name 'resdual'; did you mean 'residual'"),
         ({"dropout": 1}, "dropout must be at least 0 and below 1, not 1"),
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
         ({"dropout": float("nan")}, "dropout must be at least 0 and below 1, not nan"),

@@ -181,11 +181,12 @@ INITIALISATIONS = ("uniform", "orthogonal", "identity", "chrono")
 
 def find_cell(name: str) -> Cell:
     """The cell of that name; ValueError naming the nearest one if there is none."""
-    _known("cell", name, CELLS)
+    check_name("cell", name, CELLS)
     return CELLS[name]
 
 
-def _known(argument: str, name: str, names: Collection[str]) -> None:
+def check_name(argument: str, name: str, names: Collection[str]) -> None:
+    """ValueError naming the nearest of ``names`` if ``name`` is none of them."""
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
         hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(names)}"
@@ -232,7 +233,7 @@ class RecurrentLayer(nn.Module):
 
         `forget_bias`, for an LSTM, then sets the forget gate's bias (1 in Jozefowicz, Zaremba & Sutskever 2015).
         """
-        _known("initialisation", how, INITIALISATIONS)
+        check_name("initialisation", how, INITIALISATIONS)
         cell, size = type(self.cell).__name__, self.hidden
         if how == "identity" and self.cell.gates > 1:
             raise ValueError(f"initialisation 'identity' is for cells without gates, not {cell}")

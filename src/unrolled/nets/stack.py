@@ -1,4 +1,14 @@
-"""Recurrent layers one above the other."""
+"""Recurrent layers one above the other, and the connections that lead around them.
+
+With x what comes up from below, a layer above the first passes on
+  plain       layer(x)
+  residual    x + layer(x)                                   He et al. 2016; between LSTM layers Wu et al. 2016
+  highway     g layer(x) + (1 - g) x, g = sigmoid(W x + b)   Srivastava, Greff & Schmidhuber 2015
+  dense       layer(x), where x is the stack's input and the outputs of all layers below, side by side
+              (Huang et al. 2017)
+The first layer passes on layer(x) whatever the connection, so the stack's input may have another width than H; from
+every kind the stack's output comes out [T, B, H].
+"""
 
 from collections.abc import Sequence
 from typing import TypeVar, cast
@@ -8,8 +18,11 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from unrolled.bptt import Profile
-from unrolled.nets.cells import RecurrentLayer
+from unrolled.nets.cells import RecurrentLayer, check_name
 from unrolled.nets.dropout import dropout
+
+CONNECTIONS = ("plain", "residual", "highway", "dense")
+CARRY_BIAS = -2.0  # of a highway's gate, which so starts about an eighth open and carries the rest (Kim et al. 2016)
 
 State = tuple[Tensor, ...]  # of one layer: h, or h and c, each [B, H]
 Module = TypeVar("Module", bound=nn.Module)
@@ -18,44 +31,74 @@ Module = TypeVar("Module", bound=nn.Module)
 class Stack(nn.Module):
     """``layers`` recurrent layers, all reading in one direction, with dropout before each and after the last.
 
-    ``generator`` draws the layers' weights from the lowest up. ValueError names an argument that does not fit.
+    ``generator`` draws the layers' weights from the lowest up, then the highways'. ValueError names an argument that
+    does not fit.
     """
 
     def __init__(
         self, name: str, cell: str, *, inputs: int, hidden: int, layers: int,
-        dropout: float = 0.0, generator: torch.Generator | None = None,
+        connection: str = "plain", dropout: float = 0.0,
+        generator: torch.Generator | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if layers < 1:
             raise ValueError(f"layers must be at least 1, not {layers}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, not {dropout}")
-        self.dropout = dropout
+        check_name("connection", connection, CONNECTIONS)
+        self.connection, self.dropout = connection, dropout
+        sizes = [inputs + below * hidden if connection == "dense" else hidden for below in range(1, layers)]
         stacked = nn.ModuleList(
             RecurrentLayer(
                 cell, size, hidden, reverse=name == "backward", name=f"{name}.{index}", generator=generator
             )
-            for index, size in enumerate([inputs] + [hidden] * (layers - 1))
+            for index, size in enumerate([inputs, *sizes])
         )  # fmt: skip
         self.layers = cast(Sequence[RecurrentLayer], stacked)
+        highways = layers - 1 if connection == "highway" else 0  # the first of them leads around the second layer
+        gates = nn.ModuleList(drawn(nn.Linear, hidden, hidden, hidden**-0.5, generator) for _ in range(highways))
+        self.gates = cast(Sequence[nn.Linear], gates)
+        for gate in self.gates:
+            nn.init.constant_(gate.bias, CARRY_BIAS)
 
     def forward(
         self, inputs: Tensor, state: tuple[State, ...],
         generator: torch.Generator | None = None, profile: Profile | None = None,
     ) -> tuple[Tensor, tuple[State, ...]]:  # fmt: skip
-        """[T, B, E] -> [T, B, H] and the state after the last row read."""
-        after = []
-        for layer, before in zip(self.layers, state, strict=True):
-            inputs, carried = layer(dropout(inputs, self.dropout, generator), before, profile=profile)
+        """[T, B, E] -> [T, B, H] and the state after the last row read.
+
+        Dropout is of what a layer and its highway's gate read; what a connection carries past them stays whole.
+        """
+        after, passed = [], inputs
+        for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
+            read = self._dropped(passed, generator)
+            outputs, carried = layer(read, before, profile=profile)
             after.append(carried)
-        return dropout(inputs, self.dropout, generator), tuple(after)
+            passed = self._connected(index, passed, read, outputs)
+        return self._dropped(passed, generator), tuple(after)
 
     def initial_state(self, columns: int) -> tuple[State, ...]:
         return tuple(layer.initial_state(columns) for layer in self.layers)
 
     def groups(self) -> dict[str, list[Tensor]]:
-        """The parameters by layer."""
-        return {layer.name: list(layer.parameters()) for layer in self.layers}
+        """The parameters by layer; the gate of a highway belongs to the layer that it leads around."""
+        named: dict[str, list[Tensor]] = {layer.name: list(layer.parameters()) for layer in self.layers}
+        for layer, gate in zip(self.layers[1:], self.gates, strict=False):
+            named[layer.name] += gate.parameters()
+        return named
+
+    def _dropped(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
+        return dropout(values, self.dropout, generator)
+
+    def _connected(self, index: int, below: Tensor, read: Tensor, outputs: Tensor) -> Tensor:
+        """What layer ``index`` passes on, having made ``outputs`` of ``below``, which it ``read`` after dropout."""
+        if self.connection == "dense":
+            return torch.cat((below, outputs), dim=-1) if index + 1 < len(self.layers) else outputs
+        if self.connection == "plain" or index == 0:
+            return outputs
+        if self.connection == "residual":
+            return below + outputs
+        return torch.lerp(below, outputs, torch.sigmoid(self.gates[index - 1](read)))
 
 
 def drawn(

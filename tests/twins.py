@@ -1,0 +1,27 @@
+"""What a torch layer makes of the same weights: the oracle of cells and stacks."""
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.nets.cells import RecurrentLayer
+
+
+def twin_of(layer: RecurrentLayer, cell: str) -> nn.RNNBase:
+    """The torch layer with the same weights; its second bias is zero but for the GRU's candidate."""
+    inputs, hidden = layer.weight_ih.shape[1], layer.hidden
+    twins = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+    twin = nn.RNN(inputs, hidden, nonlinearity="relu") if cell == "relu" else twins[cell](inputs, hidden)
+    twin = twin.to(layer.weight_ih.dtype)
+    with torch.no_grad():
+        twin.weight_ih_l0.copy_(layer.weight_ih)
+        twin.weight_hh_l0.copy_(layer.weight_hh)
+        twin.bias_ih_l0.copy_(layer.bias)
+        twin.bias_hh_l0.zero_()
+        if layer.bias_hh is not None:
+            twin.bias_hh_l0[-hidden:] = layer.bias_hh
+    return twin
+
+
+def run_twin(twin: nn.RNNBase, inputs: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    outputs, final = twin(inputs, tuple(part[None] for part in state) if len(state) > 1 else state[0][None])
+    return outputs, tuple(part[0] for part in (final if isinstance(final, tuple) else (final,)))
