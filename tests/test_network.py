@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.nets.cells import CELLS
-from unrolled.nets.dropout import dropout
 from unrolled.nets.network import Network
 from unrolled.nets.stack import CONNECTIONS
 
@@ -174,6 +173,7 @@ def test_weights_come_from_the_generator_alone() -> None:
         ({"cell": "lsmt"}, "cell: unknown name 'lsmt'; did you mean 'lstm'"),
         ({"layers": 0}, "layers must be at least 1, not 0"),
         ({"connection": "resdual"}, "connection: unknown name 'resdual'; did you mean 'residual'"),
+        ({"dropout_mask": "widow"}, "dropout_mask: unknown name 'widow'; did you mean 'window'"),
         ({"dropout": 1}, "dropout must be at least 0 and below 1, not 1"),
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
         ({"dropout": float("nan")}, "dropout must be at least 0 and below 1, not nan"),
@@ -183,12 +183,3 @@ def test_a_bad_argument_is_named_in_one_line(options: dict[str, Any], message: s
     with pytest.raises(ValueError, match=message) as caught:
         network(**options)
     assert "\n" not in str(caught.value)
-
-
-def test_dropout_keeps_the_mean_and_is_off_without_a_generator() -> None:
-    ones = torch.ones(200, 200, dtype=torch.float64)
-    dropped = dropout(ones, 0.25, torch.Generator().manual_seed(0))
-    assert set(dropped.unique().tolist()) == {0.0, 1 / 0.75}
-    assert abs(dropped.mean().item() - 1) < 0.01
-    assert dropout(ones, 0.25, None) is ones
-    assert torch.equal(dropped, dropout(ones, 0.25, torch.Generator().manual_seed(0)))

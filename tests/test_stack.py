@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from twins import run_twin, twin_of
 from unrolled.bptt import Profile
 from unrolled.nets.cells import CELLS
+from unrolled.nets.dropout import DROPOUT_MASKS
 from unrolled.nets.stack import CONNECTIONS, Stack, State
 
 T, B, E, H, LAYERS = 5, 3, 4, 6, 3
@@ -126,14 +127,16 @@ def test_the_profile_is_of_each_layers_own_state(cell: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["forward", "backward"])
+@pytest.mark.parametrize("mask", DROPOUT_MASKS)
 @pytest.mark.parametrize("connection", CONNECTIONS)
-def test_dropout_is_of_what_a_layer_reads_and_of_the_stacks_output(connection: str, name: str) -> None:
+def test_dropout_is_of_what_a_layer_reads_and_of_the_stacks_output(connection: str, mask: str, name: str) -> None:
     """What a connection carries past a layer stays whole: the twin's masks are drawn anew, in the stack's order."""
-    stack, inputs, state = example("lstm", connection, name=name, dropout=0.4)
+    stack, inputs, state = example("lstm", connection, name=name, dropout=0.4, dropout_mask=mask)
     generator = torch.Generator().manual_seed(5)
 
     def masked(values: Tensor) -> Tensor:
-        return values * torch.empty(values.shape).double().bernoulli_(0.6, generator=generator) / 0.6
+        steps = 1 if mask == "window" else T
+        return values * torch.empty(steps, *values.shape[1:]).double().bernoulli_(0.6, generator=generator) / 0.6
 
     expected, _ = Twin(stack, "lstm")(inputs, state, masked)
     outputs, _ = stack(inputs, state, torch.Generator().manual_seed(5))

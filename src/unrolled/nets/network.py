@@ -38,9 +38,9 @@ class Network(nn.Module):
     The bidirectional network is trained as ELMo's two language models (Peters et al. 2018, section 3.1): a forward and
     a backward head share the embedding and the output matrix, here with a joined head beside them.
 
-    ``connection`` and ``dropout`` as in ``Stack``, for both alike. ``generator`` draws every weight, in the
-    order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1, its bias 0).
-    ValueError names an argument that does not fit.
+    ``connection``, ``dropout`` and ``dropout_mask`` as in ``Stack``, for both alike. ``generator`` draws every weight,
+    in the order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1, its
+    bias 0). ValueError names an argument that does not fit.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Network(nn.Module):
         tied: bool,
         connection: str = "plain",
         dropout: float = 0.0,
+        dropout_mask: str = "step",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ class Network(nn.Module):
             raise ValueError(f"tied weights need embedding = hidden, not {embedding} and {hidden}")
         stack = partial(
             Stack, cell=cell, inputs=embedding, hidden=hidden, layers=layers,
-            connection=connection, dropout=dropout,
+            connection=connection, dropout=dropout, dropout_mask=dropout_mask,
             generator=generator,
         )  # fmt: skip
         self.embedding = drawn(nn.Embedding, vocabulary, embedding, 0.1, generator)

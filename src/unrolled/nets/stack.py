@@ -19,7 +19,7 @@ from torch.nn.utils import skip_init
 
 from unrolled.bptt import Profile
 from unrolled.nets.cells import RecurrentLayer, check_name
-from unrolled.nets.dropout import dropout
+from unrolled.nets.dropout import DROPOUT_MASKS, dropout
 
 CONNECTIONS = ("plain", "residual", "highway", "dense")
 CARRY_BIAS = -2.0  # of a highway's gate, which so starts about an eighth open and carries the rest (Kim et al. 2016)
@@ -37,7 +37,7 @@ class Stack(nn.Module):
 
     def __init__(
         self, name: str, cell: str, *, inputs: int, hidden: int, layers: int,
-        connection: str = "plain", dropout: float = 0.0,
+        connection: str = "plain", dropout: float = 0.0, dropout_mask: str = "step",
         generator: torch.Generator | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -46,7 +46,8 @@ class Stack(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, not {dropout}")
         check_name("connection", connection, CONNECTIONS)
-        self.connection, self.dropout = connection, dropout
+        check_name("dropout_mask", dropout_mask, DROPOUT_MASKS)
+        self.connection, self.dropout, self.dropout_mask = connection, dropout, dropout_mask
         sizes = [inputs + below * hidden if connection == "dense" else hidden for below in range(1, layers)]
         stacked = nn.ModuleList(
             RecurrentLayer(
@@ -88,7 +89,7 @@ class Stack(nn.Module):
         return named
 
     def _dropped(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
-        return dropout(values, self.dropout, generator)
+        return dropout(values, self.dropout, generator, self.dropout_mask)
 
     def _connected(self, index: int, below: Tensor, read: Tensor, outputs: Tensor) -> Tensor:
         """What layer ``index`` passes on, having made ``outputs`` of ``below``, which it ``read`` after dropout."""
