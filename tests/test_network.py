@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unrolled.nets.cells import CELLS
+from unrolled.nets.cells import CELLS, RecurrentLayer
 from unrolled.nets.network import Network
 from unrolled.nets.stack import CONNECTIONS
 
@@ -163,8 +163,29 @@ def test_the_order_in_which_weights_are_drawn(cell: str, bidirectional: bool, ti
 
 def test_weights_come_from_the_generator_alone() -> None:
     before = torch.get_rng_state()
-    network(bidirectional=True, layers=3, tied=False, connection="highway")
+    network(bidirectional=True, layers=3, tied=False, connection="highway", initialisation="orthogonal")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        ("gru", {"initialisation": "orthogonal"}),
+        ("relu", {"initialisation": "identity"}),
+        ("lstm", {"initialisation": "chrono", "longest": 50}),
+        ("lstm", {"initialisation": "orthogonal", "forget_bias": 1.0}),
+    ],
+)
+def test_every_layer_starts_as_it_was_told(cell: str, options: dict[str, Any]) -> None:
+    """What a layer makes of each is tested with the cells; here, that all of both stacks do, from one generator."""
+    net = network(cell, bidirectional=True, layers=2, seed=7, **options)
+    generator = torch.Generator().manual_seed(7)
+    torch.empty(V, 4).uniform_(generator=generator)  # the embedding's draw
+    for stack in net.stacks.values():
+        for layer in stack.layers:
+            alone = RecurrentLayer(cell, 4, 4, generator=generator, **options).double()
+            for ours, expected in zip(layer.parameters(), alone.parameters(), strict=True):
+                assert torch.equal(ours, expected)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +198,9 @@ def test_weights_come_from_the_generator_alone() -> None:
         ({"dropout": 1}, "dropout must be at least 0 and below 1, not 1"),
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
         ({"dropout": float("nan")}, "dropout must be at least 0 and below 1, not nan"),
+        ({"initialisation": "ortogonal"}, "initialisation: unknown name 'ortogonal'; did you mean 'orthogonal'"),
+        ({"initialisation": "chrono", "longest": 2}, "longest >= 3, not LSTM, 2"),
+        ({"cell": "gru", "forget_bias": 1.0}, "forget_bias is for LSTM, not GRU"),
     ],
 )
 def test_a_bad_argument_is_named_in_one_line(options: dict[str, Any], message: str) -> None:

@@ -38,9 +38,9 @@ class Network(nn.Module):
     The bidirectional network is trained as ELMo's two language models (Peters et al. 2018, section 3.1): a forward and
     a backward head share the embedding and the output matrix, here with a joined head beside them.
 
-    ``connection``, ``dropout`` and ``dropout_mask`` as in ``Stack``, for both alike. ``generator`` draws every weight,
-    in the order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1, its
-    bias 0). ValueError names an argument that does not fit.
+    From ``connection`` to ``longest`` as in ``Stack``, for both stacks alike. ``generator`` draws every weight, in the
+    order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1, its bias 0).
+    ValueError names an argument that does not fit.
     """
 
     def __init__(
@@ -56,6 +56,9 @@ class Network(nn.Module):
         connection: str = "plain",
         dropout: float = 0.0,
         dropout_mask: str = "step",
+        initialisation: str = "uniform",
+        forget_bias: float | None = None,
+        longest: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -64,7 +67,7 @@ class Network(nn.Module):
         stack = partial(
             Stack, cell=cell, inputs=embedding, hidden=hidden, layers=layers,
             connection=connection, dropout=dropout, dropout_mask=dropout_mask,
-            generator=generator,
+            initialisation=initialisation, forget_bias=forget_bias, longest=longest, generator=generator,
         )  # fmt: skip
         self.embedding = drawn(nn.Embedding, vocabulary, embedding, 0.1, generator)
         self.forward_stack = stack("forward")

@@ -31,13 +31,14 @@ Module = TypeVar("Module", bound=nn.Module)
 class Stack(nn.Module):
     """``layers`` recurrent layers, all reading in one direction, with dropout before each and after the last.
 
-    ``generator`` draws the layers' weights from the lowest up, then the highways'. ValueError names an argument that
-    does not fit.
+    ``initialisation``, ``forget_bias`` and ``longest`` as in ``RecurrentLayer.initialise``; ``generator`` draws the
+    layers' weights from the lowest up, then the highways'. ValueError names an argument that does not fit.
     """
 
     def __init__(
         self, name: str, cell: str, *, inputs: int, hidden: int, layers: int,
         connection: str = "plain", dropout: float = 0.0, dropout_mask: str = "step",
+        initialisation: str = "uniform", forget_bias: float | None = None, longest: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -51,7 +52,8 @@ class Stack(nn.Module):
         sizes = [inputs + below * hidden if connection == "dense" else hidden for below in range(1, layers)]
         stacked = nn.ModuleList(
             RecurrentLayer(
-                cell, size, hidden, reverse=name == "backward", name=f"{name}.{index}", generator=generator
+                cell, size, hidden, reverse=name == "backward", name=f"{name}.{index}",
+                initialisation=initialisation, forget_bias=forget_bias, longest=longest, generator=generator,
             )
             for index, size in enumerate([inputs, *sizes])
         )  # fmt: skip
