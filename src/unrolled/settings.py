@@ -62,7 +62,7 @@ class Vocabulary(Section):
 
 
 class Network(Section):
-    cell: Literal["rnn", "lstm", "gru", "relu"]
+    cell: Literal["rnn", "relu", "gru", "lstm"]
     bidirectional: bool
     embedding: Count
     hidden: Count
@@ -216,7 +216,13 @@ def _first_line(error: ValidationError, name: str, model: type[Section], origin:
     if first["type"] == "missing":
         return f"key '{label}' is missing"
     value = f": {first['input']!r}" if key else ""
-    return f"'{label}'{value}: {first['msg'].removeprefix('Value error, ')}"
+    names = re.findall("'(.*?)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
+    near = get_close_matches(str(first["input"]), names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    # The shared keys were good among themselves, so where one of them is named, a row brought the other half.
+    rows = [] if (name, key) in origin else sorted({row for (section, _), row in origin.items() if section == name})
+    beside = f" (with the row '{rows[0]}')" if rows else ""
+    return f"'{label}'{value}: {first['msg'].removeprefix('Value error, ')}{hint}{beside}"
 
 
 def _nearest(key: str, known: list[str]) -> str:
