@@ -1,12 +1,19 @@
 """params.yaml: one clear line for every mistake, and what an arm is."""
 
+import inspect
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from ruamel.yaml import YAML
 
 from unrolled.errors import UserError
+from unrolled.nets.cells import CELLS, INITIALISATIONS
+from unrolled.nets.dropout import DROPOUT_MASKS
+from unrolled.nets.network import Network
+from unrolled.nets.stack import CONNECTIONS
+from unrolled.settings import Network as NetworkSettings
 from unrolled.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +55,31 @@ def test_a_new_row_adds_its_arms_and_states_only_its_difference(tmp_path: Path) 
     assert deep.train.learning_rate == shared.train.learning_rate
 
 
+def test_a_row_may_start_its_network_in_its_own_way(tmp_path: Path) -> None:
+    rows = {
+        "irnn": {"cell": "relu", "initialisation": "identity"},
+        "chrono": {"cell": "gru", "initialisation": "chrono", "longest": 35, "layers": 4, "connection": "residual"},
+        "gers": {"forget_bias": 1, "dropout": 0.2, "dropout_mask": "window"},
+    }
+    path = edited(tmp_path, arch=rows)
+    for name, row in rows.items():
+        network = Settings.load(path, f"{name}-clipped").network.model_dump()
+        assert network == Settings.load(path).network.model_dump() | row
+
+
+def test_names_are_those_of_the_network() -> None:
+    """Settings stand beside the networks, not above them, so both list the names; and each key is an argument."""
+    registries = {
+        "cell": CELLS,
+        "connection": CONNECTIONS,
+        "dropout_mask": DROPOUT_MASKS,
+        "initialisation": INITIALISATIONS,
+    }
+    for key, names in registries.items():
+        assert get_args(NetworkSettings.model_fields[key].annotation) == tuple(names)
+    assert set(NetworkSettings.model_fields) <= set(inspect.signature(Network).parameters)
+
+
 def test_yaml_1_2_numbers(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(re.sub(r"(?m)^  learning_rate: \S+", "  learning_rate: 1e-3", (ROOT / "params.yaml").read_text()))
@@ -76,6 +108,26 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"network__hidden": 48}, ["tied weights need embedding = hidden, not 64 and 48"]),
         ({"arch__wide": {"hidden": 48}}, ["not 64 and 48 (with the row 'arch.wide')"]),
         ({"network__cell": "lstn"}, ["'network.cell': 'lstn'", "'rnn', 'relu', 'gru' or 'lstm'; did you mean 'lstm'?"]),
+        ({"network__connection": "resdual"}, ["'network.connection': 'resdual'", "did you mean 'residual'?"]),
+        ({"network__connection": None}, ["'network.connection': None", "'plain', 'residual', 'highway' or 'dense'"]),
+        ({"arch__lstm": {"dropout_mask": "widow"}}, ["'arch.lstm.dropout_mask': 'widow'", "did you mean 'window'?"]),
+        ({"network__initialisation": "ortogonal"}, ["'network.initialisation'", "did you mean 'orthogonal'?"]),
+        ({"network__initialisation": "identity"}, ["'network.initialisation': 'identity'", "rnn and relu, not lstm"]),
+        (
+            {"arch__rnn": {"cell": "rnn", "initialisation": "chrono", "longest": 9}},
+            ["'arch.rnn.initialisation': 'chrono'", "gru and lstm, not rnn"],
+        ),
+        ({"network__initialisation": "chrono"}, ["'network.longest': None", "chrono needs a number"]),
+        (
+            {"arch__lstm": {"initialisation": "chrono"}},
+            ["'network.longest': None", "chrono needs a number", "(with the row 'arch.lstm')"],
+        ),
+        ({"network__longest": 2}, ["'network.longest': 2", "greater than or equal to 3"]),
+        (
+            {"network__forget_bias": 1.0},
+            ["'network.forget_bias': 1.0: is for the cell lstm, not rnn (with the row 'arch.rnn')"],
+        ),
+        ({"network__forget_bias": float("nan")}, ["'network.forget_bias': nan", "finite"]),
         ({"corpus__name": "pbt"}, ["'corpus.name': 'pbt'", "'ptb'"]),
         ({"corpus__path": "texts/*.txt"}, ["corpus.pattern"]),
         ({"corpus__valid_share": 0.95}, ["leave something to train on"]),

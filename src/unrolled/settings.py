@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -67,8 +67,38 @@ class Network(Section):
     embedding: Count
     hidden: Count
     layers: Count
+    connection: Literal["plain", "residual", "highway", "dense"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout_mask: Literal["step", "window"]
     tied: bool
+    initialisation: Literal["uniform", "orthogonal", "identity", "chrono"]
+    forget_bias: Annotated[float, Field(allow_inf_nan=False)] | None
+    longest: Annotated[int, Field(ge=3)] | None
+
+    # A validator knows the fields above its own; what is wrong with those was said of them.
+
+    @field_validator("initialisation")
+    @classmethod
+    def _of_the_cell(cls, initialisation: str, info: ValidationInfo) -> str:
+        cell = info.data.get("cell")
+        for name, cells in {"identity": ("rnn", "relu"), "chrono": ("gru", "lstm")}.items():
+            if initialisation == name and cell not in cells:
+                raise ValueError(f"is for the cells {' and '.join(cells)}, not {cell}")
+        return initialisation
+
+    @field_validator("forget_bias")
+    @classmethod
+    def _of_a_forget_gate(cls, forget_bias: float | None, info: ValidationInfo) -> float | None:
+        if forget_bias is not None and info.data.get("cell") != "lstm":
+            raise ValueError(f"is for the cell lstm, not {info.data.get('cell')}")
+        return forget_bias
+
+    @field_validator("longest")
+    @classmethod
+    def _of_chrono(cls, longest: int | None, info: ValidationInfo) -> int | None:
+        if longest is None and info.data.get("initialisation") == "chrono":
+            raise ValueError("initialisation chrono needs a number, of time steps to remember at most")
+        return longest
 
     @model_validator(mode="after")
     def _tied_sizes(self) -> Self:
