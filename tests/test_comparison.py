@@ -19,7 +19,8 @@ from unrolled import measures
 from unrolled.bptt import Norms
 from unrolled.lab import report
 from unrolled.lab.comparison import Arm, Comparison, compare
-from unrolled.lab.figures import Figures, lines
+from unrolled.lab.drawing import lines
+from unrolled.lab.figures import Figures
 from unrolled.lab.fit import Epoch, Step
 from unrolled.lab.ledger import Ledger
 from unrolled.lab.sealed import seal
