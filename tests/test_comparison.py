@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from stages.compare import main as stage
 
 from unrolled import measures
-from unrolled.bptt import Norms
+from unrolled.bptt import Addends, Norms
 from unrolled.lab import report
 from unrolled.lab.comparison import Arm, Comparison, compare
 from unrolled.lab.drawing import lines
@@ -41,6 +41,7 @@ class Made:
     handicap: float = 0.0  # nats a token above STREAM
     norms: Sequence[float] = (0.1, 0.2, 0.3, 0.4)
     decay: float = 0.5  # of the lag profile, a step
+    alignment: float = 0.5  # of the addends, five of norm 0.1
     valid: Sequence[float] = (5.0, 4.0)  # nats a token, an epoch
     diverged: int | None = None  # the epoch that did not end
     digest: str = "the corpus"
@@ -53,7 +54,11 @@ def make(settings: Settings, made: Made) -> None:
     network = Network(5, **settings.network.model_dump(), generator=torch.Generator().manual_seed(0))
     ledger = Ledger(network)
     lags = made.decay ** torch.arange(30.0, dtype=torch.float64)
-    ledger.add(Epoch(0, 1.0, {head: Sums(200.0, 100) for head in heads}, {}, dict.fromkeys(stacks, torch.ones(30))))
+    tenths = torch.full((5,), 0.1, dtype=torch.float64)
+    of_weights = Addends(torch.ones(5), tenths, torch.tensor(5.0), made.alignment * tenths.sum())
+    addends = dict.fromkeys(stacks, of_weights)
+    flat = dict.fromkeys(stacks, torch.ones(30))
+    ledger.add(Epoch(0, 1.0, {head: Sums(200.0, 100) for head in heads}, {}, flat, addends))
     for epoch in (1, 2):
         for step in range(len(made.norms) // 2):
             number = (epoch - 1) * len(made.norms) // 2 + step + 1
@@ -63,7 +68,8 @@ def make(settings: Settings, made: Made) -> None:
         if made.diverged == epoch:
             break
         sums = {head: Sums(100 * made.valid[epoch - 1], 100) for head in heads}
-        ledger.add(Epoch(epoch, 1.0, sums, dict.fromkeys(stacks, torch.arange(1.0, 6.0)), dict.fromkeys(stacks, lags)))
+        profile = dict.fromkeys(stacks, torch.arange(1.0, 6.0))
+        ledger.add(Epoch(epoch, 1.0, sums, profile, dict.fromkeys(stacks, lags), addends))
     ledger.write(Path("runs") / str(settings.arm), settings, made.digest)
 
     folder = Path("evaluation") / str(settings.arm)
