@@ -1,17 +1,21 @@
 """The report's figures, drawn from the same tables that `dvc plots` reads; how they look is in drawing.py."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from unrolled.lab.drawing import (
+    INK,
     POINTS,
     STYLE,
     THIN,
@@ -31,6 +35,11 @@ from unrolled.measures import window_maxima
 PROFILES = {  # table -> its x axis, what that is called, and what the norms are of
     "profile": ("time_step", "time step in the window", "all losses of the window"),
     "lag_profile": ("distance", "time steps back from the loss", "one loss"),
+}
+SUMS: dict[str, dict[str, Any]] = {  # beside the addends
+    "norm of their sum": {"marker": "o", "markersize": 6, "linestyle": "none"},
+    "if they were orthogonal": {"marker": "_", "markersize": 10, "linestyle": "none"},
+    "if they were aligned": {"marker": "v", "markersize": 6, "linestyle": "none"},
 }
 
 
@@ -58,8 +67,11 @@ class Figures:
             save(row(norms, self.arms, threshold, share=True), folder / "grad_norm")
             save(row([self.clipped_share], clipping), folder / "clipped_share")
             for name in PROFILES:
-                layers = [key("thinner: higher layers", THIN)] if self.tables[name]["layer"].max() > 0 else []
-                save(row(self.profile_panels(name), self.arms, layers, share=True), folder / name)
+                panels = self._by_stack(name, partial(self._profile_panel, name))
+                save(row(panels, self.arms, self._layers(name), share=True), folder / name)
+            marks = [key(label, {"color": INK} | mark) for label, mark in SUMS.items()]
+            panels = self._by_stack("addends", self._addend_panel)
+            save(row(panels, self.arms, [*self._layers("addends"), *marks], share=True), folder / "addends")
             save(row(overview, self.arms, [unigram, *threshold]), folder / "overview")
 
     # ---- panels: each draws into one axes -------------------------------------------------------------------------
@@ -112,8 +124,14 @@ class Figures:
         if not clipping:
             note(axes, "no arm clips")
 
-    def profile_panels(self, name: str) -> list[Panel]:
-        """One panel a stack of an arch: norm of dL/dh by time step, or by distance from one loss."""
+    def lag_overview(self) -> Panel:
+        """Every arm's forward stack, lowest layer: how far back the gradient of one loss reaches."""
+        table = self.tables["lag_profile"]
+        lowest = table[(table["stack"] == "forward") & (table["layer"] == 0)]
+        return self._profile_panel("lag_profile", "How far back one loss is felt", lowest, lowest)
+
+    def _by_stack(self, name: str, panel: Callable[[str, pd.DataFrame, pd.DataFrame], Panel]) -> list[Panel]:
+        """One panel a stack of an arch, of its title, its rows of the table, and the table."""
         table = self.tables[name].assign(arch=self.tables[name]["arm"].map({line.arm: line.arch for line in self.arms}))
         if table.empty:  # every arm diverged in its first epoch
             return [lambda axes: note(axes, "nothing to draw: no arm came through its first epoch")]
@@ -121,17 +139,11 @@ class Figures:
         panels = []
         for (arch, stack), rows in table.groupby(["arch", "stack"], sort=False):
             title = f"{arch}, {stack} stack" if arch in two else str(arch)
-            panels.append(self._profile_panel(name, title, rows, table))
+            panels.append(panel(title, rows, table))
         return panels
 
-    def lag_overview(self) -> Panel:
-        """Every arm's forward stack, lowest layer: how far back the gradient of one loss reaches."""
-        table = self.tables["lag_profile"]
-        lowest = table[(table["stack"] == "forward") & (table["layer"] == 0)]
-        return self._profile_panel("lag_profile", "How far back one loss is felt", lowest, lowest)
-
     def _profile_panel(self, name: str, title: str, rows: pd.DataFrame, table: pd.DataFrame) -> Panel:
-        """`rows`, on an axis for all of `table`: around what the arms have where the losses are."""
+        """Norm of dL/dh of `rows`, on an axis for all of `table`: around what the arms have where the losses are."""
         x, label, of = PROFILES[name]
         nearest = table.loc[table["distance"] == 0, "norm"].median()
         top = 1e4 * nearest
@@ -147,7 +159,40 @@ class Figures:
 
         return panel
 
+    def _addend_panel(self, title: str, rows: pd.DataFrame, table: pd.DataFrame) -> Panel:
+        """What each time step adds to dL/dW_hh; to the right the norm of the sum, and what it is measured by."""
+        totals = table.groupby(["arm", "stack", "layer"])["norm"].sum()
+        values = pd.concat([table["norm"], table["sum_norm"], totals])
+        typical = table["norm"].where(table["norm"] > 0).median()
+        last = rows["time_step"].max()
+
+        def panel(axes: Axes) -> None:
+            axes.set(title=title, xlabel="time step in the window", yscale="log")
+            axes.set_xticks([tick for tick in MaxNLocator(4, integer=True).tick_values(0, last) if tick <= last])
+            place = axes.get_subplotspec()
+            axes.set_ylabel("addends of dL/dW_hh, norm" if place and place.is_first_col() else "")
+            beside = 1.04 * last
+            for line in self.arms:
+                own = rows[rows["arm"] == line.arm]
+                if len(own) and not own["norm"].any():  # a saturated tanh passes no gradient on
+                    axes.set_xlabel(f"{axes.get_xlabel()}\n{line.arm}: 0 at every step")
+                    continue
+                for layer, mine in own.groupby("layer"):
+                    width = 2 / (1 + 0.5 * int(str(layer)))
+                    draw(axes, line, mine["time_step"], mine["norm"], top=1e4 * typical, linewidth=width)
+                    beside += 0.05 * last
+                    heights = [mine["sum_norm"].iloc[0], math.hypot(*mine["norm"]), mine["norm"].sum()]
+                    axes.plot([beside] * 3, heights, color=line.colour, linewidth=width / 2)
+                    for mark, height in zip(SUMS.values(), heights, strict=True):
+                        axes.plot(beside, height, **line.look | mark)
+            finish(axes, values, top=1e4 * typical, bottom=1e-12 * typical, own=rows["norm"])
+
+        return panel
+
     # ---- the frame around them ------------------------------------------------------------------------------------
+
+    def _layers(self, name: str) -> list[Line2D]:
+        return [key("thinner: higher layers", THIN)] if self.tables[name]["layer"].max() > 0 else []
 
     def _furthest_apart(self) -> str:
         """The arch whose twins' gradient norms differ most: where clipping has most to say."""
