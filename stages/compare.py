@@ -7,7 +7,8 @@ import click
 from unrolled.errors import one_line_errors
 from unrolled.lab import report
 from unrolled.lab.comparison import Arm, compare
-from unrolled.lab.figures import Figures, lines
+from unrolled.lab.drawing import lines
+from unrolled.lab.figures import Figures
 from unrolled.settings import PARAMS, Settings
 
 REPORT = Path("report")

@@ -73,6 +73,14 @@ def test_weight_gradient_is_the_sum_of_addends_and_their_norms_are_reported(cell
         assert whole.item() == pytest.approx(gradient.norm().item(), rel=1e-12)
 
 
+def test_addends_of_a_huge_gradient_have_norms() -> None:
+    """A finite gradient of norm 1e20 has squares beyond float32: an unclipped network's may be so."""
+    layer, inputs, state = example("relu")
+    outputs, _ = layer.float()(inputs.float(), tuple(each.float() for each in state), profile := Profile(True))
+    (outputs * 1e20).sum().backward()
+    assert all(part.isfinite().all() and part.max() > 1e19 for part in profile.addends["forward.0"])
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_lag_profile_counts_back_from_the_last_step_in_both_directions(cell: str) -> None:
     layer, inputs, state = example(cell)

@@ -16,10 +16,11 @@ from safetensors.numpy import save_file
 from stages.compare import main as stage
 
 from unrolled import measures
-from unrolled.bptt import Norms
+from unrolled.bptt import Addends, Norms
 from unrolled.lab import report
 from unrolled.lab.comparison import Arm, Comparison, compare
-from unrolled.lab.figures import Figures, lines
+from unrolled.lab.drawing import lines
+from unrolled.lab.figures import Figures
 from unrolled.lab.fit import Epoch, Step
 from unrolled.lab.ledger import Ledger
 from unrolled.lab.sealed import seal
@@ -40,6 +41,8 @@ class Made:
     handicap: float = 0.0  # nats a token above STREAM
     norms: Sequence[float] = (0.1, 0.2, 0.3, 0.4)
     decay: float = 0.5  # of the lag profile, a step
+    alignment: float = 0.5  # of the recurrent weights' addends
+    addend: float = 0.1  # norm of each of five
     valid: Sequence[float] = (5.0, 4.0)  # nats a token, an epoch
     diverged: int | None = None  # the epoch that did not end
     digest: str = "the corpus"
@@ -52,7 +55,11 @@ def make(settings: Settings, made: Made) -> None:
     network = Network(5, **settings.network.model_dump(), generator=torch.Generator().manual_seed(0))
     ledger = Ledger(network)
     lags = made.decay ** torch.arange(30.0, dtype=torch.float64)
-    ledger.add(Epoch(0, 1.0, {head: Sums(200.0, 100) for head in heads}, {}, dict.fromkeys(stacks, torch.ones(30))))
+    each = torch.full((5,), made.addend, dtype=torch.float64)
+    of_weights = Addends(torch.ones(5), each, torch.tensor(5.0), made.alignment * each.sum())
+    addends = dict.fromkeys(stacks, of_weights)
+    flat = dict.fromkeys(stacks, torch.ones(30))
+    ledger.add(Epoch(0, 1.0, {head: Sums(200.0, 100) for head in heads}, {}, flat, addends))
     for epoch in (1, 2):
         for step in range(len(made.norms) // 2):
             number = (epoch - 1) * len(made.norms) // 2 + step + 1
@@ -62,7 +69,8 @@ def make(settings: Settings, made: Made) -> None:
         if made.diverged == epoch:
             break
         sums = {head: Sums(100 * made.valid[epoch - 1], 100) for head in heads}
-        ledger.add(Epoch(epoch, 1.0, sums, dict.fromkeys(stacks, torch.arange(1.0, 6.0)), dict.fromkeys(stacks, lags)))
+        profile = dict.fromkeys(stacks, torch.arange(1.0, 6.0))
+        ledger.add(Epoch(epoch, 1.0, sums, profile, dict.fromkeys(stacks, lags), addends))
     ledger.write(Path("runs") / str(settings.arm), settings, made.digest)
 
     folder = Path("evaluation") / str(settings.arm)
@@ -109,7 +117,7 @@ def run_stage() -> Result:
 
 
 def test_a_row_says_what_the_files_say(grid: list[Settings]) -> None:
-    arm = Made(handicap=1.0, norms=(0.1, 0.3, 0.5, 100.0), decay=0.9, valid=(4.0, 4.5))
+    arm = Made(handicap=1.0, norms=(0.1, 0.3, 0.5, 100.0), decay=0.9, alignment=0.75, valid=(4.0, 4.5))
     row = {row["arm"]: row for row in made_and_read(grid, lstm_clipped=arm).rows}["lstm-clipped"]
     assert row["forward_perplexity"] == pytest.approx(math.exp(STREAM.astype(float).mean() + 1), rel=1e-6)
     assert row["forward_perplexity_low"] < row["forward_perplexity"] < row["forward_perplexity_high"]
@@ -118,6 +126,7 @@ def test_a_row_says_what_the_files_say(grid: list[Settings]) -> None:
     assert [row["clipped_share"], row["nonfinite_share"], row["clip_norm"]] == [0.75, 0, 0.25]
     assert row["reduction"] == "mean over all tokens of a window"
     assert row["profile_half_life"] == pytest.approx(math.log(0.5) / math.log(0.9))
+    assert row["addend_alignment"] == pytest.approx(0.75)
     assert (row["status"], row["diverged_at_step"]) == ("finished", None)
 
 
@@ -169,6 +178,14 @@ def test_profile_distances_count_from_the_step_a_stack_reads_last(grid: list[Set
     assert one[one["stack"] == "backward"]["distance"].tolist() == [0, 1, 2, 3, 4]
 
 
+def test_addends_are_those_of_the_recurrent_weights(grid: list[Settings]) -> None:
+    addends = made_and_read(grid, lstm_clipped=Made(alignment=0.8)).tables["addends"]
+    one = addends[addends["arm"] == "bilstm-clipped"]
+    assert one["stack"].tolist() == 5 * ["forward"] + 5 * ["backward"] and set(one["epoch"]) == {2}
+    assert one["time_step"].tolist() == 2 * [0, 1, 2, 3, 4] and set(one["norm"]) == {0.1}
+    assert addends[addends["arm"] == "lstm-clipped"]["sum_norm"].tolist() == pytest.approx(5 * [0.4])
+
+
 def test_clipped_share_by_epoch(grid: list[Settings]) -> None:
     shares = made_and_read(grid, rnn_clipped=Made(norms=(0.1, 0.3, 0.5, 0.6))).tables["clipped_share"]
     assert shares[shares["arm"] == "rnn-clipped"]["clipped_share"].tolist() == [0.5, 1.0]
@@ -191,9 +208,9 @@ def test_the_stage_writes_the_grid_nothing_that_left_it_and_the_same_bytes_again
     assert list(json.loads(Path("report/comparison.json").read_text())["arms"]) == ARMS
     assert list(json.loads(Path("report/metrics.json").read_text())) == [*ARMS, "unigram", "uniform"]
     tables = {path.stem: pd.read_csv(path) for path in Path("report/plots").iterdir()}
-    assert set(tables) == {"perplexity", "grad_norm", "clipped_share", "profile", "lag_profile"}
+    assert set(tables) == {"perplexity", "grad_norm", "clipped_share", "profile", "lag_profile", "addends"}
     assert all(set(table["arm"]) == set(ARMS) for table in tables.values())
-    names = ["clipped_share", "grad_norm", "lag_profile", "overview", "perplexity", "profile"]
+    names = ["addends", "clipped_share", "grad_norm", "lag_profile", "overview", "perplexity", "profile"]
     assert sorted(path.name for path in Path("report/figures").iterdir()) == [
         f"{name}.{kind}" for name in names for kind in ("png", "svg")
     ]
@@ -293,6 +310,17 @@ def test_twins_share_a_hue_and_no_two_arms_look_alike(grid: list[Settings]) -> N
     for clipped, unclipped in zip(drawn[::2], drawn[1::2], strict=True):
         dark, light = (np.array([int(line.colour[i : i + 2], 16) for i in (1, 3, 5)]) for line in (clipped, unclipped))
         assert (dark <= light).all() and (dark < light).any()
+
+
+@pytest.mark.parametrize("addend", [0.0, 1e30, math.nan])
+def test_addends_of_an_arm_that_exploded_are_drawn_or_left_out(grid: list[Settings], addend: float) -> None:
+    """0: a saturated tanh passes no gradient on."""
+    comparison = made_and_read(grid, rnn_unclipped=Made(addend=addend))
+    [alignment] = [row["addend_alignment"] for row in comparison.rows if row["arm"] == "rnn-unclipped"]
+    assert alignment == 0.5 if addend == 1e30 else math.isnan(alignment)
+    draw(comparison)
+    assert ("rnn-unclipped: 0 at every step" in Path("report/figures/addends.svg").read_text()) == (addend == 0)
+    draw(made_and_read(grid[1:2], rnn_unclipped=Made(addend=addend)))
 
 
 def test_more_architectures_than_panels_in_a_row(grid: list[Settings]) -> None:

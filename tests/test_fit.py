@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from unrolled.corpus.streams import Tokens, windows
+from unrolled.lab import fit as training
 from unrolled.lab.fit import Epoch, Step, fit, steps_an_epoch
 from unrolled.nets.network import Network
 from unrolled.settings import Train
@@ -104,6 +105,18 @@ def test_an_epochs_profile_has_a_norm_for_every_time_step_of_both_stacks() -> No
     for epoch in epochs[1:]:
         assert set(epoch.profile) == set(epoch.lag_profile) == {"forward.0", "backward.0"}
         assert all(len(norms) == 8 and (norms > 0).all() for norms in epoch.profile.values())
+    for epoch in epochs:
+        assert set(epoch.addends) == {"forward.0", "backward.0"}
+        assert all(len(each.weight_hh) == len(each.weight_ih) == 8 for each in epoch.addends.values())
+
+
+def test_measuring_the_addends_changes_nothing_of_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, bare = network(bidirectional=True, dropout=0.3), network(bidirectional=True, dropout=0.3)
+    steps, _ = run(measured, train())
+    monkeypatch.setattr(training, "addends", lambda *_, **__: {})
+    assert steps == run(bare, train())[0]
+    for one, other in zip(measured.parameters(), bare.parameters(), strict=True):
+        assert one.detach().numpy().tobytes() == other.detach().numpy().tobytes()
 
 
 def test_clipping_changes_nothing_where_no_norm_exceeds_it() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from unrolled.bptt import Norms
+from unrolled.bptt import Addends, Norms
 from unrolled.errors import UserError
 from unrolled.lab.fit import Epoch, Step, fit
 from unrolled.lab.ledger import Ledger
@@ -16,6 +16,7 @@ from unrolled.lab.runs import Run
 from unrolled.lab.sealed import sha256
 from unrolled.nets.network import Network
 from unrolled.settings import PARAMS, Settings
+from unrolled.tasks.language_model import Sums
 
 ROOT = Path(__file__).parents[1]
 V, EOS = 20, 1
@@ -48,7 +49,7 @@ def test_the_same_settings_give_the_same_bytes(tmp_path: Path, arm: str) -> None
     for name in ("first", "again"):
         trained(tmp_path / name, small(arm))
     files = sorted(path.name for path in (tmp_path / "first").iterdir())
-    assert len(files) == 7
+    assert len(files) == 8
     for name in files:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
@@ -69,6 +70,9 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     sums = run.summary["valid"]["forward"]
     assert run.epochs.set_index("epoch").loc[best, "valid_nats_forward"] == pytest.approx(sums["nats"])
     assert run.lag_profile.epoch.unique().tolist() == [0, 1, 2] and run.profile.epoch.unique().tolist() == [1, 2]
+    assert run.addends.groupby(["epoch", "stack", "layer", "weight"]).size().tolist() == [8] * 3 * 2
+    of_weights = run.addends.groupby(["epoch", "weight"])
+    assert (of_weights["sum_norm"].first() <= of_weights["norm"].sum()).all()
     if best == 2:  # then the weights kept are the last ones
         for name, parameter in run.network().named_parameters():
             assert torch.equal(parameter, dict(network.named_parameters())[name])
@@ -90,11 +94,29 @@ def test_the_best_epochs_weights_are_kept(tmp_path: Path) -> None:
     for parameter in first.parameters():
         parameter.data.zero_()
     ledger.add(Step(2, 2, 32, 2.0, 1.0, Norms(1.0, 1.0, {})))
-    ledger.add(Epoch(2, 1.0, {"forward": good.valid["forward"]._replace(nats=1e9)}, {}, good.lag_profile))
+    ledger.add(Epoch(2, 1.0, {"forward": good.valid["forward"]._replace(nats=1e9)}, {}, good.lag_profile, {}))
     ledger.write(tmp_path / "kept", settings, "")
     kept = Run.read(tmp_path / "kept")
     assert kept.summary["best_epoch"] == good.number
     assert all(torch.equal(parameter, weights[name]) for name, parameter in kept.network().named_parameters())
+
+
+def test_addends_that_are_not_finite_are_kept(tmp_path: Path) -> None:
+    settings = small("lstm-clipped")
+    network = Network(V, **settings.network.model_dump(), generator=torch.Generator())
+    norms = torch.tensor([1 / 3, torch.inf, torch.nan, 0.0, 1e300], dtype=torch.float64)
+    sums = torch.tensor(torch.nan), torch.tensor(torch.inf)
+    ledger = Ledger(network)
+    ledger.add(Epoch(0, 1.0, {"forward": Sums(1.0, 1)}, {}, {}, {"backward.1": Addends(norms, norms.flip(0), *sums)}))
+    ledger.add(Step(1, 1, 32, 2.0, 1.0, Norms(1.0, 1.0, {})))
+    ledger.write(tmp_path / "run", settings, "")
+    read = Run.read(tmp_path / "run").addends
+    assert read[["epoch", "stack", "layer"]].drop_duplicates().values.tolist() == [[0, "backward", 1]]
+    for weight, expected, whole in (("weight_ih", norms, sums[0]), ("weight_hh", norms.flip(0), sums[1])):
+        rows = read[read.weight == weight]
+        assert rows.time_step.tolist() == [0, 1, 2, 3, 4]
+        assert rows.norm.tolist() == pytest.approx(expected.tolist(), rel=1e-15, nan_ok=True)
+        assert rows.sum_norm.tolist() == pytest.approx([whole.item()] * 5, nan_ok=True)
 
 
 def test_a_diverged_run_is_a_run(tmp_path: Path) -> None:
@@ -106,12 +128,13 @@ def test_a_diverged_run_is_a_run(tmp_path: Path) -> None:
     assert run.summary["diverged_at_step"] == run.summary["steps"] == len(run.history)
     last = run.history.iloc[-1]
     assert not (np.isfinite(last.loss) and np.isfinite(last.norm_before))
+    assert run.addends.epoch.unique().tolist() == [0]  # of the untrained network
     assert len(run.epochs) == len(run.profile) == 0  # yet their columns are numbers
     assert np.isfinite(run.profile.norm).all() and np.isfinite(run.epochs.valid_forward_perplexity).all()
 
 
 @pytest.mark.parametrize(
-    "name", ["weights.safetensors", "settings.json", "history.parquet", "epochs.csv", "profile.csv", "summary.json"]
+    "name", ["weights.safetensors", "settings.json", "history.parquet", "epochs.csv", "addends.csv", "summary.json"]
 )
 @pytest.mark.parametrize("harm", ["removed", "emptied", "truncated", "one byte flipped"])
 def test_damage_is_named_with_its_mend(tmp_path: Path, name: str, harm: str) -> None:

@@ -259,6 +259,42 @@ def test_half_life_without_a_slope() -> None:
     assert math.isnan(measures.half_life([1.0, 0.0, math.nan]))
 
 
+addends = hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 5)), elements=st.floats(-1e9, 1e9))
+
+
+@given(addends)
+def test_alignment_lies_between_0_and_1(vectors: np.ndarray) -> None:
+    found = measures.alignment(np.linalg.norm(vectors, axis=1), float(np.linalg.norm(vectors.sum(0))))
+    assert 0 <= found <= 1 or (math.isnan(found) and not vectors.any())
+
+
+@given(hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(1e-9, 1e9)), st.floats(1e-9, 1e9))
+def test_alignment_does_not_depend_on_the_scale(norms: np.ndarray, scale: float) -> None:
+    whole = float(np.linalg.norm(norms))
+    expected = measures.alignment(norms, whole)
+    assert measures.alignment(scale * norms, scale * whole) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "expected"),
+    [
+        ([[1, 2], [2, 4], [3, 6]], 1),  # all the same way
+        (np.eye(35).tolist(), 35**-0.5),  # orthogonal
+        ([[1, 2], [-1, -2]], 0),  # cancelling
+        ([[3, 0], [0, 4]], 5 / 7),
+    ],
+)
+def test_alignment_of_what_one_can_see(vectors: list[list[float]], expected: float) -> None:
+    norms, whole = np.linalg.norm(vectors, axis=1), float(np.linalg.norm(np.sum(vectors, 0)))
+    assert measures.alignment(norms, whole) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("norms", [[], [0.0, 0.0], [1.0, math.inf], [1.0, math.nan], [1e308, 1e308]])
+def test_alignment_of_nothing_finite_is_nan(norms: list[float]) -> None:
+    assert math.isnan(measures.alignment(norms, 1.0))
+    assert math.isnan(measures.alignment([1.0], math.inf))
+
+
 @given(st.integers(1, 2000), st.integers(1, 320), st.integers(0, 2**32 - 1))
 def test_window_maxima_keep_the_explosion(steps: int, windows: int, seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -180,8 +180,8 @@ class _Unroll(torch.autograd.Function):
             ctx.profile.norms[ctx.name] = torch.linalg.vector_norm(d_hidden.flatten(1), dim=1)
             (ctx.profile.reversed.add if ctx.reverse else ctx.profile.reversed.discard)(ctx.name)
             if ctx.profile.addends_wanted:
-                norms = _addend_norms(d_drive, inputs), _addend_norms(d_gates, before[0])
-                ctx.profile.addends[ctx.name] = Addends(*norms, d_weight_ih.norm(), d_weight_hh.norm())
+                each = _addend_norms(d_drive, inputs), _addend_norms(d_gates, before[0])
+                ctx.profile.addends[ctx.name] = Addends(*each, d_weight_ih.double().norm(), d_weight_hh.double().norm())
         return (None,) * 5 + (d_inputs, d_weight_ih, d_weight_hh, flat_drive.sum(0), d_bias_hh, *d_state)
 
 

@@ -257,6 +257,20 @@ def half_life(norms: ArrayLike) -> float:
     return math.log(0.5) / slope if slope else math.inf
 
 
+def alignment(norms: ArrayLike, sum_norm: float) -> float:
+    """Do addends pull the same way? The norm of their sum over the sum of their norms [T], in 0..1.
+
+    1: all the same way; 1 / sqrt(T): as T of equal norm that are orthogonal; 0: they cancel. The resultant length of
+    directional statistics (Mardia and Jupp 2000), each direction weighted by its norm. nan: nothing adds up to a finite
+    norm.
+    """
+    with np.errstate(over="ignore"):
+        total = float(np.sum(np.asarray(norms, dtype=np.float64)))
+    if not (math.isfinite(total) and math.isfinite(sum_norm) and total > 0):
+        return math.nan
+    return min(float(sum_norm) / total, 1.0)  # rounding: the gradient itself is summed in float32
+
+
 def window_maxima(values: ArrayLike, windows: int = 320) -> tuple[NDArray[np.int64], Floats]:
     """The largest of each of at most `windows` equal stretches (nan only if all are), and the index of its last value.
 

@@ -13,7 +13,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
-from unrolled.bptt import Norms
+from unrolled.bptt import Addends, Norms
 from unrolled.corpus.ids import END_ID
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.lab import tracking
@@ -73,8 +73,9 @@ def ledger_of(network: Network, settings: Settings) -> Ledger:
     diverges = settings.arm == "lstm-unclipped"
     heads = ("forward", "backward", "joined") if network.bidirectional else ("forward",)
     norms = {"forward.0": torch.logspace(-3, 0, 5)}
+    addends = {"forward.0": Addends(norms["forward.0"], torch.full((5,), 0.2), torch.tensor(1.0), torch.tensor(0.5))}
     ledger = Ledger(network)
-    ledger.add(Epoch(0, 1.0, {head: Sums(math.log(100) * 50, 50) for head in heads}, {}, norms))
+    ledger.add(Epoch(0, 1.0, {head: Sums(math.log(100) * 50, 50) for head in heads}, {}, norms, addends))
     for step in range(1, STEPS + 1):
         epoch = (step - 1) * 4 // STEPS + 1
         last = diverges and step == STEPS
@@ -84,7 +85,7 @@ def ledger_of(network: Network, settings: Settings) -> Ledger:
         ledger.add(Step(step, epoch, 32, loss, 1.0, Norms(norm, applied, {"head": norm})))
         if step % (STEPS // 4) == 0 and not last:
             valid = {head: Sums(math.log(100 - 10 * epoch) * 50, 50) for head in heads}
-            ledger.add(Epoch(epoch, 1.0, valid, norms, norms))
+            ledger.add(Epoch(epoch, 1.0, valid, norms, norms, addends))
     return ledger
 
 

@@ -50,6 +50,7 @@ def test_final_values_are_those_of_the_files(root: Path, run_of: RunOf) -> None:
     for name in ("forward_perplexity", "backward_perplexity", "pseudo_perplexity", "top5_accuracy"):
         assert metrics[f"{name}/test"] == scores[name]
     assert metrics["forward_perplexity/best_valid"] == pytest.approx(60)
+    assert metrics["addends/alignment"] == pytest.approx(0.5)
     assert (metrics["grad_norm/max"], metrics["grad_norm/clipped_share"], metrics["diverged"]) == (1000, 1, 0)
     assert metrics["time/tokens_per_second"] == STEPS * 32 / 12.5
     assert "pseudo_perplexity/test" not in run_of("lstm-clipped").data.metrics
@@ -63,6 +64,7 @@ def test_an_explosion_of_one_step_is_in_the_chart(client: MlflowClient, run_of: 
     assert set(curve(client, run, "grad_norm/applied").values()) == {0.25}
     assert curve(client, run, "forward_perplexity/valid") == pytest.approx({1250: 90, 2500: 80, 3750: 70, 5000: 60})
     assert list(curve(client, run, "lag_profile/forward.0").values()) == pytest.approx(np.logspace(-3, 0, 5))
+    assert list(curve(client, run, "addends/forward.0").values()) == pytest.approx([0.2] * 5)
 
 
 def test_a_diverged_run_says_so_and_holds_nothing_that_is_not_finite(root: Path, run_of: RunOf) -> None:

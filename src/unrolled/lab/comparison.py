@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from unrolled import measures
 from unrolled.errors import UserError
 from unrolled.lab.runs import Evaluation, Run
-from unrolled.lab.series import last_finite_epoch
+from unrolled.lab.series import last_finite_epoch, lowest_layer, recurrent, recurrent_alignment
 from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES
@@ -87,6 +87,7 @@ def compare(arms: Sequence[Arm]) -> Comparison:
             "clipped_share": _stacked(arms, _clipped_share_by_epoch),
             "profile": _stacked(arms, _profile_by_step),
             "lag_profile": _stacked(arms, lambda arm: _in_order(arm.run.lag_profile)),
+            "addends": _stacked(arms, lambda arm: _in_order(recurrent(arm.run.addends))),
         },
         str(first.run.summary["reduction"]),
     )
@@ -110,16 +111,10 @@ def _row(arm: Arm) -> Row:
     row |= {f"norm_{name}": value for name, value in norms._asdict().items() if not name.endswith("share")}
     row |= {"clipped_share": norms.clipped_share, "nonfinite_share": norms.nonfinite_share}
     row |= {"clip_norm": clip_norm, "reduction": summary["reduction"]}
-    row["profile_half_life"] = _half_life(arm)
+    row["profile_half_life"] = measures.half_life(lowest_layer(arm.run.lag_profile)["norm"])
+    row["addend_alignment"] = recurrent_alignment(arm.run)
     row["parameters"] = summary["parameters"]
     return row
-
-
-def _half_life(arm: Arm) -> float:
-    """Of the lag profile of the forward stack's lowest layer, where a gradient has come furthest, at the last epoch."""
-    lags = _in_order(arm.run.lag_profile)
-    lags = lags[(lags["stack"] == "forward") & (lags["layer"] == 0)].sort_values("distance")
-    return measures.half_life(lags["norm"])
 
 
 # ---- paired differences ------------------------------------------------------------------------------------------

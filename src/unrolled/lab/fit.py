@@ -9,11 +9,11 @@ from itertools import chain, pairwise
 import torch
 from torch import Tensor
 
-from unrolled.bptt import Norms, Profile, clip
+from unrolled.bptt import Addends, Norms, Profile, clip
 from unrolled.corpus.streams import Tokens, column_length, windows
 from unrolled.nets.network import Network, States
 from unrolled.settings import Train
-from unrolled.tasks.language_model import Sums, lag_profiles, loss, state_from_the_right, total_nats
+from unrolled.tasks.language_model import Sums, addends, lag_profiles, loss, state_from_the_right, total_nats
 
 LAG_STEPS = 100  # how far back the lag profile looks: the lecture's rule of thumb for an LSTM
 VALID_WINDOW = 512  # tokens scored at a time; the figure does not depend on it
@@ -46,6 +46,7 @@ class Epoch:
     valid: dict[str, Sums]  # by head
     profile: dict[str, Tensor]  # by layer: median over the epoch's whole windows of ||dL/dh_t||, [T]
     lag_profile: dict[str, Tensor]  # by layer: ||dL/dh|| by distance from one loss at the last step
+    addends: dict[str, Addends]  # by layer: ||dL_t/dW|| of what each step t of a window adds, and of their sum
 
     @property
     def valid_loss(self) -> float:
@@ -125,6 +126,7 @@ def _epoch(
         total_nats(network, valid, window=VALID_WINDOW, eos=eos),
         {name: norms.median(0).values for name, norms in profiles.items()},
         lag_profiles(network, tokens, columns=train.columns, steps=LAG_STEPS, eos=eos),
+        addends(network, tokens, columns=train.columns, window=train.window, eos=eos),
     )
 
 

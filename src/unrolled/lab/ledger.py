@@ -7,6 +7,7 @@
       epochs.csv            a row an epoch: losses, perplexities, a summary of the norms
       profile.csv           norm of dL/dh by epoch, layer and time step, all losses of the window mixed
       lag_profile.csv       the same from one loss at the last step, by distance back; epoch 0 is the untrained network
+      addends.csv           norm of what each time step adds to the gradient of a shared weight, and of their sum
       summary.json          how it ended, and the sha256 of every file above
 
 Nothing in it tells the time or the place, so the same settings give the same bytes.
@@ -66,6 +67,7 @@ class Ledger:
             _epochs_frame(self._epochs, history).to_csv(place / "epochs.csv", index=False)
             _profile_frame(self._epochs, "profile", "time_step").to_csv(place / "profile.csv", index=False)
             _profile_frame(self._epochs, "lag_profile", "distance").to_csv(place / "lag_profile.csv", index=False)
+            _addends_frame(self._epochs).to_csv(place / "addends.csv", index=False)
             seal(place / "summary.json", self._summary(settings))
 
     def write_timings(self, path: Path, run: Path, seconds: float) -> None:
@@ -165,3 +167,18 @@ def _profile_frame(epochs: list[Epoch], kind: str, index: str) -> pd.DataFrame:
             for position, norm in enumerate(norms.tolist()):
                 rows.append({"epoch": epoch.number, "stack": stack, "layer": int(layer), index: position, "norm": norm})
     return pd.DataFrame(rows, columns=["epoch", "stack", "layer", index, "norm"])
+
+
+def _addends_frame(epochs: list[Epoch]) -> pd.DataFrame:
+    """A row a time step of each weight; `sum_norm`, of the whole gradient, stands in all of them."""
+    rows = []
+    for epoch in epochs:
+        for name, addends in epoch.addends.items():
+            stack, layer = name.split(".")
+            for weight, norms, whole in (
+                ("weight_ih", addends.weight_ih, addends.sum_ih),
+                ("weight_hh", addends.weight_hh, addends.sum_hh),
+            ):
+                for step, norm in enumerate(norms.tolist()):
+                    rows.append([epoch.number, stack, int(layer), weight, step, norm, whole.item()])
+    return pd.DataFrame(rows, columns=["epoch", "stack", "layer", "weight", "time_step", "norm", "sum_norm"])

@@ -84,7 +84,9 @@ def markdown(comparison: Comparison) -> str:
             "",
             f"Global L2 norm over all parameters, every step. Loss, and so norm and clip_norm: {comparison.reduction}. "
             "Half-life: over how many steps back the gradient of one loss halves, in the forward stack's lowest layer "
-            "(negative: it doubles).",
+            "(negative: it doubles). Alignment: in that layer, each time step of a window adds to the gradient of "
+            "weight_hh; the norm of the sum over the sum of the addends' norms (1: all pull the same way; "
+            "1 / sqrt(steps): as if orthogonal; 0: they cancel). Both at the end of training.",
             "",
             "## On the same tokens",
             "",
@@ -112,7 +114,8 @@ def _perplexities(comparison: Comparison, share: str) -> tuple[list[str], Iterab
 
 
 def _gradients(rows: Sequence[Row]) -> tuple[list[str], Iterable[list[str]]]:
-    headings = ["arm", "median", "p90", "p99", "max", "clip_norm", "clipped", "not finite", "half-life", "parameters"]
+    headings = ["arm", "median", "p90", "p99", "max", "clip_norm", "clipped", "not finite", "half-life"]
+    headings += ["alignment", "parameters"]
     quantiles = ("norm_median", "norm_p90", "norm_p99", "norm_max")
     return headings, (
         [
@@ -122,6 +125,7 @@ def _gradients(rows: Sequence[Row]) -> tuple[list[str], Iterable[list[str]]]:
             f"{row['clipped_share']:.1%}",
             f"{row['nonfinite_share']:.1%}",
             number(row["profile_half_life"]),
+            number(row["addend_alignment"]),
             f"{row['parameters']:,}",
         ]
         for row in rows

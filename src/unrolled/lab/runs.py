@@ -23,6 +23,7 @@ class Run:
     epochs: pd.DataFrame
     profile: pd.DataFrame
     lag_profile: pd.DataFrame
+    addends: pd.DataFrame
 
     @classmethod
     def read(cls, directory: Path) -> "Run":
@@ -33,7 +34,7 @@ class Run:
             load(directory, "settings.json", json_of),
             summary,
             load(directory, "history.parquet", pd.read_parquet),
-            *(load(directory, name, _table) for name in ("epochs.csv", "profile.csv", "lag_profile.csv")),
+            *(load(directory, f"{name}.csv", _table) for name in ("epochs", "profile", "lag_profile", "addends")),
         )
 
     def network(self) -> Network:
@@ -69,4 +70,4 @@ class Evaluation:
 def _table(path: Path) -> pd.DataFrame:
     """A csv whose number columns are numbers even where it has no rows: a run may diverge in its first epoch."""
     frame = pd.read_csv(path)
-    return frame.astype({name: float for name in frame if name != "stack"}) if frame.empty else frame
+    return frame.astype({name: float for name in frame if name not in ("stack", "weight")}) if frame.empty else frame

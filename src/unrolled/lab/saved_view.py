@@ -46,10 +46,12 @@ SECTIONS: dict[str, tuple[Chart, ...]] = {
         Chart("grad_norm/log10_max"),
         Chart("grad_norm/median"),
     ),
-    "Gradient through time (norm of dL/dh)": (
+    "Through time: norm of dL/dh, addends of dL/dW_hh": (
         Chart("lag_profile/forward.0", "log"),
         Chart("profile/forward.0", "log"),
         Chart("lag_profile/half_life"),
+        Chart("addends/forward.0", "log"),
+        Chart("addends/alignment"),
     ),
     "Training": (
         Chart("train/loss", "log"),

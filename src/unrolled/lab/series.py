@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from unrolled.lab.runs import Evaluation, Run
-from unrolled.measures import gradient_norm_report, half_life, window_maxima
+from unrolled.measures import alignment, gradient_norm_report, half_life, window_maxima
 from unrolled.perplexity import perplexity
 
 Point = tuple[int, float]  # step, value
@@ -24,8 +24,8 @@ def single_values(run: Run, evaluation: Evaluation) -> dict[str, float]:
         norms = gradient_norm_report(run.history["norm_before"], run.settings["train"]["clip_norm"])
         values |= {f"grad_norm/{name}": value for name, value in norms._asdict().items()}
         values["grad_norm/log10_max"] = math.log10(norms.max) if norms.max > 0 else math.nan
-    lags = last_finite_epoch(run.lag_profile)
-    values["lag_profile/half_life"] = half_life(lags[(lags["stack"] == "forward") & (lags["layer"] == 0)]["norm"])
+    values["lag_profile/half_life"] = half_life(lowest_layer(run.lag_profile)["norm"])
+    values["addends/alignment"] = recurrent_alignment(run)
     best = run.epochs[run.epochs["epoch"] == summary["best_epoch"]]
     for column, name in _perplexities(run.epochs).items():
         values |= {f"{name}/best_valid": float(value) for value in best[column]}
@@ -44,7 +44,7 @@ def single_values(run: Run, evaluation: Evaluation) -> dict[str, float]:
 
 
 def curves(run: Run) -> dict[str, list[Point]]:
-    """By step, in windows; by epoch, at the epoch's last step; profiles by time step and by distance back."""
+    """By step, in windows; by epoch, at the epoch's last step; profiles and addends by time step, or by distance."""
     history = run.history
     by_step = {
         "grad_norm/window_max": ("norm_before", "max"),
@@ -60,6 +60,7 @@ def curves(run: Run) -> dict[str, list[Point]]:
     for kind, frame, axis in (
         ("profile", run.profile, "time_step"),
         ("lag_profile", run.lag_profile, "distance"),
+        ("addends", recurrent(run.addends), "time_step"),
     ):
         for (stack, layer), rows in last_finite_epoch(frame).groupby(["stack", "layer"]):
             drawn[f"{kind}/{stack}.{layer}"] = windowed(rows[axis], rows["norm"], "max")
@@ -83,6 +84,23 @@ def last_finite_epoch(profile: pd.DataFrame) -> pd.DataFrame:
     trained = profile[profile["epoch"] > 0]
     finite = np.isfinite(trained["norm"]).groupby(trained["epoch"]).all()
     return trained[trained["epoch"] == finite[finite].index.max()]
+
+
+def lowest_layer(profile: pd.DataFrame) -> pd.DataFrame:
+    """Of the last finite epoch, the forward stack's lowest layer: there a gradient has come furthest."""
+    last = last_finite_epoch(profile)
+    return last[(last["stack"] == "forward") & (last["layer"] == 0)]
+
+
+def recurrent(addends: pd.DataFrame) -> pd.DataFrame:
+    """The rows of weight_hh, by which a network reads its own past."""
+    return addends[addends["weight"] == "weight_hh"].drop(columns="weight")
+
+
+def recurrent_alignment(run: Run) -> float:
+    """Of the addends of dL/dW_hh in the forward stack's lowest layer; nan where there are none."""
+    rows = lowest_layer(recurrent(run.addends))
+    return alignment(rows["norm"], rows["sum_norm"].max())
 
 
 def _points(steps: pd.Series, values: pd.Series) -> list[Point]:

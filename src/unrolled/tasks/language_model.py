@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
-from unrolled.bptt import Profile, lag_profile
+from unrolled.bptt import Addends, Profile, lag_profile
 from unrolled.corpus.streams import Tokens, Window, column_length, windows
 from unrolled.nets.network import Network, States
 from unrolled.nets.softmax_loss import softmax_nats
@@ -125,3 +125,21 @@ def lag_profiles(network: Network, tokens: Tokens, *, columns: int, steps: int, 
         by_layer = lag_profile(last_loss, network.parameters())
         norms |= {name: values for name, values in by_layer.items() if name.startswith(head)}
     return norms
+
+
+def addends(network: Network, tokens: Tokens, *, columns: int, window: int, eos: int) -> dict[str, Addends]:
+    """What each time step adds to the gradients of the recurrent layers' shared weights; {layer name: norms [T]}.
+
+    L is training's: the mean over all tokens of a window and all heads, here without dropout. So are the states: a
+    forward stack has read the window to the left, a backward stack the one to the right, where there is one. The
+    parameters' `.grad` is left as it was and no random number drawn: training goes on as if nothing had been measured.
+    """
+    read = windows(tokens, columns=columns, window=min(window, column_length(tokens, columns) // 2), eos=eos)
+    context, measured, ahead = next(read), next(read), next(read, None)
+    with torch.no_grad():
+        _, forward = network.read("forward", context.left, network.initial_state(columns).forward)
+    profile = Profile(addends_wanted=True)
+    state = States(forward, state_from_the_right(network, ahead, columns))
+    nats, terms, _ = loss(network, measured, state, profile=profile)
+    torch.autograd.grad(nats / terms, list(network.parameters()))
+    return profile.addends
