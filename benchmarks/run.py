@@ -14,12 +14,14 @@ import torch
 from benchmarks import page
 from benchmarks.contestants import PLAIN
 from benchmarks.memory import memory_section
+from benchmarks.scaling import scaling_section
 from benchmarks.timing import Conditions
 from benchmarks.training import layer_section, step_section
 
 PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "layer": ("One layer, forward and backward", layer_section),
     "step": ("A whole training step", step_section),
+    "scaling": ("Cost against size", scaling_section),
     "memory": ("Peak memory of training", memory_section),
 }
 CELLS = ["lstm", "rnn"]
