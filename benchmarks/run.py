@@ -15,6 +15,7 @@ from benchmarks import page
 from benchmarks.contestants import PLAIN
 from benchmarks.memory import memory_section
 from benchmarks.scaling import scaling_section
+from benchmarks.text import text_section
 from benchmarks.timing import Conditions
 from benchmarks.training import layer_section, step_section
 
@@ -23,6 +24,7 @@ PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "step": ("A whole training step", step_section),
     "scaling": ("Cost against size", scaling_section),
     "memory": ("Peak memory of training", memory_section),
+    "text": ("Preparing text", text_section),
 }
 CELLS = ["lstm", "rnn"]
 
