@@ -13,6 +13,7 @@ import torch
 
 from benchmarks import page
 from benchmarks.contestants import PLAIN
+from benchmarks.generation import generation_section
 from benchmarks.memory import memory_section
 from benchmarks.scaling import scaling_section
 from benchmarks.text import text_section
@@ -25,6 +26,7 @@ PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "scaling": ("Cost against size", scaling_section),
     "memory": ("Peak memory of training", memory_section),
     "text": ("Preparing text", text_section),
+    "generation": ("Generating text", generation_section),
 }
 CELLS = ["lstm", "rnn"]
 
