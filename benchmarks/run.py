@@ -14,6 +14,7 @@ import torch
 from benchmarks import page
 from benchmarks.contestants import PLAIN
 from benchmarks.generation import generation_section
+from benchmarks.jobs import jobs_section
 from benchmarks.memory import memory_section
 from benchmarks.scaling import scaling_section
 from benchmarks.text import text_section
@@ -27,8 +28,10 @@ PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "memory": ("Peak memory of training", memory_section),
     "text": ("Preparing text", text_section),
     "generation": ("Generating text", generation_section),
+    "jobs": ("The whole pipeline, two jobs beside one", jobs_section),
 }
 CELLS = ["lstm", "rnn"]
+LONG = {"jobs"}  # ten minutes: only if asked for
 
 
 @click.command()
@@ -36,7 +39,7 @@ CELLS = ["lstm", "rnn"]
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count(), show_default="cores")
 @click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True)
 @click.option("--cell", "cells", type=click.Choice(list(PLAIN)), multiple=True, default=CELLS, show_default=True)
-@click.option("--only", type=click.Choice(list(PARTS)), multiple=True, help="These parts; all if not given.")
+@click.option("--only", type=click.Choice(list(PARTS)), multiple=True, help="These parts; all but jobs if not given.")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False, writable=True),
     default=Path(__file__).with_name("results.md"), show_default="benchmarks/results.md",
@@ -49,7 +52,7 @@ def main(rounds: int, threads: int, clock: str, cells: tuple[str, ...], only: tu
     os.environ["RAYON_NUM_THREADS"] = str(threads)  # those of tokenizers
     conditions = Conditions(rounds, threads, clock, tuple(dict.fromkeys(cells)), output.absolute().parent)
     for part, (title, section) in PARTS.items():
-        if part in (only or PARTS):
+        if part in (only or PARTS.keys() - LONG):
             print(f"\n## {title}\n", flush=True)
             lines = []
             for line in section(conditions):
