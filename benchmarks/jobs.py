@@ -46,8 +46,9 @@ def run_of_a_clone(jobs: int) -> float:
             done = subprocess.run(command, cwd=clone, env=environment(), stdout=output, stderr=output)
         taken = time.perf_counter() - start
         if done.returncode:
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            raise click.ClickException(f"scripts/repro.sh {jobs} in a fresh clone failed: {' '.join(last)}")
+            lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+            reason = next((line for line in lines if "error: " in line.lower()), f"exit status {done.returncode}")
+            raise click.ClickException(f"scripts/repro.sh {jobs} in a fresh clone failed: {reason}")
     return taken
 
 
