@@ -39,8 +39,8 @@ lint: ready ## ruff and mypy
 
 check: lint test ## all that a change must pass
 
-bench: ready ## speed beside plain torch.nn on the same work
-	@$(bin)/python benchmarks/run.py
+bench: ready ## speed, memory and scaling beside what everyone writes
+	@PYTHONPATH=src $(bin)/python -m benchmarks.run
 
 lock: ready ## pin the newest versions that pyproject.toml allows
 	@scripts/lock.sh

@@ -1,4 +1,4 @@
-"""Who races: this project's layer and training step, and beside them what everyone writes with torch.nn."""
+"""Who races in training: this project's layer and step, and beside them what everyone writes with torch.nn."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

@@ -4,6 +4,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,26 @@ class Timing(NamedTuple):
 
     median: float
     fastest: float
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How everything is measured: what the command line chose."""
+
+    rounds: int
+    threads: int
+    clock: str
+    cells: tuple[str, ...]
+    folder: Path  # of results.md and its figure
+
+    @property
+    def few(self) -> int:
+        """Rounds of what takes long."""
+        return min(self.rounds, max(self.rounds // 4, 3))
+
+    def sentence(self, rounds: int) -> str:
+        """Under which conditions a section was measured."""
+        return f"{machine()}; {self.threads} thread(s), {self.clock} time, medians of {rounds} alternating rounds."
 
 
 def race(
@@ -44,11 +65,11 @@ def product_rate(clock: str, size: int = 2048) -> float:
 
 
 def machine() -> str:
-    """Processor, threads, the versions that matter: one line."""
+    """Processor and the versions that matter: one line."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = info.read_text().splitlines()
         cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"{cpu}, {capability}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+    return f"{cpu}, {capability}, torch {torch.__version__}, Python {platform.python_version()}"
