@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, nll_loss
 
-from unrolled.bptt import Profile, clip
+from unrolled.bptt import Profile
+from unrolled.clipping import clip
 from unrolled.corpus.streams import Window
 from unrolled.nets.cells import RecurrentLayer
 from unrolled.nets.network import Network
@@ -57,6 +58,7 @@ def our_step(cell: str, shape: Shape, *, silent: bool = False) -> Callable[[], o
         shape.words, cell=cell, bidirectional=False, embedding=shape.hidden, hidden=shape.hidden,
         layers=shape.layers, dropout=0.0, tied=False,
     )  # fmt: skip
+    network.embedding.sparse = True
     optimiser, groups = torch.optim.SGD(network.parameters(), lr=RATE), network.groups()
     tokens, targets = _tokens(shape)
     window = Window(tokens, targets, targets)

@@ -16,7 +16,8 @@ from safetensors.numpy import save_file
 from stages.compare import main as stage
 
 from unrolled import measures
-from unrolled.bptt import Addends, Norms
+from unrolled.bptt import Addends
+from unrolled.clipping import Norms
 from unrolled.lab import report
 from unrolled.lab.comparison import Arm, Comparison, compare
 from unrolled.lab.drawing import lines

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from unrolled.bptt import Addends, Norms
+from unrolled.bptt import Addends
+from unrolled.clipping import Norms
 from unrolled.errors import UserError
 from unrolled.lab.fit import Epoch, Step, fit
 from unrolled.lab.ledger import Ledger

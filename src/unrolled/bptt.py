@@ -1,19 +1,21 @@
-"""Back-propagation through time: the only module that knows about time.
+"""Back-propagation through time: the only module that knows about time, but for its compiled twin.
 
 A cell (`nets/cells.py`) is one time step and its adjoint. `unroll` applies it along a window, walks back through it and
-notes on the way the norm of dL/dh_t at every time step, which a fused layer computes too but never shows.
+notes on the way the norm of dL/dh_t at every time step, which a fused layer computes too but never shows. The two walks
+stand here step by step; in float32 on the CPU `compiled/walks.py` takes them, with the same results but for rounding.
 
 Arrays are [T, B, features], so that every product over the window reads and writes them as they lie.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from unrolled.compiled import walks
 
 Parts = Sequence[Tensor]
 
@@ -35,6 +37,7 @@ class Cell(Protocol):
     states: int  # 1 (h) or 2 (h, c)
     recurrent_bias: bool  # whether LayerWeights.bias_hh is there
     carries: bool  # whether the state before reaches the state after by another way than the recurrent product
+    walk: int | None  # its kind among the compiled walks, if it is there
 
     def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
         """The operands that `step` wants: weight_hh turned to [H, gates*H], ...; may scale drive [T, B, gates*H]."""
@@ -45,8 +48,7 @@ class Cell(Protocol):
     def factors(self, stash: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
         """Everything of the adjoint that needs no gradient yet, for all time steps at once.
 
-        First the gates' [T, B, gates*H], in room that is ours until the next call in this thread; then, [T, B, H]
-        each, what else `adjoint` wants.
+        First the gates' [T, B, gates*H], in room that is ours; then, [T, B, H] each, what else `adjoint` wants.
         """
 
     def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:
@@ -80,14 +82,6 @@ class Profile:
     reversed: set[str] = field(default_factory=set)
 
 
-class Norms(NamedTuple):
-    """Global L2 norm of the gradient before and after clipping, and of each group before."""
-
-    before: float
-    after: float
-    groups: dict[str, float]
-
-
 def unroll(
     cell: Cell, inputs: Tensor, weights: LayerWeights, state: tuple[Tensor, ...],
     *, reverse: bool = False, mask: Tensor | None = None, profile: Profile | None = None, name: str = "",
@@ -119,6 +113,9 @@ def _forward(
         states = [initial.new_empty(steps + 1, columns, size) for initial in state]
         for whole, initial in zip(states, state, strict=True):
             whole[steps if reverse else 0] = initial
+        if (kind := _compiled(cell, inputs, mask)) is not None:
+            walks.forward(kind, weights.weight_hh, stash, states, reverse)
+            return stash, extra, states
         operands = cell.prepare(stash, weights)
         rows = list(zip(*(whole.unbind() for whole in states), strict=True))
         stashes, gates, extras = stash.unbind(), _gate_views(stash, size), extra.unbind()
@@ -130,6 +127,12 @@ def _forward(
                 for old, new in zip(before, after, strict=True):
                     torch.where(idle[t], old, new, out=new)
     return stash, extra, states
+
+
+def _compiled(cell: Cell, inputs: Tensor, mask: Tensor | None) -> int | None:
+    """Which compiled walk does this window's work, if one can."""
+    fits = mask is None and inputs.dtype == torch.float32 and inputs.device.type == "cpu"
+    return cell.walk if fits else None
 
 
 def _gate_views(whole: Tensor, size: int) -> list[tuple[Tensor, ...]]:
@@ -166,10 +169,16 @@ class _Unroll(torch.autograd.Function):
         inputs, weight_ih, weight_hh, mask, stash, extra, *states = ctx.saved_tensors
         cell = ctx.cell
         before = [whole[1:] if ctx.reverse else whole[:-1] for whole in states]
-        after = [whole[:-1] if ctx.reverse else whole[1:] for whole in states]
-        d_gates, *others = cell.factors(stash, extra, before, after)
-        d_hidden, d_state = _walk_back(cell, d_gates, others, weight_hh, d_outputs, d_final, ctx.reverse, mask)
-        d_drive = cell.drive_gradient(d_gates, others, d_hidden)
+        if (kind := _compiled(cell, inputs, mask)) is not None:
+            d_gates, d_hidden, d_cell = _walk_back_compiled(
+                kind, stash, states, weight_hh, d_outputs, d_final, ctx.reverse
+            )
+            d_drive, d_state = d_gates, (d_gates[-1 if ctx.reverse else 0] @ weight_hh, d_cell)[: cell.states]
+        else:
+            after = [whole[:-1] if ctx.reverse else whole[1:] for whole in states]
+            d_gates, *others = cell.factors(stash, extra, before, after)
+            d_hidden, d_state = _walk_back(cell, d_gates, others, weight_hh, d_outputs, d_final, ctx.reverse, mask)
+            d_drive = cell.drive_gradient(d_gates, others, d_hidden)
 
         flat_gates, flat_drive = d_gates.flatten(0, 1), d_drive.flatten(0, 1)
         d_weight_hh = _sum_over_time(flat_gates, before[0].flatten(0, 1))
@@ -217,6 +226,16 @@ def _walk_back(
     assert later is not None
     d_initial = later @ weight_hh if past_h is None else torch.addmm(past_h, later, weight_hh)
     return d_hidden, (d_initial, carried) if carried is not None and cell.states > 1 else (d_initial,)
+
+
+def _walk_back_compiled(
+    kind: int, stash: Tensor, states: Parts, weight_hh: Tensor, d_outputs: Tensor, d_final: Parts, reverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """dL/d(recurrent product) [T, B, gates*H], dL/dh_t [T, B, H] and dL/d(initial c) [B, H] (of an LSTM)."""
+    d_hidden = d_outputs.clone(memory_format=torch.contiguous_format)
+    d_hidden[0 if reverse else -1] += d_final[0]
+    d_cell = d_final[-1].clone(memory_format=torch.contiguous_format)
+    return walks.backward(kind, weight_hh, stash, states, d_hidden, d_cell, reverse), d_hidden, d_cell
 
 
 def _adjoint_where_live(
@@ -268,33 +287,3 @@ def lag_profile(last_loss: Callable[[Profile], Tensor], parameters: Iterable[Ten
     profile = Profile()
     torch.autograd.grad(last_loss(profile), list(parameters), allow_unused=True)
     return {name: norms if name in profile.reversed else norms.flip(0) for name, norms in profile.norms.items()}
-
-
-def clip(groups: Mapping[str, Sequence[Tensor]], clip_norm: float | None) -> Norms:
-    """Measure the gradients of the parameters in `groups`; scale them in place to `clip_norm` if it is given.
-
-    A gradient whose norm is not finite is left alone: a divergence should show, not be turned into zeros. Scale, 1e-6
-    too, as in `torch.nn.utils.clip_grad_norm_` (Pascanu, Mikolov & Bengio 2013).
-    """
-    if clip_norm is not None and not clip_norm > 0:
-        raise ValueError(f"clip_norm must be a positive number or null (measure only), not {clip_norm}")
-    found = {name: [part for part in map(_gradient, group) if part is not None] for name, group in groups.items()}
-    if len({id(parameter) for group in groups.values() for parameter in group}) < sum(map(len, groups.values())):
-        raise ValueError("a parameter stands in two groups: it would be measured and clipped twice")
-    gradients = [gradient for group in found.values() for gradient in group]
-    # In float64, whose squares do not overflow: a finite gradient of norm 1e20 has not diverged.
-    each = iter(torch.stack(torch._foreach_norm(gradients, 2, torch.float64)).tolist() if gradients else [])
-    parts = {name: math.hypot(*(next(each) for _ in group)) for name, group in found.items()}
-    before = math.hypot(*parts.values())
-    scale = 1.0 if clip_norm is None or not math.isfinite(before) else min(1.0, clip_norm / (before + 1e-6))
-    if scale < 1.0:
-        torch._foreach_mul_(gradients, scale)
-    return Norms(before, before * scale, parts)
-
-
-def _gradient(parameter: Tensor) -> Tensor | None:
-    """The dense gradient, or the values of a sparse one (rows that were hit twice are summed first)."""
-    if parameter.grad is None or not parameter.grad.is_sparse:
-        return parameter.grad
-    parameter.grad = parameter.grad.coalesce()
-    return parameter.grad.values()

@@ -13,7 +13,8 @@ from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
-from unrolled.bptt import Addends, Norms
+from unrolled.bptt import Addends
+from unrolled.clipping import Norms
 from unrolled.corpus.ids import END_ID
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.lab import tracking

@@ -9,7 +9,8 @@ from itertools import chain, pairwise
 import torch
 from torch import Tensor
 
-from unrolled.bptt import Addends, Norms, Profile, clip
+from unrolled.bptt import Addends, Profile
+from unrolled.clipping import Norms, clip
 from unrolled.corpus.streams import Tokens, column_length, windows
 from unrolled.nets.network import Network, States
 from unrolled.settings import Train

@@ -6,7 +6,6 @@ its tanh, and the factor 2, exact in floating point, goes into what is multiplie
 """
 
 import difflib
-import threading
 from collections.abc import Collection
 from functools import lru_cache
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.bptt import Cell, LayerWeights, Parts, Profile, unroll
+from unrolled.compiled import walks
 
 
 class TanhRNN:
@@ -21,17 +21,18 @@ class TanhRNN:
 
     gates, extras, states = 1, 0, 1
     recurrent_bias = carries = False
+    walk: int | None = walks.RNN
 
     def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
         drive.mul_(2)
-        return (weights.weight_hh.t().contiguous().mul_(2),)
+        return (_turned(weights.weight_hh).mul_(2),)
 
     def step(self, stash: Tensor, gates: Parts, extra: Tensor, operands: Parts, before: Parts, after: Parts) -> None:
         stash.addmm_(before[0], operands[0]).sigmoid_()
         torch.add(_minus_one(stash.dtype, stash.device), stash, alpha=2, out=after[0])
 
     def factors(self, stash: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
-        return (torch.addcmul(stash.new_tensor(1), after[0], after[0], value=-1, out=_room.like(stash)),)
+        return (torch.addcmul(stash.new_tensor(1), after[0], after[0], value=-1, out=torch.empty_like(stash)),)
 
     def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:
         gates[0].mul_(d_hidden)
@@ -43,8 +44,10 @@ class TanhRNN:
 class ReLURNN(TanhRNN):
     """h' = max(0, W_ih x + W_hh h + b), the cell of the IRNN (Le, Jaitly & Hinton 2015)."""
 
+    walk: int | None = walks.RELU
+
     def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
-        return (weights.weight_hh.t().contiguous(),)
+        return (_turned(weights.weight_hh),)
 
     def step(self, stash: Tensor, gates: Parts, extra: Tensor, operands: Parts, before: Parts, after: Parts) -> None:
         torch.clamp(stash.addmm_(before[0], operands[0]), min=0, out=after[0])
@@ -61,10 +64,11 @@ class GRU:
 
     gates, extras, states = 3, 1, 1  # extra: W_hn h + bias_hh
     recurrent_bias = carries = True
+    walk: int | None = None
 
     def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
         assert weights.bias_hh is not None
-        return weights.weight_hh.t().contiguous(), weights.bias_hh
+        return _turned(weights.weight_hh), weights.bias_hh
 
     def step(self, stash: Tensor, gates: Parts, extra: Tensor, operands: Parts, before: Parts, after: Parts) -> None:
         operand, bias_hh = operands
@@ -102,9 +106,10 @@ class LSTM:
 
     gates, extras, states = 4, 0, 2
     recurrent_bias, carries = False, True
+    walk: int | None = walks.LSTM
 
     def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
-        turned = weights.weight_hh.t().contiguous()
+        turned = _turned(weights.weight_hh)
         for whole in (drive, turned):
             whole.chunk(4, dim=-1)[2].mul_(2)
         return (turned,)
@@ -126,7 +131,7 @@ class LSTM:
         """
         i, f, s, o = stash.chunk(4, dim=-1)
         minus_one = _minus_one(stash.dtype, stash.device)
-        partners = _room.like(stash)
+        partners = torch.empty_like(stash)
         of_i, of_f, of_g, of_o = partners.chunk(4, dim=-1)
         torch.add(minus_one, s, alpha=2, out=of_i)
         of_f.copy_(before[1])
@@ -152,20 +157,9 @@ class LSTM:
         return d_gates
 
 
-class _Room(threading.local):
-    """Room for the gates' factors, kept between backward passes: fresh pages cost more than the work in them."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple[torch.dtype, torch.device], Tensor] = {}
-
-    def like(self, stash: Tensor) -> Tensor:
-        key = stash.dtype, stash.device
-        if key not in self.kept or self.kept[key].numel() < stash.numel():
-            self.kept[key] = torch.empty_like(stash).flatten()
-        return self.kept[key][: stash.numel()].view(stash.shape)
-
-
-_room = _Room()
+def _turned(weight_hh: Tensor) -> Tensor:
+    """[H, gates*H], always a copy: `contiguous` makes none where H is 1."""
+    return weight_hh.t().clone(memory_format=torch.contiguous_format)
 
 
 @lru_cache

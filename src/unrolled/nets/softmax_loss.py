@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-LOGITS = 2**22  # numbers in a chunk's logits, 16 MB: more is not faster, and from 32 MB on malloc takes fresh pages
+from unrolled.compiled.softmax import softmax_gradient
+
+LOGITS = 6 * 2**20  # numbers in a chunk's logits, 25 MB: from 32 MB on malloc takes fresh pages
 ROWS = 64  # and at least so many rows, or the products are slow
 
 
@@ -30,16 +32,21 @@ def softmax_nats(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, 
     return nats
 
 
-def _nats_of_chunk(hidden: Tensor, weight: Tensor, bias: Tensor, own: Tensor, logits: Tensor) -> Tensor:
-    """Summed nats of a chunk; leaves its softmax in ``logits`` [chunk, V].
+def _gradient_of_chunk(logits: Tensor, bias: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Summed nats of a chunk and the bias' gradient [V]; in place of the logits [chunk, V] comes their gradient.
 
     -log p = (largest logit - own logit) - log p(largest): exact also where p has underflowed, as it does once an
     unclipped arm has exploded.
     """
-    torch.addmm(bias, hidden, weight.t(), out=logits)
-    behind = logits.amax(1) - logits.gather(1, own)[:, 0]
+    if logits.dtype == torch.float32 and logits.device.type == "cpu":
+        nats, d_bias = softmax_gradient(logits, bias, own)
+        return nats.sum(dtype=torch.float64), d_bias
+    logits += bias
+    behind = logits.amax(1) - logits.gather(1, own[:, None])[:, 0]
     torch.softmax(logits, 1, out=logits)
-    return (behind - logits.amax(1).log()).sum(dtype=torch.float64)
+    nats = behind - logits.amax(1).log()
+    logits.scatter_add_(1, own[:, None], logits.new_full((len(logits), 1), -1.0))
+    return nats.sum(dtype=torch.float64), logits.sum(0)
 
 
 class _SoftmaxNats(torch.autograd.Function):
@@ -55,13 +62,13 @@ class _SoftmaxNats(torch.autograd.Function):
         logits_of_chunk = hidden.new_empty(min(chunk, len(hidden)), len(weight))
         nats = hidden.new_zeros((), dtype=torch.float64)
         for rows in (slice(start, start + chunk) for start in range(0, len(hidden), max(chunk, 1))):
-            inputs, own = hidden[rows], targets[rows, None]
-            d_logits = logits_of_chunk[: len(inputs)]
-            nats += _nats_of_chunk(inputs, weight, bias, own, d_logits)
-            d_logits.scatter_add_(1, own, d_logits.new_full((len(inputs), 1), -1.0))
+            inputs = hidden[rows]
+            d_logits = torch.mm(inputs, weight.t(), out=logits_of_chunk[: len(inputs)])
+            nats_of_chunk, d_bias_of_chunk = _gradient_of_chunk(d_logits, bias, targets[rows])
+            nats += nats_of_chunk
+            d_bias += d_bias_of_chunk
             torch.mm(d_logits, weight, out=d_hidden[rows])
             d_weight.addmm_(d_logits.t(), inputs, beta=int(rows.start > 0))
-            d_bias += d_logits.sum(0)
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
         return nats.to(hidden.dtype)
 

@@ -1,0 +1,90 @@
+"""A compiled function on the threads that torch works with.
+
+Threads of our own would fight with torch's over the cores: those spin for milliseconds after each product, waiting for
+the next. So the work is handed to the very same team, through the OpenMP runtime that torch has loaded (its
+`GOMP_parallel`; where there is none, one thread does it all). A `Task` is an array of whole numbers: the shares begun,
+how many there are, then what the function wants, arrays as addresses. Each thread takes a share until none is left.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import carray, cfunc, njit, types
+from numba.extending import intrinsic
+from torch import Tensor
+
+HEAD = 2  # numbers of a task before the function's own
+
+
+def run(function: Callable[[Any], None], shares: int, numbers: Sequence[int], tensors: Sequence[Tensor]) -> None:
+    """Compile `function(task)` (once; kept in numba's cache) and run it on as many threads as torch uses.
+
+    Its arguments are `numbers` and then `tensors`, which must be contiguous, from task[HEAD] on.
+    """
+    task = np.array([0, shares, *numbers, *(tensor.data_ptr() for tensor in tensors)], np.int64)
+    compiled, threads = _compiled(function), min(torch.get_num_threads(), shares)
+    if threads > 1 and _parallel is not None:
+        _parallel(compiled.address, task.ctypes.data, threads, 0)
+    else:
+        compiled.ctypes(task.ctypes.data)
+
+
+@lru_cache
+def _compiled(function: Callable[[Any], None]) -> Any:
+    return cfunc(types.void(types.voidptr), cache=True, error_model="numpy", fastmath={"contract"})(function)
+
+
+def _openmp() -> Any:
+    """void GOMP_parallel(function, data, threads, flags) of the runtime in this process, or None."""
+    try:
+        parallel = ctypes.CDLL(None).GOMP_parallel
+    except (AttributeError, OSError, TypeError):
+        return None
+    parallel.argtypes, parallel.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    return parallel
+
+
+_parallel = _openmp()
+
+
+@intrinsic
+def _pointer(typingctx: Any, address: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), generate
+
+
+@intrinsic
+def _add_one(typingctx: Any, data: Any) -> Any:
+    """The number at `data`, and leave it greater by one: no two threads get the same."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole = ir.IntType(64)
+        place = builder.bitcast(arguments[0], whole.as_pointer())
+        return builder.atomic_rmw("add", place, ir.Constant(whole, 1), "seq_cst")
+
+    return types.int64(types.voidptr), generate
+
+
+@njit(inline="always")
+def next_share(data):
+    """The number of a share that no thread has begun; those from `task[1]` on do not exist."""
+    return _add_one(data)
+
+
+@njit(inline="always")
+def arguments(data, count):
+    """The whole task, `count` numbers of the function's own among it."""
+    return carray(data, (HEAD + count,), np.int64)
+
+
+@njit(inline="always")
+def array(address, shape, kind=np.float32):
+    """The array that begins there."""
+    return carray(_pointer(address), shape, kind)
