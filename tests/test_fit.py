@@ -15,6 +15,7 @@ from unrolled.lab import fit as training
 from unrolled.lab.fit import Epoch, Step, fit, steps_an_epoch
 from unrolled.nets.network import Network
 from unrolled.settings import Train
+from unrolled.tasks.language_model import loss
 
 V, EOS = 20, 1
 
@@ -34,7 +35,9 @@ def train(**changes: Any) -> Train:
     return Train(**(settings | changes))
 
 
-def network(*, bidirectional: bool = False, cell: str = "lstm", dropout: float = 0.0) -> Network:
+def network(
+    *, bidirectional: bool = False, cell: str = "lstm", dropout: float = 0.0, tied: bool = True
+) -> Network:
     return Network(
         V,
         cell=cell,
@@ -43,7 +46,7 @@ def network(*, bidirectional: bool = False, cell: str = "lstm", dropout: float =
         hidden=8,
         layers=1,
         dropout=dropout,
-        tied=True,
+        tied=tied,
         generator=torch.Generator().manual_seed(0),
     )
 
@@ -84,6 +87,29 @@ def test_the_plain_loop_gives_the_same_losses_norms_and_weights(clip_norm: float
         assert step.norms.before == pytest.approx(before, rel=1e-3)
     torch.testing.assert_close(net.embedding.weight, twin.embedding.weight, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(net.stacks["forward"].layers[0].weight_hh, lstm.weight_hh_l0, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("optimiser", "weight_decay"), [("sgd", 0.0), ("sgd", 0.01), ("adam", 0.0), ("adamw", 0.01)])
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_embedding_whose_gradient_is_that_of_the_rows_read_trains_as_a_dense_one(
+    tied: bool, optimiser: str, weight_decay: float
+) -> None:
+    settings = train(optimiser=optimiser, weight_decay=weight_decay, learning_rate=0.05, epochs=1)
+    net, twin = network(tied=tied), network(tied=tied)
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimiser]
+    dense = kind(twin.parameters(), lr=0.05, weight_decay=weight_decay)
+    state = twin.initial_state(4)
+    steps, _ = run(net, settings)
+    for step, window in zip(steps, windows(tokens(410), columns=4, window=8, eos=EOS), strict=True):
+        dense.zero_grad()
+        nats, terms, state = loss(twin, window, state.detach())
+        (nats / terms).backward()
+        assert twin.embedding.weight.grad is not None and not twin.embedding.weight.grad.is_sparse
+        before = nn.utils.clip_grad_norm_(twin.parameters(), 0.25).item()
+        dense.step()
+        assert step.norms.before == pytest.approx(before, rel=1e-4)
+    for mine, other in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-3 if optimiser != "sgd" else 1e-5)
 
 
 def test_it_learns_and_reports_every_step_and_epoch() -> None:

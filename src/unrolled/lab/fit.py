@@ -74,6 +74,8 @@ def fit(
     Yields the untrained network's Epoch 0, then each Step, and an Epoch at each epoch's end. A step that is not finite
     is yielded, marked ``diverged``, and is the last thing yielded: divergence is a result.
     """
+    # A gradient for the rows that were read, and no others; what adam and weight decay sum up wants them all.
+    network.embedding.sparse = network.output is None or (train.optimiser == "sgd" and train.weight_decay == 0)
     optimiser = _optimiser(network, train)
     groups = network.groups()
     whole = column_length(tokens, train.columns) // train.window
