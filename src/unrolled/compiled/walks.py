@@ -26,7 +26,8 @@ def _rnn_forward(relu, drive, hidden, panels, product, reverse, first, last):
     for step in range(steps):
         t = steps - 1 - step if reverse else step
         before, after = (t + 1, t) if reverse else (t, t + 1)
-        multiply(hidden[before], panels, product, first, last)
+        if len(panels):
+            multiply(hidden[before], panels, product, first, last)
         for b in range(first, last):
             if relu:
                 for j in range(size):
@@ -67,7 +68,8 @@ def _lstm_forward(stash, hidden, cells, panels, product, reverse, first, last):
     for step in range(steps):
         t = steps - 1 - step if reverse else step
         before, after = (t + 1, t) if reverse else (t, t + 1)
-        multiply(hidden[before], panels, product, first, last)
+        if len(panels):
+            multiply(hidden[before], panels, product, first, last)
         for b in range(first, last):
             for j in range(4 * size):
                 stash[t, b, j] += product[b, j]
@@ -131,12 +133,12 @@ def _pack(data):
 
 
 def _forward(data):
-    task = arguments(data, 11)
-    shares, kind, reverse, steps, columns, size, padded = task[1:8]
+    task = arguments(data, 12)
+    shares, kind, reverse, steps, columns, size, panel_count, padded = task[1:9]
     width = 4 * size if kind == LSTM else size
-    stash, panels = array(task[8], (steps, columns, width)), array(task[9], (padded // WIDTH, size, WIDTH))
-    product = array(task[10], (columns, padded))
-    hidden, cells = array(task[11], (steps + 1, columns, size)), array(task[12], (steps + 1, columns, size))
+    stash, panels = array(task[9], (steps, columns, width)), array(task[10], (panel_count, size, WIDTH))
+    product = array(task[11], (columns, padded))
+    hidden, cells = array(task[12], (steps + 1, columns, size)), array(task[13], (steps + 1, columns, size))
     share = next_share(data)
     while share < shares:
         first, last = share * columns // shares, (share + 1) * columns // shares
@@ -148,14 +150,14 @@ def _forward(data):
 
 
 def _backward(data):
-    task = arguments(data, 14)
-    shares, kind, reverse, steps, columns, size, padded = task[1:8]
+    task = arguments(data, 15)
+    shares, kind, reverse, steps, columns, size, panel_count, padded = task[1:9]
     width = 4 * size if kind == LSTM else size
-    stash, panels = array(task[8], (steps, columns, width)), array(task[9], (padded // WIDTH, width, WIDTH))
-    product = array(task[10], (columns, padded))
-    hidden, cells = array(task[11], (steps + 1, columns, size)), array(task[12], (steps + 1, columns, size))
-    d_gates, d_hidden = array(task[13], (steps, columns, width)), array(task[14], (steps, columns, size))
-    d_cell = array(task[15], (columns, size))
+    stash, panels = array(task[9], (steps, columns, width)), array(task[10], (panel_count, width, WIDTH))
+    product = array(task[11], (columns, padded))
+    hidden, cells = array(task[12], (steps + 1, columns, size)), array(task[13], (steps + 1, columns, size))
+    d_gates, d_hidden = array(task[14], (steps, columns, width)), array(task[15], (steps, columns, size))
+    d_cell = array(task[16], (columns, size))
     share = next_share(data)
     while share < shares:
         first, last = share * columns // shares, (share + 1) * columns // shares
@@ -186,8 +188,12 @@ def forward(kind: int, weight_hh: Tensor, stash: Tensor, states: Sequence[Tensor
 
     An LSTM's stash leaves as its gates i, f, g, o.
     """
-    panels = _packed(weight_hh, transposed=True)
-    _walk(_forward, kind, reverse, panels, (stash, states[0], states[-1]))
+    if len(stash) > 1:
+        panels = _packed(weight_hh, transposed=True)
+        product = stash.new_empty(stash.shape[1], len(panels) * WIDTH)
+    else:  # a single step is not worth the packing: its product is torch's
+        panels, product = stash.new_empty(0), states[0][1 if reverse else 0] @ weight_hh.detach().t()
+    _walk(_forward, kind, reverse, panels, product, (stash, states[0], states[-1]))
 
 
 def backward(
@@ -200,7 +206,8 @@ def backward(
     the window and leaves as dL/dc before it.
     """
     panels, d_gates = _packed(weight_hh, transposed=False), _room.like(stash)
-    _walk(_backward, kind, reverse, panels, (stash, states[0], states[-1], d_gates, d_hidden, d_cell))
+    product = stash.new_empty(stash.shape[1], len(panels) * WIDTH)
+    _walk(_backward, kind, reverse, panels, product, (stash, states[0], states[-1], d_gates, d_hidden, d_cell))
     return d_gates
 
 
@@ -213,10 +220,11 @@ def _packed(weight_hh: Tensor, *, transposed: bool) -> Tensor:
     return panels
 
 
-def _walk(function: Callable[[Any], None], kind: int, reverse: bool, panels: Tensor, tensors: Sequence[Tensor]) -> None:
+def _walk(
+    function: Callable[[Any], None], kind: int, reverse: bool, panels: Tensor, product: Tensor,
+    tensors: Sequence[Tensor],
+) -> None:  # fmt: skip
     stash, hidden, *_ = tensors
     steps, columns, _ = stash.shape
-    padded = len(panels) * WIDTH
-    numbers = (kind, reverse, steps, columns, hidden.shape[2], padded)
-    product = stash.new_empty(columns, padded)
+    numbers = (kind, reverse, steps, columns, hidden.shape[2], len(panels), product.shape[1])
     run(function, min(columns, torch.get_num_threads()), numbers, (stash, panels, product, *tensors[1:]))
