@@ -71,12 +71,13 @@ def test_weight_gradient_is_the_sum_of_addends_and_their_norms_are_reported(cell
         assert whole.item() == pytest.approx(gradient.norm().item(), rel=1e-12)
 
 
-def test_addends_of_a_huge_gradient_have_norms() -> None:
+def test_a_huge_gradient_and_its_addends_have_norms() -> None:
     """A finite gradient of norm 1e20 has squares beyond float32: an unclipped network's may be so."""
     layer, inputs, state = example("relu")
     outputs, _ = layer.float()(inputs.float(), tuple(each.float() for each in state), profile := Profile(True))
     (outputs * 1e20).sum().backward()
-    assert all(part.isfinite().all() and part.max() > 1e19 for part in profile.addends["forward.0"])
+    found = [*profile.addends["forward.0"], profile.norms["forward.0"]]
+    assert all(part.isfinite().all() and part.max() > 1e19 for part in found)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -238,3 +239,19 @@ def test_masked_columns_are_as_if_each_ran_alone_at_its_own_length(cell: str, re
         squares[:length] += one_profile.norms["forward.0"] ** 2
     torch.testing.assert_close(gradients, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(profile.norms["forward.0"], squares.sqrt(), rtol=1e-10, atol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cuda_device_gives_the_same_numbers(cell: str, reverse: bool) -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        layer, inputs, state = example(cell, reverse)
+        layer, inputs = layer.to(device), inputs.to(device)
+        profile = Profile(addends_wanted=True)
+        outputs, final = layer(inputs, tuple(part.to(device) for part in state), profile)
+        (outputs.square().sum() + sum(part.square().sum() for part in final)).backward()
+        parts = [outputs, *final, *(each.grad for each in layer.parameters()), profile.norms["forward.0"]]
+        found.append([part.detach().cpu() for part in (*parts, *profile.addends["forward.0"])])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-11)

@@ -1,6 +1,11 @@
 """The compiled kernels beside torch: the same numbers but for rounding, and the same bytes whatever the threads."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import unrolled.compiled
 from unrolled.bptt import Profile
 from unrolled.compiled import team
 from unrolled.compiled.arithmetic import exp, sigmoid, tanh
+from unrolled.compiled.kernel_cache import KernelCache
 from unrolled.compiled.softmax import softmax_gradient
 from unrolled.compiled.tiles import COLUMNS, WIDTH, multiply, pack_panel
+from unrolled.compiled.walks import _packed
 from unrolled.nets.cells import CELLS, RecurrentLayer
 
 COMPILED = [name for name, cell in CELLS.items() if cell.walk is not None]
@@ -157,3 +165,31 @@ def test_the_softmax_does_not_depend_on_the_threads() -> None:
     assert all(each == found[0] for each in found)
     nats = torch.nn.functional.cross_entropy((logits + bias).double(), targets, reduction="none")
     torch.testing.assert_close(softmax_gradient(logits, bias, targets)[0].double(), nats, rtol=1e-5, atol=1e-6)
+
+
+def test_kernels_are_kept_by_the_content_of_all_their_sources(tmp_path: Path) -> None:
+    """A copy elsewhere finds what was compiled; an edit to a file whose functions are inlined compiles anew."""
+    copy, cache = tmp_path / "copy", tmp_path / "cache"
+    shutil.copytree(Path(unrolled.compiled.__path__[0]).parent, copy / "unrolled", ignore=lambda *_: ["__pycache__"])
+    script = "import torch; from unrolled.compiled.walks import _packed; _packed(torch.ones(3, 4), transposed=True)"
+
+    def compiled() -> set[str]:
+        environment = {**os.environ, "PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(cache)}
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True)
+        return {str(file) for file in cache.rglob("*.nbc")}
+
+    first = compiled()
+    moved = copy.rename(tmp_path / "moved")
+    copy = moved
+    assert first and compiled() == first
+    tiles = copy / "unrolled" / "compiled" / "tiles.py"
+    tiles.write_text(tiles.read_text() + "# edited\n")
+    assert compiled() > first
+
+
+def test_where_nothing_can_be_kept_the_kernels_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KernelCache, "from_function", classmethod(lambda *_: None))
+    team._compiled.cache_clear()
+    weight = torch.arange(12.0).view(3, 4)
+    assert torch.equal(_packed(weight, transposed=False)[0, :, :4], weight)
+    team._compiled.cache_clear()

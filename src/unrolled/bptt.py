@@ -186,7 +186,7 @@ class _Unroll(torch.autograd.Function):
         d_bias_hh = flat_gates[:, -weight_hh.shape[1] :].sum(0) if cell.recurrent_bias else None
         d_inputs = (flat_drive @ weight_ih).view(inputs.shape) if ctx.needs_input_grad[5] else None
         if ctx.profile is not None:
-            ctx.profile.norms[ctx.name] = torch.linalg.vector_norm(d_hidden.flatten(1), dim=1)
+            ctx.profile.norms[ctx.name] = _norms(d_hidden)
             (ctx.profile.reversed.add if ctx.reverse else ctx.profile.reversed.discard)(ctx.name)
             if ctx.profile.addends_wanted:
                 each = _addend_norms(d_drive, inputs), _addend_norms(d_gates, before[0])
@@ -266,6 +266,13 @@ def _sum_over_time(gradients: Tensor, uses: Tensor) -> Tensor:
         return gradients.t() @ uses
     padded = uses.new_empty(gradients.shape[1], width + -width % 8)[:, :width]
     return torch.mm(gradients.t(), uses, out=padded).contiguous()
+
+
+def _norms(gradients: Tensor) -> Tensor:
+    """Frobenius norms [T] of [T, B, H]; in double precision where single precision's squares would overflow."""
+    flat = gradients.flatten(1)
+    norms = torch.linalg.vector_norm(flat, dim=1)
+    return norms if norms.isfinite().all() else torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
 
 
 def _addend_norms(gradients: Tensor, uses: Tensor) -> Tensor:

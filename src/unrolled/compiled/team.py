@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from llvmlite import ir
@@ -18,11 +19,14 @@ from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
+from unrolled.compiled.arithmetic import CONTRACT
+from unrolled.compiled.kernel_cache import KernelCache
+
 HEAD = 2  # numbers of a task before the function's own
 
 
 def run(function: Callable[[Any], None], shares: int, numbers: Sequence[int], tensors: Sequence[Tensor]) -> None:
-    """Compile `function(task)` (once; kept in numba's cache) and run it on as many threads as torch uses.
+    """Compile `function(task)` (once; see `kernel_cache.py`) and run it on as many threads as torch uses.
 
     Its arguments are `numbers` and then `tensors`, which must be contiguous, from task[HEAD] on.
     """
@@ -36,7 +40,15 @@ def run(function: Callable[[Any], None], shares: int, numbers: Sequence[int], te
 
 @lru_cache
 def _compiled(function: Callable[[Any], None]) -> Any:
-    return cfunc(types.void(types.voidptr), cache=True, error_model="numpy", fastmath={"contract"})(function)
+    options = {"error_model": "numpy", "fastmath": CONTRACT}
+    before = numba.config.CACHE_LOCATOR_CLASSES
+    numba.config.CACHE_LOCATOR_CLASSES = f"{KernelCache.__module__}.{KernelCache.__name__}"
+    try:
+        return cfunc(types.void(types.voidptr), cache=True, **options)(function)
+    except RuntimeError:  # no folder to keep it in
+        return cfunc(types.void(types.voidptr), **options)(function)
+    finally:
+        numba.config.CACHE_LOCATOR_CLASSES = before
 
 
 def _openmp() -> Any:

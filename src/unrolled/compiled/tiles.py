@@ -10,7 +10,7 @@ front to back, and a tile of the result stays in registers while one panel passe
     x1 . . . . . .             |_|_|_|_|_|_|_|_|_|_|_|              x1 W [16] ..      12 registers of 8 sums
 
 Every sum runs over k in order, whatever columns are done together, so the bytes do not depend on the threads.
-Compiled by numba at first use and kept in its cache: no compiler is needed.
+Compiled by numba at first use: no compiler is needed.
 """
 
 from typing import Any
