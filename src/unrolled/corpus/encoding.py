@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from tqdm import tqdm
 from unrolled.corpus.catalogue import SPLITS
 from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.folders import whole_folder
-from unrolled.corpus.ids import UNKNOWN_ID
-from unrolled.corpus.vocabulary import batches, build_tokenizer
+from unrolled.corpus.ids import END_ID, UNKNOWN_ID
+from unrolled.corpus.vocabulary import STRETCHES, batches, build_tokenizer, stretches
 
 MOST_FREQUENT = 20
 
@@ -96,6 +95,26 @@ def encode_corpus(
     os.replace(partial_report, report)
 
 
+class StretchIds(dict[str, bytes]):
+    """The ids of each stretch of text as an array's bytes, asked of the tokenizer where it is met for the first time.
+
+    The end of a line is a stretch of its own. Starts anew once it holds STRETCHES characters.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, dtype: np.dtype[Any]) -> None:
+        super().__init__()
+        self._tokenizer, self._dtype, self._room = tokenizer, dtype, 0
+
+    def __missing__(self, stretch: str) -> bytes:
+        if self._room < len(stretch):
+            self.clear()
+            self._room = max(STRETCHES, len(stretch))
+        self._room -= len(stretch)
+        ids = [END_ID] if stretch == "\n" else self._tokenizer.encode(stretch, add_special_tokens=False).ids
+        encoded = self[stretch] = np.array(ids, dtype=self._dtype).tobytes()
+        return encoded
+
+
 def encode_file(tokenizer: Tokenizer, text: Path, path: Path) -> Encoded:
     """Encode a text file, ``<eos>`` after each line, into a 1-D .npy array.
 
@@ -104,13 +123,14 @@ def encode_file(tokenizer: Tokenizer, text: Path, path: Path) -> Encoded:
     size = tokenizer.get_vocab_size()
     dtype = np.dtype(np.uint16 if size < 65536 else np.uint32)
     counts, characters = np.zeros(size, dtype=np.int64), 0
+    words, ids_of = tokenizer.pre_tokenizer is not None, StretchIds(tokenizer, dtype)
+    end = " \n " if words else "\n"
     with path.open("wb") as file:
         file.write(_header(dtype, 0))
         for batch in batches(_lines(text, "encoding")):
-            encodings = tokenizer.encode_batch_fast(batch)
-            ids = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), dtype=dtype)
-            file.write(ids.tobytes())
-            counts += np.bincount(ids, minlength=size)
+            encoded = b"".join(map(ids_of.__getitem__, stretches(end.join([*batch, ""]), words=words)))
+            file.write(encoded)
+            counts += np.bincount(np.frombuffer(encoded, dtype=dtype), minlength=size)
             characters += sum(map(len, batch)) + len(batch)
         # npy leaves room in its header for a longer first axis, so that an array can grow in its file
         file.seek(0)
