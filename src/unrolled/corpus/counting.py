@@ -3,7 +3,7 @@
 import heapq
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import groupby
 from operator import itemgetter
@@ -13,7 +13,7 @@ TYPES_IN_MEMORY = 1_000_000  # about 150 MB
 
 
 def rank(
-    batches: Iterable[Iterable[str]],
+    batches: Iterable[Iterable[str] | Mapping[str, int]],
     *,
     min_count: int = 1,
     max_types: int | None = None,
@@ -21,9 +21,9 @@ def rank(
 ) -> list[str]:
     """The types of ``batches`` of tokens by descending count, ties by text: those that occur ``min_count`` times.
 
-    A table that grows beyond ``types_in_memory`` is put aside, sorted, in a temporary file, and the files are merged
-    at the end. So memory holds a table, a batch and the types that are kept. Tokens must not hold tabs or line ends
-    if there are more types than that.
+    A batch is tokens, or says how often each occurs. A table that grows beyond ``types_in_memory`` is put aside,
+    sorted, in a temporary file, and the files are merged at the end. So memory holds a table, a batch and the types
+    that are kept. Tokens must not hold tabs or line ends if there are more types than that.
     """
     counts: Counter[str] = Counter()
     with ExitStack() as stack:

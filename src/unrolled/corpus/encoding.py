@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from tqdm import tqdm
 from unrolled.corpus.catalogue import SPLITS
 from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.folders import whole_folder
-from unrolled.corpus.ids import UNKNOWN_ID
-from unrolled.corpus.vocabulary import batches, build_tokenizer
+from unrolled.corpus.ids import END_ID, UNKNOWN_ID
+from unrolled.corpus.vocabulary import BATCH, STRETCHES, batches, build_tokenizer, stretches
 
 MOST_FREQUENT = 20
 
@@ -81,7 +80,8 @@ def encode_corpus(
     )
     with whole_folder(encoded) as partial:
         tokenizer.save(str(partial / "tokenizer.json"))
-        splits = {split: encode_file(tokenizer, text / f"{split}.txt", partial / f"{split}.npy") for split in SPLITS}
+        ids_of = StretchIds(tokenizer)
+        splits = {s: encode_file(tokenizer, text / f"{s}.txt", partial / f"{s}.npy", ids_of) for s in SPLITS}
         np.save(partial / "counts.npy", splits["train"].counts)
     written = {
         **{key: value for key, value in facts.items() if key not in SPLITS},
@@ -96,21 +96,43 @@ def encode_corpus(
     os.replace(partial_report, report)
 
 
-def encode_file(tokenizer: Tokenizer, text: Path, path: Path) -> Encoded:
+class StretchIds(dict[str, bytes]):
+    """The ids of each stretch of text as an array's bytes, asked of the tokenizer where it is met for the first time.
+
+    The end of a line is a stretch of its own. Starts anew once it holds STRETCHES characters.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.dtype = np.dtype(np.uint16 if tokenizer.get_vocab_size() < 65536 else np.uint32)
+        self._tokenizer, self._room = tokenizer, 0
+
+    def __missing__(self, stretch: str) -> bytes:
+        if self._room < len(stretch):
+            self.clear()
+            self._room = max(STRETCHES, len(stretch))
+        self._room -= len(stretch)
+        ids = [END_ID] if stretch == "\n" else self._tokenizer.encode(stretch, add_special_tokens=False).ids
+        encoded = self[stretch] = np.array(ids, dtype=self.dtype).tobytes()
+        return encoded
+
+
+def encode_file(tokenizer: Tokenizer, text: Path, path: Path, ids_of: StretchIds | None = None) -> Encoded:
     """Encode a text file, ``<eos>`` after each line, into a 1-D .npy array.
 
-    Its type is uint16 if the vocabulary has fewer than 65,536 types, else uint32.
+    Its type is uint16 if the vocabulary has fewer than 65,536 types, else uint32. ``ids_of`` is what files of the same
+    tokenizer share.
     """
-    size = tokenizer.get_vocab_size()
-    dtype = np.dtype(np.uint16 if size < 65536 else np.uint32)
+    ids_of = StretchIds(tokenizer) if ids_of is None else ids_of
+    size, dtype, words = tokenizer.get_vocab_size(), ids_of.dtype, tokenizer.pre_tokenizer is not None
     counts, characters = np.zeros(size, dtype=np.int64), 0
+    end = " \n " if words else "\n"
     with path.open("wb") as file:
         file.write(_header(dtype, 0))
         for batch in batches(_lines(text, "encoding")):
-            encodings = tokenizer.encode_batch_fast(batch)
-            ids = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), dtype=dtype)
-            file.write(ids.tobytes())
-            counts += np.bincount(ids, minlength=size)
+            encoded = b"".join(map(ids_of.__getitem__, stretches(end.join([*batch, ""]), words=words)))
+            file.write(encoded)
+            counts += np.bincount(np.frombuffer(encoded, dtype=dtype), minlength=size)
             characters += sum(map(len, batch)) + len(batch)
         # npy leaves room in its header for a longer first axis, so that an array can grow in its file
         file.seek(0)
@@ -129,9 +151,10 @@ def _lines(path: Path, verb: str) -> Iterator[str]:
         path.open(encoding="utf-8", newline="\n") as file,
         tqdm(total=path.stat().st_size, desc=f"{verb} {path.name}", unit="B", unit_scale=True, disable=None) as bar,
     ):
-        for line in file:
-            bar.update(len(line))
-            yield line.removesuffix("\n")
+        while lines := file.readlines(BATCH):
+            bar.update(sum(map(len, lines)))
+            for line in lines:
+                yield line.removesuffix("\n")
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 Token ids: ``<unk>`` = 0, ``<eos>`` = 1, then by descending training count, ties by text. ``<eos>`` ends each line.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -13,7 +15,8 @@ from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.ids import END_ID
 
 UNKNOWN, END = "<unk>", "<eos>"
-BATCH = 1 << 19  # characters tokenised at a time
+BATCH = 1 << 17  # characters tokenised at a time: what a processor's cache holds
+STRETCHES = 1 << 21  # characters of different stretches in memory: about 250,000 of them, 40 MB
 
 
 def batches(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -28,6 +31,14 @@ def batches(lines: Iterable[str]) -> Iterator[list[str]]:
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def stretches(text: str, *, words: bool) -> Sequence[str]:
+    """What the tokenizers library treats alike wherever it stands, so that a stretch seen before needs no second look.
+
+    Words: what single spaces separate, which may be nothing, or several words. Else characters.
+    """
+    return text.split(" ") if words else text
 
 
 def build_tokenizer(
@@ -71,11 +82,31 @@ def build_tokenizer(
 
 def _pieces(
     lines: Iterable[str], normalizer: normalizers.Normalizer | None, splitter: pre_tokenizers.PreTokenizer | None
-) -> Iterator[Iterable[str]]:
-    """What the tokenizer will look up, a batch a line: words, or characters where there is no splitter."""
-    for line in lines:
-        text = line if normalizer is None else normalizer.normalize_str(line)
-        yield text if splitter is None else [word for word, _ in splitter.pre_tokenize_str(text)]
+) -> Iterator[Counter[str]]:
+    """How often the tokenizer will look up what: words, or characters where there is no splitter."""
+    counts: Counter[str] = Counter()
+    size = 0
+    for batch in batches(lines):
+        known = len(counts)
+        counts.update(stretches((" " if splitter else "").join(batch), words=splitter is not None))
+        size += sum(map(len, islice(reversed(counts), len(counts) - known)))  # the new ones stand last
+        if size >= STRETCHES:
+            yield _pieces_of(counts, normalizer, splitter)
+            counts, size = Counter(), 0
+    yield _pieces_of(counts, normalizer, splitter)
+
+
+def _pieces_of(
+    counts: Counter[str], normalizer: normalizers.Normalizer | None, splitter: pre_tokenizers.PreTokenizer | None
+) -> Counter[str]:
+    """The pieces of counted stretches; those that occur equally often go through the library together."""
+    pieces: Counter[str] = Counter()
+    for count, alike in groupby(sorted(counts, key=counts.__getitem__), key=counts.__getitem__):
+        text = (" " if splitter else "").join(alike)
+        text = text if normalizer is None else normalizer.normalize_str(text)
+        for piece in text if splitter is None else (word for word, _ in splitter.pre_tokenize_str(text)):
+            pieces[piece] += count
+    return pieces
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

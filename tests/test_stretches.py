@@ -1,0 +1,80 @@
+"""Text is tokenised by stretches seen once; the tokenizers library, given whole lines, must find the same."""
+
+from collections import Counter
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from unrolled.corpus import encoding, vocabulary
+from unrolled.corpus.encoding import encode_file
+from unrolled.corpus.vocabulary import build_tokenizer
+
+ASCII = [chr(code) for code in range(128) if chr(code) != "\n"]
+ODD = "aA.,'<> \t\r\x00\x0b\x0c\x1c\x1f\x7f\x85\xa0\u00adéÉİ\u0131ßΣς\u0301\u1680\u200b\u200d\u2028\u3000一。¿\u2013😀𐐀"
+LINES = st.lists(st.text(st.sampled_from(ODD) | st.characters(exclude_characters="\n", exclude_categories=["Cs"])))
+OPTIONS = list(product(("word", "character"), (False, True), (False, True)))
+
+
+def by_lines(tokenizer: Tokenizer, lines: list[str]) -> list[int]:
+    return [index for line in lines for index in tokenizer.encode(line).ids]
+
+
+def types_by_lines(tokenizer: Tokenizer, lines: list[str]) -> list[str]:
+    """The vocabulary that follows from the library's pieces of whole lines, with the splitter of ``tokenizer``."""
+    counts: Counter[str] = Counter()
+    for line in lines:
+        text = tokenizer.normalizer.normalize_str(line) if tokenizer.normalizer else line
+        splitter = tokenizer.pre_tokenizer
+        counts.update([word for word, _ in splitter.pre_tokenize_str(text)] if splitter else text)
+    kept = set(counts) - {"<unk>", "<eos>"}
+    return ["<unk>", "<eos>", *sorted(kept, key=lambda word: (-counts[word], word))]
+
+
+def check(lines: list[str], unit: str, lowercase: bool, tokenised: bool) -> None:
+    known = ["a É", *lines[::2]]  # of the rest, much is unknown
+    tokenizer = build_tokenizer(known, unit=unit, lowercase=lowercase, tokenised=tokenised)
+    types = tokenizer.get_vocab()
+    assert sorted(types, key=types.__getitem__) == types_by_lines(tokenizer, known)
+    with TemporaryDirectory() as folder:
+        text, path = Path(folder) / "text", Path(folder) / "ids.npy"
+        text.write_bytes("".join(f"{line}\n" for line in lines).encode())
+        encoded = encode_file(tokenizer, text, path)
+        ids = np.load(path)
+    assert ids.tolist() == by_lines(tokenizer, lines)
+    assert encoded.counts.tolist() == np.bincount(ids, minlength=len(types)).tolist()
+    assert encoded.characters == sum(len(line) + 1 for line in lines)
+
+
+@pytest.mark.parametrize(("unit", "lowercase", "tokenised"), OPTIONS)
+@given(lines=LINES)
+def test_any_text(lines: list[str], unit: str, lowercase: bool, tokenised: bool) -> None:
+    check(lines, unit, lowercase, tokenised)
+
+
+@pytest.mark.parametrize(("unit", "lowercase", "tokenised"), OPTIONS)
+@given(lines=LINES)
+def test_any_text_with_room_for_few_stretches(lines: list[str], unit: str, lowercase: bool, tokenised: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vocabulary, "BATCH", 4)
+        patch.setattr(vocabulary, "STRETCHES", 6)
+        patch.setattr(encoding, "STRETCHES", 6)
+        check(lines, unit, lowercase, tokenised)
+
+
+@pytest.mark.parametrize(("unit", "lowercase", "tokenised"), OPTIONS)
+def test_each_ascii_character_alone_and_between_letters(unit: str, lowercase: bool, tokenised: bool) -> None:
+    lines = [form.format(one) for form in ("{0}", "a{0}B", "a {0} B", " {0}{0} ") for one in ASCII]
+    check(lines, unit, lowercase, tokenised)
+    check([" ".join(lines), "".join(ASCII)], unit, lowercase, tokenised)
+
+
+@pytest.mark.parametrize(("unit", "lowercase", "tokenised"), OPTIONS)
+def test_each_character_up_to_kana_beside_its_neighbours(unit: str, lowercase: bool, tokenised: bool) -> None:
+    characters = "".join(map(chr, range(0x3100))).replace("\n", "")
+    check([" ".join(characters), characters, characters[::-1]], unit, lowercase, tokenised)
