@@ -95,7 +95,7 @@ def test_the_compiled_walk_is_taken_and_only_where_it_can_be(cell: str, monkeypa
     one_window(cell, torch.float64)
     assert not taken
     one_window(cell, torch.float32)
-    assert taken == ["_pack", "_forward", "_pack", "_backward"]
+    assert taken == ["_pack", "_walk", "_pack", "_walk"]
 
 
 @pytest.mark.parametrize("cell", COMPILED)

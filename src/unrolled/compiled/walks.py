@@ -6,8 +6,7 @@ number, while the numbers are in the cache. Loops name few arrays each, or the c
 """
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -120,7 +119,7 @@ def _lstm_backward(stash, cells, d_gates, d_hidden, d_cell, panels, product, rev
                 d_cell[b, j] *= gates[t, b, 1, j]
 
 
-RNN, RELU, LSTM = range(3)  # kinds of walks
+RNN, RELU, LSTM = range(3)  # the kinds of walk
 
 
 def _pack(data):
@@ -132,39 +131,28 @@ def _pack(data):
         panel = next_share(data)
 
 
-def _forward(data):
-    task = arguments(data, 12)
-    shares, kind, reverse, steps, columns, size, panel_count, padded = task[1:9]
+def _walk(data):
+    """One kind of walk, forward or `back`; what only the way back wants has no meaning on the way forward."""
+    task = arguments(data, 16)
+    shares, kind, back, reverse, steps, columns, size, panel_count, padded = task[1:10]
     width = 4 * size if kind == LSTM else size
-    stash, panels = array(task[9], (steps, columns, width)), array(task[10], (panel_count, size, WIDTH))
-    product = array(task[11], (columns, padded))
-    hidden, cells = array(task[12], (steps + 1, columns, size)), array(task[13], (steps + 1, columns, size))
+    window, states = (steps, columns, width), (steps + 1, columns, size)
+    panels = array(task[10], (panel_count, width if back else size, WIDTH))
+    product, stash = array(task[11], (columns, padded)), array(task[12], window)
+    hidden, cells = array(task[13], states), array(task[14], states)
+    d_gates, d_hidden = array(task[15], window), array(task[16], (steps, columns, size))
+    d_cell = array(task[17], (columns, size))
     share = next_share(data)
     while share < shares:
         first, last = share * columns // shares, (share + 1) * columns // shares
-        if kind == LSTM:
+        if back and kind == LSTM:
+            _lstm_backward(stash, cells, d_gates, d_hidden, d_cell, panels, product, reverse, first, last)
+        elif back:
+            _rnn_backward(kind == RELU, hidden, d_gates, d_hidden, panels, product, reverse, first, last)
+        elif kind == LSTM:
             _lstm_forward(stash, hidden, cells, panels, product, reverse, first, last)
         else:
             _rnn_forward(kind == RELU, stash, hidden, panels, product, reverse, first, last)
-        share = next_share(data)
-
-
-def _backward(data):
-    task = arguments(data, 15)
-    shares, kind, reverse, steps, columns, size, panel_count, padded = task[1:9]
-    width = 4 * size if kind == LSTM else size
-    stash, panels = array(task[9], (steps, columns, width)), array(task[10], (panel_count, width, WIDTH))
-    product = array(task[11], (columns, padded))
-    hidden, cells = array(task[12], (steps + 1, columns, size)), array(task[13], (steps + 1, columns, size))
-    d_gates, d_hidden = array(task[14], (steps, columns, width)), array(task[15], (steps, columns, size))
-    d_cell = array(task[16], (columns, size))
-    share = next_share(data)
-    while share < shares:
-        first, last = share * columns // shares, (share + 1) * columns // shares
-        if kind == LSTM:
-            _lstm_backward(stash, cells, d_gates, d_hidden, d_cell, panels, product, reverse, first, last)
-        else:
-            _rnn_backward(kind == RELU, hidden, d_gates, d_hidden, panels, product, reverse, first, last)
         share = next_share(data)
 
 
@@ -193,7 +181,7 @@ def forward(kind: int, weight_hh: Tensor, stash: Tensor, states: Sequence[Tensor
         product = stash.new_empty(stash.shape[1], len(panels) * WIDTH)
     else:  # a single step is not worth the packing: its product is torch's
         panels, product = stash.new_empty(0), states[0][1 if reverse else 0] @ weight_hh.detach().t()
-    _walk(_forward, kind, reverse, panels, product, (stash, states[0], states[-1]))
+    _run(kind, False, reverse, panels, product, (stash, states[0], states[-1], stash, stash, stash))
 
 
 def backward(
@@ -207,7 +195,7 @@ def backward(
     """
     panels, d_gates = _packed(weight_hh, transposed=False), _room.like(stash)
     product = stash.new_empty(stash.shape[1], len(panels) * WIDTH)
-    _walk(_backward, kind, reverse, panels, product, (stash, states[0], states[-1], d_gates, d_hidden, d_cell))
+    _run(kind, True, reverse, panels, product, (stash, states[0], states[-1], d_gates, d_hidden, d_cell))
     return d_gates
 
 
@@ -220,11 +208,10 @@ def _packed(weight_hh: Tensor, *, transposed: bool) -> Tensor:
     return panels
 
 
-def _walk(
-    function: Callable[[Any], None], kind: int, reverse: bool, panels: Tensor, product: Tensor,
-    tensors: Sequence[Tensor],
-) -> None:  # fmt: skip
+def _run(
+    kind: int, back: bool, reverse: bool, panels: Tensor, product: Tensor, tensors: tuple[Tensor, ...]
+) -> None:
     stash, hidden, *_ = tensors
     steps, columns, _ = stash.shape
-    numbers = (kind, reverse, steps, columns, hidden.shape[2], len(panels), product.shape[1])
-    run(function, min(columns, torch.get_num_threads()), numbers, (stash, panels, product, *tensors[1:]))
+    numbers = (kind, back, reverse, steps, columns, hidden.shape[2], len(panels), product.shape[1])
+    run(_walk, min(columns, torch.get_num_threads()), numbers, (panels, product, *tensors))
