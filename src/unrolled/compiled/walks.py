@@ -18,13 +18,20 @@ from unrolled.compiled.team import arguments, array, next_share, run
 from unrolled.compiled.tiles import WIDTH, multiply, pack_panel
 
 
+@njit(inline="always")
+def _times(step, steps, reverse):
+    """Of the step-th time step that is read: t, and where the states before and after it stand."""
+    t = steps - 1 - step if reverse else step
+    before, after = (t + 1, t) if reverse else (t, t + 1)
+    return t, before, after
+
+
 @njit(error_model="numpy", fastmath=CONTRACT)
 def _rnn_forward(relu, drive, hidden, panels, product, reverse, first, last):
     """hidden[t + 1] = tanh(drive[t] + hidden[t] W_hh^T), or its positive part."""
     steps, _, size = drive.shape
     for step in range(steps):
-        t = steps - 1 - step if reverse else step
-        before, after = (t + 1, t) if reverse else (t, t + 1)
+        t, before, after = _times(step, steps, reverse)
         if len(panels):
             multiply(hidden[before], panels, product, first, last)
         for b in range(first, last):
@@ -42,10 +49,9 @@ def _rnn_backward(relu, hidden, d_gates, d_hidden, panels, product, reverse, fir
     """d_hidden comes as dL/d(outputs) and leaves as dL/dh; d_gates leaves as dL/d(W_ih x + W_hh h + b)."""
     steps, _, size = d_hidden.shape
     for step in range(steps):
-        t = step if reverse else steps - 1 - step
-        after, later = (t, t - 1) if reverse else (t + 1, t + 1)
+        t, _, after = _times(steps - 1 - step, steps, reverse)
         if step > 0:
-            multiply(d_gates[later], panels, product, first, last)
+            multiply(d_gates[t - 1 if reverse else t + 1], panels, product, first, last)
         for b in range(first, last):
             if step > 0:
                 for j in range(size):
@@ -65,8 +71,7 @@ def _lstm_forward(stash, hidden, cells, panels, product, reverse, first, last):
     steps, columns, size = len(stash), hidden.shape[1], hidden.shape[2]
     gates = stash.reshape(steps, columns, 4, size)  # by constant indices, or the loops are not vectorised
     for step in range(steps):
-        t = steps - 1 - step if reverse else step
-        before, after = (t + 1, t) if reverse else (t, t + 1)
+        t, before, after = _times(step, steps, reverse)
         if len(panels):
             multiply(hidden[before], panels, product, first, last)
         for b in range(first, last):
@@ -94,10 +99,9 @@ def _lstm_backward(stash, cells, d_gates, d_hidden, d_cell, panels, product, rev
     gates, drives = stash.reshape(steps, columns, 4, size), d_gates.reshape(steps, columns, 4, size)
     one = np.float32(1)
     for step in range(steps):
-        t = step if reverse else steps - 1 - step
-        before, after, later = (t + 1, t, t - 1) if reverse else (t, t + 1, t + 1)
+        t, before, after = _times(steps - 1 - step, steps, reverse)
         if step > 0:
-            multiply(d_gates[later], panels, product, first, last)
+            multiply(d_gates[t - 1 if reverse else t + 1], panels, product, first, last)
         for b in range(first, last):
             if step > 0:
                 for j in range(size):

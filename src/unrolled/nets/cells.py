@@ -32,7 +32,7 @@ class TanhRNN:
         torch.add(_minus_one(stash.dtype, stash.device), stash, alpha=2, out=after[0])
 
     def factors(self, stash: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
-        return (torch.addcmul(stash.new_tensor(1), after[0], after[0], value=-1, out=torch.empty_like(stash)),)
+        return (torch.addcmul(stash.new_tensor(1), after[0], after[0], value=-1),)
 
     def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:
         gates[0].mul_(d_hidden)
