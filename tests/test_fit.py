@@ -29,6 +29,7 @@ def train(**changes: Any) -> Train:
         "optimiser": "sgd",
         "learning_rate": 1.0,
         "anneal_factor": 4.0,
+        "anneal_after": None,
         "weight_decay": 0.0,
         "clip_norm": 0.25,
     }

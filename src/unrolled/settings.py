@@ -72,6 +72,7 @@ class Network(Section):
     dropout_mask: Literal["step", "window"]
     tied: bool
     initialisation: Literal["uniform", "orthogonal", "identity", "chrono"]
+    initial_range: Rate | None
     forget_bias: Annotated[float, Field(allow_inf_nan=False)] | None
     longest: Annotated[int, Field(ge=3)] | None
 
@@ -115,6 +116,7 @@ class Train(Section):
     optimiser: Literal["sgd", "adam", "adamw"]
     learning_rate: Rate
     anneal_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    anneal_after: Annotated[int, Field(ge=0)] | None
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     clip_norm: Rate | None = None  # from the clipping row; null = measured, never clipped
 

@@ -106,7 +106,7 @@ def fit(
                 profiles.setdefault(name, norms_of_window.new_empty(whole, train.window))[index] = norms_of_window
             yield record
         ended = _epoch(epoch, rate, network, tokens, valid, train, profiles, eos)
-        if not ended.valid_loss < best:
+        if (not ended.valid_loss < best) if train.anneal_after is None else epoch >= train.anneal_after:
             for group in optimiser.param_groups:
                 group["lr"] /= train.anneal_factor
         best = min(best, ended.valid_loss)

@@ -195,7 +195,8 @@ class RecurrentLayer(nn.Module):
 
     def __init__(
         self, cell: str, inputs: int, hidden: int, *, reverse: bool = False, name: str = "forward.0",
-        initialisation: str = "uniform", forget_bias: float | None = None, longest: int | None = None,
+        initialisation: str = "uniform", initial_range: float | None = None,
+        forget_bias: float | None = None, longest: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -209,16 +210,19 @@ class RecurrentLayer(nn.Module):
         self.weight_hh = nn.Parameter(torch.empty(gates * hidden, hidden))
         self.bias = nn.Parameter(torch.empty(gates * hidden))
         self.bias_hh = nn.Parameter(torch.empty(hidden)) if self.cell.recurrent_bias else None
-        self.initialise(initialisation, forget_bias=forget_bias, longest=longest, generator=generator)
+        self.initialise(
+            initialisation, initial_range=initial_range, forget_bias=forget_bias, longest=longest, generator=generator
+        )
 
     @torch.no_grad()
     def initialise(
-        self, how: str = "uniform", *, forget_bias: float | None = None, longest: int | None = None,
+        self, how: str = "uniform", *, initial_range: float | None = None,
+        forget_bias: float | None = None, longest: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:  # fmt: skip
         """Draw the weights anew.
 
-        - uniform: all in +-1/sqrt(H), as torch's layers.
+        - uniform: all in +-`initial_range`; None is 1/sqrt(H), as torch's layers.
         - orthogonal: the recurrent matrix of each gate (Saxe, McClelland & Ganguli 2014), the rest uniform.
         - identity: the recurrent matrix; input weights of deviation 0.001, biases 0 (IRNN: Le, Jaitly & Hinton 2015).
           For cells without gates.
@@ -235,8 +239,9 @@ class RecurrentLayer(nn.Module):
             raise ValueError(f"initialisation 'chrono' wants a cell with gates and longest >= 3, not {cell}, {longest}")
         if forget_bias is not None and not isinstance(self.cell, LSTM):
             raise ValueError(f"forget_bias is for LSTM, not {cell}")
+        bound = size**-0.5 if initial_range is None else initial_range
         for parameter in self.parameters():
-            nn.init.uniform_(parameter, -(size**-0.5), size**-0.5, generator=generator)
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
         if how == "orthogonal":
             for gate in self.weight_hh.split(size):
                 nn.init.orthogonal_(gate, generator=generator)

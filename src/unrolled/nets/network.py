@@ -39,7 +39,8 @@ class Network(nn.Module):
     a backward head share the embedding and the output matrix, here with a joined head beside them.
 
     From ``connection`` to ``longest`` as in ``Stack``, for both stacks alike. ``generator`` draws every weight, in the
-    order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1, its bias 0).
+    order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1, its bias 0);
+    an ``initial_range`` takes the place of all these bounds, and the output bias is drawn too (Zaremba et al. 2014).
     ValueError names an argument that does not fit.
     """
 
@@ -57,6 +58,7 @@ class Network(nn.Module):
         dropout: float = 0.0,
         dropout_mask: str = "step",
         initialisation: str = "uniform",
+        initial_range: float | None = None,
         forget_bias: float | None = None,
         longest: int | None = None,
         generator: torch.Generator | None = None,
@@ -67,14 +69,18 @@ class Network(nn.Module):
         stack = partial(
             Stack, cell=cell, inputs=embedding, hidden=hidden, layers=layers,
             connection=connection, dropout=dropout, dropout_mask=dropout_mask,
-            initialisation=initialisation, forget_bias=forget_bias, longest=longest, generator=generator,
+            initialisation=initialisation, initial_range=initial_range,
+            forget_bias=forget_bias, longest=longest, generator=generator,
         )  # fmt: skip
-        self.embedding = drawn(nn.Embedding, vocabulary, embedding, 0.1, generator)
+        rows, inner = (0.1, hidden**-0.5) if initial_range is None else (initial_range, initial_range)
+        self.embedding = drawn(nn.Embedding, vocabulary, embedding, rows, generator)
         self.forward_stack = stack("forward")
         self.backward_stack = stack("backward") if bidirectional else None
-        self.join = drawn(nn.Linear, 2 * hidden, hidden, hidden**-0.5, generator) if bidirectional else None
-        self.output = None if tied else drawn(nn.Linear, hidden, vocabulary, 0.1, generator, bias=False)
+        self.join = drawn(nn.Linear, 2 * hidden, hidden, inner, generator) if bidirectional else None
+        self.output = None if tied else drawn(nn.Linear, hidden, vocabulary, rows, generator, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary))
+        if initial_range is not None:
+            nn.init.uniform_(self.output_bias, -rows, rows, generator=generator)
 
     @property
     def bidirectional(self) -> bool:

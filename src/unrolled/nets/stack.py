@@ -31,14 +31,15 @@ Module = TypeVar("Module", bound=nn.Module)
 class Stack(nn.Module):
     """``layers`` recurrent layers, all reading in one direction, with dropout before each and after the last.
 
-    ``initialisation``, ``forget_bias`` and ``longest`` as in ``RecurrentLayer.initialise``; ``generator`` draws the
+    From ``initialisation`` to ``longest`` as in ``RecurrentLayer.initialise``; ``generator`` draws the
     layers' weights from the lowest up, then the highways'. ValueError names an argument that does not fit.
     """
 
     def __init__(
         self, name: str, cell: str, *, inputs: int, hidden: int, layers: int,
         connection: str = "plain", dropout: float = 0.0, dropout_mask: str = "step",
-        initialisation: str = "uniform", forget_bias: float | None = None, longest: int | None = None,
+        initialisation: str = "uniform", initial_range: float | None = None,
+        forget_bias: float | None = None, longest: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -53,13 +54,15 @@ class Stack(nn.Module):
         stacked = nn.ModuleList(
             RecurrentLayer(
                 cell, size, hidden, reverse=name == "backward", name=f"{name}.{index}",
-                initialisation=initialisation, forget_bias=forget_bias, longest=longest, generator=generator,
+                initialisation=initialisation, initial_range=initial_range,
+                forget_bias=forget_bias, longest=longest, generator=generator,
             )
             for index, size in enumerate([inputs, *sizes])
         )  # fmt: skip
         self.layers = cast(Sequence[RecurrentLayer], stacked)
         highways = layers - 1 if connection == "highway" else 0  # the first of them leads around the second layer
-        gates = nn.ModuleList(drawn(nn.Linear, hidden, hidden, hidden**-0.5, generator) for _ in range(highways))
+        bound = hidden**-0.5 if initial_range is None else initial_range
+        gates = nn.ModuleList(drawn(nn.Linear, hidden, hidden, bound, generator) for _ in range(highways))
         self.gates = cast(Sequence[nn.Linear], gates)
         for gate in self.gates:
             nn.init.constant_(gate.bias, CARRY_BIAS)
