@@ -22,7 +22,7 @@ from unrolled.lab import report
 from unrolled.lab.comparison import Arm, Comparison, compare
 from unrolled.lab.drawing import lines
 from unrolled.lab.figures import Figures
-from unrolled.lab.fit import Epoch, Step
+from unrolled.lab.fit import Epoch, Step, Training
 from unrolled.lab.ledger import Ledger
 from unrolled.lab.sealed import seal
 from unrolled.nets.network import Network
@@ -54,7 +54,7 @@ def make(settings: Settings, made: Made) -> None:
     stacks = ["backward.0", "forward.0"] if settings.network.bidirectional else ["forward.0"]
     heads = list(SCORES) if settings.network.bidirectional else ["forward"]
     network = Network(5, **settings.network.model_dump(), generator=torch.Generator().manual_seed(0))
-    ledger = Ledger(network)
+    ledger = Ledger(Training(network, settings.train, torch.Generator()))
     lags = made.decay ** torch.arange(30.0, dtype=torch.float64)
     each = torch.full((5,), made.addend, dtype=torch.float64)
     of_weights = Addends(torch.ones(5), each, torch.tensor(5.0), made.alignment * each.sum())

@@ -12,10 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from unrolled.corpus.streams import Tokens, windows
 from unrolled.lab import fit as training
-from unrolled.lab.fit import Epoch, Step, fit, steps_an_epoch
+from unrolled.lab.fit import Epoch, Step, Training, fit
 from unrolled.nets.network import Network
 from unrolled.settings import Train
-from unrolled.tasks.language_model import loss
+from unrolled.tasks.language_model import loss, total_nats
 
 V, EOS = 20, 1
 
@@ -30,15 +30,14 @@ def train(**changes: Any) -> Train:
         "learning_rate": 1.0,
         "anneal_factor": 4.0,
         "anneal_after": None,
+        "average_after": None,
         "weight_decay": 0.0,
         "clip_norm": 0.25,
     }
     return Train(**(settings | changes))
 
 
-def network(
-    *, bidirectional: bool = False, cell: str = "lstm", dropout: float = 0.0, tied: bool = True
-) -> Network:
+def network(*, bidirectional: bool = False, cell: str = "lstm", dropout: float = 0.0, tied: bool = True) -> Network:
     return Network(
         V,
         cell=cell,
@@ -59,7 +58,7 @@ def tokens(length: int, seed: int = 0) -> Tokens:
 
 def run(net: Network, settings: Train) -> tuple[list[Step], list[Epoch]]:
     generator = torch.Generator().manual_seed(1)
-    records = list(fit(net, tokens(410), tokens(90, 1), settings, eos=EOS, generator=generator))
+    records = list(fit(Training(net, settings, generator), tokens(410), tokens(90, 1), eos=EOS))
     return [each for each in records if isinstance(each, Step)], [each for each in records if isinstance(each, Epoch)]
 
 
@@ -116,7 +115,7 @@ def test_an_embedding_whose_gradient_is_that_of_the_rows_read_trains_as_a_dense_
 def test_it_learns_and_reports_every_step_and_epoch() -> None:
     settings = train(epochs=12, learning_rate=4.0)
     steps, epochs = run(network(), settings)
-    assert [step.number for step in steps] == list(range(1, 12 * steps_an_epoch(tokens(410), settings) + 1))
+    assert [step.number for step in steps] == list(range(1, 12 * 13 + 1))  # 410 tokens, 4 columns, windows of 8
     assert [epoch.number for epoch in epochs] == list(range(13))
     assert math.exp(epochs[0].valid_loss) == pytest.approx(V, rel=0.1)
     assert math.exp(epochs[-1].valid_loss) < V / 2  # three successors are possible
@@ -175,3 +174,42 @@ def test_the_rate_is_annealed_after_an_epoch_that_did_not_lower_the_validation_l
         best = min(best, epoch.valid_loss)
         assert following.learning_rate == pytest.approx(epoch.learning_rate / (1 if improved else 3))
     assert epochs[-1].learning_rate < 60  # or the rule above was never put to the test
+
+
+def test_the_rate_is_annealed_after_every_epoch_from_a_given_one_on() -> None:
+    _, epochs = run(network(), train(epochs=5, learning_rate=8.0, anneal_factor=2.0, anneal_after=3))
+    assert [epoch.learning_rate for epoch in epochs[1:]] == [8.0, 8.0, 8.0, 4.0, 2.0]
+
+
+def test_averaging_begins_where_the_loss_no_longer_falls_and_scores_the_mean_of_the_weights() -> None:
+    """A rate so high that the loss rises: from then on each epoch is scored with the mean of all weights since."""
+    settings, net = train(epochs=8, learning_rate=60.0, anneal_factor=1.0, average_after=2), network()
+    training_ = Training(net, settings, torch.Generator().manual_seed(1))
+    seen: list[dict[str, torch.Tensor]] = []
+    losses: list[float] = []
+    began: int | None = None
+    for record in fit(training_, tokens(410), tokens(90, 1), eos=EOS):
+        own = {name: each.detach().clone() for name, each in net.named_parameters()}
+        if isinstance(record, Step):
+            seen += [own] if began is not None else []
+            continue
+        if began is not None:
+            for name, mean in training_.weights().items():
+                expected = torch.stack([each[name].double() for each in seen]).mean(0)
+                torch.testing.assert_close(mean.double(), expected, rtol=1e-4, atol=1e-5)
+            twin = network()
+            twin.load_state_dict(training_.weights())
+            assert record.valid == total_nats(twin, tokens(90, 1), window=512, eos=EOS)
+        elif record.number:
+            assert all(torch.equal(each, own[name]) for name, each in training_.weights().items())
+            best_but_last = min(losses[:-2], default=math.inf)
+            began = record.number if record.valid_loss > best_but_last else None
+            losses.append(record.valid_loss)
+    assert began is not None and began < 7, losses
+
+
+def test_the_weights_go_on_as_if_no_mean_had_been_scored() -> None:
+    changes = {"epochs": 8, "learning_rate": 60.0, "anneal_factor": 1.0}
+    averaged, _ = run(network(), train(**changes, average_after=1))
+    plain, _ = run(network(), train(**changes))
+    assert averaged == plain

@@ -11,7 +11,7 @@ import torch
 from unrolled.bptt import Addends
 from unrolled.clipping import Norms
 from unrolled.errors import UserError
-from unrolled.lab.fit import Epoch, Step, fit
+from unrolled.lab.fit import Epoch, Step, Training, fit
 from unrolled.lab.ledger import Ledger
 from unrolled.lab.runs import Run
 from unrolled.lab.sealed import sha256
@@ -38,8 +38,9 @@ def trained(directory: Path, settings: Settings) -> Network:
     tokens = (np.cumsum(np.random.default_rng(0).integers(0, 3, 500)) % V).astype(np.uint16)
     generator = torch.Generator().manual_seed(settings.train.seed)
     network = Network(V, **settings.network.model_dump(), generator=generator)
-    ledger = Ledger(network)
-    for record in fit(network, tokens[:410], tokens[410:], settings.train, eos=EOS, generator=generator):
+    training = Training(network, settings.train, generator)
+    ledger = Ledger(training)
+    for record in fit(training, tokens[:410], tokens[410:], eos=EOS):
         ledger.add(record)
     ledger.write(directory, settings, "digest-of-the-corpus")
     return network
@@ -83,10 +84,10 @@ def test_the_best_epochs_weights_are_kept(tmp_path: Path) -> None:
     """A rate that ruins the network after a good first epoch: the weights are the first epoch's, not the last's."""
     settings = small("lstm-clipped", epochs=1)
     first = trained(tmp_path / "one", settings)
-    ledger = Ledger(first)
-    generator = torch.Generator()
+    training = Training(first, settings.train, torch.Generator())
+    ledger = Ledger(training)
     tokens = (np.arange(500) % V).astype(np.uint16)
-    untrained, *_, good = fit(first, tokens, tokens, settings.train, eos=EOS, generator=generator)
+    untrained, *_, good = fit(training, tokens, tokens, eos=EOS)
     assert isinstance(untrained, Epoch) and isinstance(good, Epoch)
     weights = {name: parameter.detach().clone() for name, parameter in first.named_parameters()}
     ledger.add(untrained)
@@ -104,10 +105,11 @@ def test_the_best_epochs_weights_are_kept(tmp_path: Path) -> None:
 
 def test_addends_that_are_not_finite_are_kept(tmp_path: Path) -> None:
     settings = small("lstm-clipped")
-    network = Network(V, **settings.network.model_dump(), generator=torch.Generator())
+    generator = torch.Generator()
+    network = Network(V, **settings.network.model_dump(), generator=generator)
     norms = torch.tensor([1 / 3, torch.inf, torch.nan, 0.0, 1e300], dtype=torch.float64)
     sums = torch.tensor(torch.nan), torch.tensor(torch.inf)
-    ledger = Ledger(network)
+    ledger = Ledger(Training(network, settings.train, generator))
     ledger.add(Epoch(0, 1.0, {"forward": Sums(1.0, 1)}, {}, {}, {"backward.1": Addends(norms, norms.flip(0), *sums)}))
     ledger.add(Step(1, 1, 32, 2.0, 1.0, Norms(1.0, 1.0, {})))
     ledger.write(tmp_path / "run", settings, "")
@@ -158,7 +160,7 @@ def test_damage_is_named_with_its_mend(tmp_path: Path, name: str, harm: str) -> 
 def test_timings_name_the_run_they_belong_to(tmp_path: Path) -> None:
     settings = small("lstm-clipped", epochs=1)
     trained(tmp_path / "runs" / "x", settings)
-    ledger = Ledger(Network(V, **settings.network.model_dump()))
+    ledger = Ledger(Training(Network(V, **settings.network.model_dump()), settings.train, torch.Generator()))
     ledger.add(Step(1, 1, 1000, 2.0, 1.0, Norms(1.0, 1.0, {})))
     ledger.write_timings(tmp_path / "timings" / "x.json", tmp_path / "runs" / "x", 2.0)
     timings = json.loads((tmp_path / "timings" / "x.json").read_text())

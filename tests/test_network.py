@@ -1,5 +1,6 @@
 """The network: what each head may see, and that a seed decides everything."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.nets.cells import CELLS, RecurrentLayer
+from unrolled.nets.dropout import dropout, dropped_types
 from unrolled.nets.network import Network
 from unrolled.nets.stack import CONNECTIONS
 
@@ -198,6 +200,8 @@ def test_every_layer_starts_as_it_was_told(cell: str, options: dict[str, Any]) -
         ({"dropout": 1}, "dropout must be at least 0 and below 1, not 1"),
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
         ({"dropout": float("nan")}, "dropout must be at least 0 and below 1, not nan"),
+        ({"weight_dropout": 1.0}, "weight_dropout must be at least 0 and below 1, not 1.0"),
+        ({"embedding_dropout": -1.0}, "embedding_dropout must be at least 0 and below 1, not -1.0"),
         ({"initialisation": "ortogonal"}, "initialisation: unknown name 'ortogonal'; did you mean 'orthogonal'"),
         ({"initialisation": "chrono", "longest": 2}, "longest >= 3, not LSTM, 2"),
         ({"cell": "gru", "forget_bias": 1.0}, "forget_bias is for LSTM, not GRU"),
@@ -207,3 +211,47 @@ def test_a_bad_argument_is_named_in_one_line(options: dict[str, Any], message: s
     with pytest.raises(ValueError, match=message) as caught:
         network(**options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_weight_dropout_is_the_layer_with_a_mask_over_its_recurrent_matrix(cell: str) -> None:
+    layer = RecurrentLayer(cell, 4, 5, weight_dropout=0.5, generator=torch.Generator().manual_seed(0))
+    twin = copy.deepcopy(layer)
+    inputs, state = torch.randn(6, 3, 4), layer.initial_state(3)
+    kept = dropout(torch.ones_like(layer.weight_hh), 0.5, torch.Generator().manual_seed(3))
+    outputs, _ = layer(inputs, state, generator=torch.Generator().manual_seed(3))
+    outputs.sum().backward()
+    twin.weight_hh.data *= kept
+    expected, _ = twin(inputs, state)
+    expected.sum().backward()
+    torch.testing.assert_close(outputs, expected)
+    assert layer.weight_hh.grad is not None and twin.weight_hh.grad is not None
+    torch.testing.assert_close(layer.weight_hh.grad, twin.weight_hh.grad * kept)
+    assert not torch.equal(layer(inputs, state)[0], outputs)  # and without a generator nothing drops out
+
+
+def test_embedding_dropout_takes_whole_words_out_of_a_window() -> None:
+    sizes = {"cell": "lstm", "bidirectional": False, "embedding": 4, "hidden": 5, "layers": 1, "tied": False}
+    net = Network(30, **sizes, embedding_dropout=0.4, generator=torch.Generator().manual_seed(0))
+    twin = copy.deepcopy(net)
+    tokens = torch.randint(30, (50, 3), generator=torch.Generator().manual_seed(1))
+    kept = dropped_types(30, 0.4, torch.Generator().manual_seed(2), net.embedding.weight)
+    assert kept is not None and sorted(set(kept.tolist())) == pytest.approx([0, 1 / 0.6])
+    outputs, _ = net.read("forward", tokens, net.initial_state(3).forward, torch.Generator().manual_seed(2))
+    outputs.sum().backward()
+    twin.embedding.weight.data *= kept[:, None]
+    expected, _ = twin.read("forward", tokens, twin.initial_state(3).forward)
+    expected.sum().backward()
+    torch.testing.assert_close(outputs, expected)
+    assert net.embedding.weight.grad is not None and twin.embedding.weight.grad is not None
+    torch.testing.assert_close(net.embedding.weight.grad, twin.embedding.weight.grad * kept[:, None])
+
+
+def test_one_range_stands_for_every_bound_of_the_initial_weights() -> None:
+    sizes = {"cell": "lstm", "bidirectional": True, "embedding": 8, "hidden": 8, "layers": 2, "tied": False}
+    for connection in ("plain", "residual", "dense"):
+        net = Network(
+            50, **sizes, connection=connection, initial_range=0.03, generator=torch.Generator().manual_seed(0)
+        )
+        for name, parameter in net.named_parameters():
+            assert 0.02 < parameter.abs().max() <= 0.03, name

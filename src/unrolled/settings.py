@@ -70,6 +70,8 @@ class Network(Section):
     connection: Literal["plain", "residual", "highway", "dense"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     dropout_mask: Literal["step", "window"]
+    weight_dropout: Annotated[float, Field(ge=0, lt=1)]
+    embedding_dropout: Annotated[float, Field(ge=0, lt=1)]
     tied: bool
     initialisation: Literal["uniform", "orthogonal", "identity", "chrono"]
     initial_range: Rate | None
@@ -117,6 +119,7 @@ class Train(Section):
     learning_rate: Rate
     anneal_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     anneal_after: Annotated[int, Field(ge=0)] | None
+    average_after: Count | None
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     clip_norm: Rate | None = None  # from the clipping row; null = measured, never clipped
 

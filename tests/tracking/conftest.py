@@ -19,7 +19,7 @@ from unrolled.corpus.ids import END_ID
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.lab import tracking
 from unrolled.lab.evaluate import evaluate
-from unrolled.lab.fit import Epoch, Step
+from unrolled.lab.fit import Epoch, Step, Training
 from unrolled.lab.ledger import Ledger
 from unrolled.nets.network import Network
 from unrolled.settings import Settings
@@ -75,7 +75,7 @@ def ledger_of(network: Network, settings: Settings) -> Ledger:
     heads = ("forward", "backward", "joined") if network.bidirectional else ("forward",)
     norms = {"forward.0": torch.logspace(-3, 0, 5)}
     addends = {"forward.0": Addends(norms["forward.0"], torch.full((5,), 0.2), torch.tensor(1.0), torch.tensor(0.5))}
-    ledger = Ledger(network)
+    ledger = Ledger(Training(network, settings.train, torch.Generator()))
     ledger.add(Epoch(0, 1.0, {head: Sums(math.log(100) * 50, 50) for head in heads}, {}, norms, addends))
     for step in range(1, STEPS + 1):
         epoch = (step - 1) * 4 // STEPS + 1

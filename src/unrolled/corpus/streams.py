@@ -52,10 +52,15 @@ def column_length(tokens: Tokens, columns: int) -> int:
     return length
 
 
-def windows(tokens: Tokens, *, columns: int, window: int, eos: int, reverse: bool = False) -> Iterator[Window]:
-    """The split in windows of at most ``window`` time steps, the last one shorter; ``reverse`` gives the last first."""
+def windows(
+    tokens: Tokens, *, columns: int, window: int, eos: int, reverse: bool = False, first: int = 0
+) -> Iterator[Window]:
+    """The split in windows of at most ``window`` time steps, the last one shorter; ``reverse`` gives the last first.
+
+    ``first`` leaves out so many windows from the split's start.
+    """
     length = column_length(tokens, columns)
-    starts = range(0, length, window)
+    starts = range(first * window, length, window)
     for start in reversed(starts) if reverse else starts:
         rows = np.arange(start, min(start + window, length))
         index = rows[:, None] + length * np.arange(columns)

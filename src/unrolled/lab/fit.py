@@ -3,8 +3,10 @@
 import math
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import chain, pairwise
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from unrolled.bptt import Addends, Profile
 from unrolled.clipping import Norms, clip
 from unrolled.corpus.streams import Tokens, column_length, windows
 from unrolled.nets.network import Network, States
-from unrolled.settings import Train
+from unrolled.settings import Settings, Train
 from unrolled.tasks.language_model import Sums, addends, lag_profiles, loss, state_from_the_right, total_nats
 
 LAG_STEPS = 100  # how far back the lag profile looks: the lecture's rule of thumb for an LSTM
@@ -55,84 +57,151 @@ class Epoch:
         return statistics.fmean(sums.nats / sums.tokens for sums in self.valid.values())
 
 
-def steps_an_epoch(tokens: Tokens, train: Train) -> int:
-    """How many windows an epoch has."""
-    return math.ceil(column_length(tokens, train.columns) / train.window)
+@dataclass
+class Training:
+    """What a training is between two steps: all that must be kept for it to go on as if nothing had happened."""
+
+    network: Network
+    train: Train
+    generator: torch.Generator  # draws the dropout masks
+    optimiser: torch.optim.Optimizer = field(init=False)
+    step: int = 0  # updates made
+    epoch: int = 0  # epochs ended
+    position: int = 0  # windows of the epoch under way that were read
+    state: States | None = None  # carried to the next window; None at an epoch's start
+    profiles: dict[str, Tensor] = field(default_factory=dict)  # by layer: ||dL/dh_t|| of whole windows, [windows, T]
+    valid_losses: list[float] = field(default_factory=list)  # by epoch
+    averages: dict[str, Tensor] | None = None  # of the weights, once averaging has begun
+    averaged: int = 0  # how many weights were averaged
+
+    def __post_init__(self) -> None:
+        sgd = self.train.optimiser == "sgd" and self.train.weight_decay == 0
+        # A gradient for the rows that were read, and no others; what adam and weight decay sum up wants them all.
+        self.network.embedding.sparse = self.network.output is None or sgd
+        kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.train.optimiser]
+        rate, decay = self.train.learning_rate, self.train.weight_decay
+        self.optimiser = kind(self.network.parameters(), lr=rate, weight_decay=decay)
+
+    @classmethod
+    def of(cls, settings: Settings, types: int) -> Self:
+        """An arm's training before its first step; one generator draws the weights and then the masks."""
+        generator = torch.Generator().manual_seed(settings.train.seed)
+        return cls(Network(types, **settings.network.model_dump(), generator=generator), settings.train, generator)
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def total_steps(self, tokens: Tokens) -> int:
+        """Windows in all epochs."""
+        return math.ceil(column_length(tokens, self.train.columns) / self.train.window) * self.train.epochs
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to predict with: averaged ones, once averaging has begun."""
+        return dict(self.network.named_parameters()) if self.averages is None else self.averages
 
 
-def fit(
-    network: Network,
-    tokens: Tokens,
-    valid: Tokens,
-    train: Train,
-    *,
-    eos: int,
-    generator: torch.Generator,
-) -> Iterator[Step | Epoch]:
-    """Train ``network`` in place by truncated back-propagation through time.
+def fit(training: Training, tokens: Tokens, valid: Tokens, *, eos: int) -> Iterator[Step | Epoch]:
+    """Train the network in place by truncated back-propagation through time, from where ``training`` stands.
 
     Yields the untrained network's Epoch 0, then each Step, and an Epoch at each epoch's end. A step that is not finite
     is yielded, marked ``diverged``, and is the last thing yielded: divergence is a result.
     """
-    # A gradient for the rows that were read, and no others; what adam and weight decay sum up wants them all.
-    network.embedding.sparse = network.output is None or (train.optimiser == "sgd" and train.weight_decay == 0)
-    optimiser = _optimiser(network, train)
-    groups = network.groups()
-    whole = column_length(tokens, train.columns) // train.window
-    step, best = 0, math.inf
-    yield _epoch(0, train.learning_rate, network, tokens, valid, train, {}, eos)
-    for epoch in range(1, train.epochs + 1):
-        state = network.initial_state(train.columns)
-        # One array an epoch: a small tensor a step would lie between the large ones and keep the heap from shrinking.
-        profiles: dict[str, Tensor] = {}
-        read = windows(tokens, columns=train.columns, window=train.window, eos=eos)
-        for index, (window, ahead) in enumerate(pairwise(chain(read, [None]))):
-            assert window is not None
-            step += 1
-            profile = Profile()
-            optimiser.zero_grad()
-            state = States(state.forward, state_from_the_right(network, ahead, train.columns)).detach()
-            nats, terms, state = loss(network, window, state, generator=generator, profile=profile)
-            mean = nats / terms
-            mean.backward()
-            norms = clip(groups, train.clip_norm)
-            rate = optimiser.param_groups[0]["lr"]
-            record = Step(step, epoch, window.target.numel(), mean.item(), rate, norms)
-            if record.diverged:
-                yield record
+    train = training.train
+    if training.step == 0:
+        yield _epoch(training, tokens, valid, eos)
+    while training.epoch < train.epochs:
+        for step in _steps(training, tokens, eos):
+            yield step
+            if step.diverged:
                 return
-            optimiser.step()
-            for name, norms_of_window in profile.norms.items() if index < whole else ():
-                profiles.setdefault(name, norms_of_window.new_empty(whole, train.window))[index] = norms_of_window
-            yield record
-        ended = _epoch(epoch, rate, network, tokens, valid, train, profiles, eos)
-        if (not ended.valid_loss < best) if train.anneal_after is None else epoch >= train.anneal_after:
-            for group in optimiser.param_groups:
-                group["lr"] /= train.anneal_factor
-        best = min(best, ended.valid_loss)
+        training.epoch, training.position, training.state = training.epoch + 1, 0, None
+        ended = _epoch(training, tokens, valid, eos)
+        training.profiles = {}
+        _anneal(training, ended.valid_loss)
         yield ended
 
 
-def _epoch(
-    number: int,
-    rate: float,
-    network: Network,
-    tokens: Tokens,
-    valid: Tokens,
-    train: Train,
-    profiles: dict[str, Tensor],
-    eos: int,
-) -> Epoch:
-    return Epoch(
-        number,
-        rate,
-        total_nats(network, valid, window=VALID_WINDOW, eos=eos),
-        {name: norms.median(0).values for name, norms in profiles.items()},
-        lag_profiles(network, tokens, columns=train.columns, steps=LAG_STEPS, eos=eos),
-        addends(network, tokens, columns=train.columns, window=train.window, eos=eos),
-    )
+def _steps(training: Training, tokens: Tokens, eos: int) -> Iterator[Step]:
+    """The rest of the epoch under way."""
+    network, train = training.network, training.train
+    groups = network.groups()
+    whole = column_length(tokens, train.columns) // train.window
+    state = training.state or network.initial_state(train.columns)
+    read = windows(tokens, columns=train.columns, window=train.window, eos=eos, first=training.position)
+    for window, ahead in pairwise(chain(read, [None])):
+        assert window is not None
+        profile = Profile()
+        training.optimiser.zero_grad()
+        state = States(state.forward, state_from_the_right(network, ahead, train.columns)).detach()
+        nats, terms, state = loss(network, window, state, generator=training.generator, profile=profile)
+        mean = nats / terms
+        mean.backward()
+        norms = clip(groups, train.clip_norm)
+        number, rate = training.step + 1, training.learning_rate
+        step = Step(number, training.epoch + 1, window.target.numel(), mean.item(), rate, norms)
+        if step.diverged:
+            yield step
+            return
+        training.optimiser.step()
+        _average(training)
+        # One array an epoch: a small tensor a step would lie between the large ones and keep the heap from shrinking.
+        for name, of_window in profile.norms.items() if training.position < whole else ():
+            kept = training.profiles.setdefault(name, of_window.new_empty(whole, train.window))
+            kept[training.position] = of_window
+        training.step, training.position, training.state = number, training.position + 1, state
+        yield step
 
 
-def _optimiser(network: Network, train: Train) -> torch.optim.Optimizer:
-    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimiser]
-    return kind(network.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay)
+@torch.no_grad()
+def _average(training: Training) -> None:
+    if training.averages is None:
+        return
+    training.averaged += 1
+    for name, parameter in training.network.named_parameters():
+        training.averages[name].lerp_(parameter, 1 / training.averaged)
+
+
+def _anneal(training: Training, valid_loss: float) -> None:
+    """Divide the learning rate, and begin to average the weights, where the settings say so.
+
+    Averaging begins where the loss is above the best of all epochs but the last n (NT-ASGD: Merity, Keskar & Socher
+    2018, algorithm 1), and ends with the training.
+    """
+    train, before = training.train, training.valid_losses
+    patience = train.average_after
+    if patience is not None and training.averages is None and valid_loss > min(before[:-patience], default=math.inf):
+        training.averages = {name: each.detach().clone() for name, each in training.network.named_parameters()}
+        training.averaged = 0
+    lowered = valid_loss < min(before, default=math.inf)
+    if not lowered if train.anneal_after is None else training.epoch >= train.anneal_after:
+        for group in training.optimiser.param_groups:
+            group["lr"] /= train.anneal_factor
+    before.append(valid_loss)
+
+
+def _epoch(training: Training, tokens: Tokens, valid: Tokens, eos: int) -> Epoch:
+    train, network = training.train, training.network
+    with _averaged(training):
+        return Epoch(
+            training.epoch,
+            training.learning_rate,
+            total_nats(network, valid, window=VALID_WINDOW, eos=eos),
+            {name: norms.median(0).values for name, norms in training.profiles.items()},
+            lag_profiles(network, tokens, columns=train.columns, steps=LAG_STEPS, eos=eos),
+            addends(network, tokens, columns=train.columns, window=train.window, eos=eos),
+        )
+
+
+@contextmanager
+def _averaged(training: Training) -> Iterator[None]:
+    """The network with its averaged weights, for as long as the block lasts."""
+    if training.averages is None:
+        yield
+        return
+    own = {name: each.detach().clone() for name, each in training.network.named_parameters()}
+    training.network.load_state_dict(training.averages)
+    try:
+        yield
+    finally:
+        training.network.load_state_dict(own)

@@ -23,20 +23,23 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from unrolled.bptt import Addends
 from unrolled.corpus.folders import whole_folder
-from unrolled.lab.fit import REDUCTION, Epoch, Step
+from unrolled.lab.fit import REDUCTION, Epoch, Step, Training
 from unrolled.lab.sealed import seal, sha256, write_json
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
-from unrolled.tasks.language_model import SCORES
+from unrolled.tasks.language_model import SCORES, Sums
+
+COUNTS = ("step", "epoch", "tokens")  # the columns of the history that are whole numbers
 
 
 class Ledger:
     """Consumes what ``fit`` yields and writes the run directory at the end."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, training: Training) -> None:
+        self._training = training
         self._steps: list[dict[str, float]] = []
         self._epochs: list[Epoch] = []
         self._best: Epoch | None = None
@@ -52,7 +55,35 @@ class Ledger:
         self._epochs.append(record)
         if record.number > 0 and (self._best is None or record.valid_loss < self._best.valid_loss):
             self._best = record
-            self._weights = _copy_of_weights(self._network)
+            self._weights = _copy_of(self._training.weights())
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that was added, for a checkpoint: tensors by name, and the rest as JSON takes it."""
+        tensors = {f"best/{name}": each for name, each in self._weights.items()}
+        for name in self._steps[0] if self._steps else ():
+            column = [row[name] for row in self._steps]
+            tensors[f"history/{name}"] = torch.tensor(column, dtype=torch.int64 if name in COUNTS else torch.float64)
+        for epoch in self._epochs:
+            for kind in ("profile", "lag_profile"):
+                for layer, norms in getattr(epoch, kind).items():
+                    tensors[f"epoch/{epoch.number}/{kind}/{layer}"] = norms
+            for layer, of_layer in epoch.addends.items():
+                for part, each in of_layer._asdict().items():
+                    tensors[f"epoch/{epoch.number}/addends/{layer}/{part}"] = each
+        epochs = [[epoch.number, epoch.learning_rate, epoch.valid] for epoch in self._epochs]
+        return tensors, {"epochs": epochs, "best": self._best.number if self._best else None}
+
+    def restore(self, tensors: dict[str, Tensor], text: dict[str, Any]) -> None:
+        """Undo ``state``: as if all of that had been added here."""
+        parted: dict[str, dict[str, Any]] = {}
+        for name, each in tensors.items():
+            folder, _, rest = name.partition("/")
+            parted.setdefault(folder, {})[rest] = each
+        self._weights = parted.get("best", {})
+        columns = {name: column.tolist() for name, column in parted.get("history", {}).items()}
+        self._steps = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        self._epochs = [_epoch_of(parted["epoch"], *epoch) for epoch in text["epochs"]]
+        self._best = next((epoch for epoch in self._epochs if epoch.number == text["best"]), None)
 
     def write(self, directory: Path, settings: Settings, corpus_digest: str) -> None:
         """Write the run directory in place of what stood there.
@@ -61,8 +92,8 @@ class Ledger:
         """
         history = pd.DataFrame(self._steps)
         with whole_folder(directory) as place:
-            save_file(self._weights or _copy_of_weights(self._network), place / "weights.safetensors")
-            write_json(place / "settings.json", _settings_of_run(settings, self._network, corpus_digest))
+            save_file(self._weights or _copy_of(self._training.weights()), place / "weights.safetensors")
+            write_json(place / "settings.json", _settings_of_run(settings, self._training.network, corpus_digest))
             history.to_parquet(place / "history.parquet", index=False)
             _epochs_frame(self._epochs, history).to_csv(place / "epochs.csv", index=False)
             _profile_frame(self._epochs, "profile", "time_step").to_csv(place / "profile.csv", index=False)
@@ -92,7 +123,7 @@ class Ledger:
             "steps": len(self._steps),
             "epochs": len(self._epochs) - 1,
             "best_epoch": best.number if best else None,
-            "parameters": sum(parameter.numel() for parameter in self._network.parameters()),
+            "parameters": sum(parameter.numel() for parameter in self._training.network.parameters()),
             "valid": {head: sums._asdict() for head, sums in best.valid.items()} if best else {},
             "clip_norm": settings.train.clip_norm,
             "reduction": REDUCTION,
@@ -105,8 +136,8 @@ def corpus_digest(encoded: Path) -> str:
     return hashlib.sha256("".join(sha256(encoded / name) for name in names).encode()).hexdigest()
 
 
-def _copy_of_weights(network: Network) -> dict[str, Tensor]:
-    return {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+def _copy_of(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: each.detach().clone() for name, each in weights.items()}
 
 
 def _settings_of_run(settings: Settings, network: Network, corpus_digest: str) -> dict[str, Any]:
@@ -119,6 +150,18 @@ def _settings_of_run(settings: Settings, network: Network, corpus_digest: str) -
         "vocabulary_size": network.embedding.num_embeddings,
         "corpus_digest": corpus_digest,
     }
+
+
+def _epoch_of(tensors: dict[str, Tensor], number: int, learning_rate: float, valid: dict[str, list[Any]]) -> Epoch:
+    kinds: dict[str, dict[str, Any]] = {"profile": {}, "lag_profile": {}, "addends": {}}
+    for name, each in tensors.items():
+        of, kind, layer, *part = name.split("/")
+        if of == str(number) and part:
+            kinds[kind].setdefault(layer, {})[part[0]] = each
+        elif of == str(number):
+            kinds[kind][layer] = each
+    kinds["addends"] = {layer: Addends(**parts) for layer, parts in kinds["addends"].items()}
+    return Epoch(number, learning_rate, {head: Sums(*sums) for head, sums in valid.items()}, **kinds)
 
 
 def _history_row(step: Step) -> dict[str, float]:

@@ -14,13 +14,16 @@ from unrolled.tasks.language_model import SCORES
 LINE_EVERY = 30.0  # seconds between plain lines, where there is no terminal
 
 
-def shown(records: Iterator[Step | Epoch], arm: str, total_steps: int) -> Iterator[Step | Epoch]:
-    """Pass the records on, showing rate, time left, loss and norm; a line an epoch stays."""
+def shown(records: Iterator[Step | Epoch], arm: str, first: int, total_steps: int) -> Iterator[Step | Epoch]:
+    """Pass the records on, showing rate, time left, loss and norm; a line an epoch stays.
+
+    ``first``: how many steps were made before, by a training that goes on from a checkpoint.
+    """
     terminal = sys.stderr.isatty()
     started = last_line = time.monotonic()
     tokens = 0
     norms: list[float] = []
-    with tqdm(total=total_steps, desc=arm, unit="step", disable=not terminal, leave=False, mininterval=0.5) as bar:
+    with tqdm(total=total_steps, initial=first, unit="step", disable=not terminal, leave=False, mininterval=0.5) as bar:
         for record in records:
             yield record
             now = time.monotonic()
@@ -42,7 +45,7 @@ def shown(records: Iterator[Step | Epoch], arm: str, total_steps: int) -> Iterat
                 tqdm.write(f"{arm}: diverged at step {record.number}", file=sys.stderr)
             elif not terminal and now - last_line > LINE_EVERY:
                 last_line = now
-                left = (total_steps - record.number) * (now - started) / record.number
+                left = (total_steps - record.number) * (now - started) / (record.number - first)
                 print(
                     f"{arm}: step {record.number}/{total_steps}, {rate:,.0f} tokens/s, {left:.0f} s left, "
                     f"loss {record.loss:.2f}, norm {record.norms.before:.2g}",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from unrolled.bptt import Cell, LayerWeights, Parts, Profile, unroll
 from unrolled.compiled import walks
+from unrolled.nets.dropout import check_rate, dropout
 
 
 class TanhRNN:
@@ -190,13 +191,14 @@ def check_name(argument: str, name: str, names: Collection[str]) -> None:
 class RecurrentLayer(nn.Module):
     """One recurrent layer: weight_ih [gates*H, E], weight_hh [gates*H, H], bias [gates*H].
 
-    Its weights start as `initialise` says.
+    Its weights start as `initialise` says. ``weight_dropout`` is the share of weight_hh that drops out in training
+    (DropConnect: Merity, Keskar & Socher 2018, section 2).
     """
 
     def __init__(
         self, cell: str, inputs: int, hidden: int, *, reverse: bool = False, name: str = "forward.0",
         initialisation: str = "uniform", initial_range: float | None = None,
-        forget_bias: float | None = None, longest: int | None = None,
+        forget_bias: float | None = None, longest: int | None = None, weight_dropout: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -204,7 +206,8 @@ class RecurrentLayer(nn.Module):
         for argument, size in (("inputs", inputs), ("hidden", hidden)):
             if size < 1:
                 raise ValueError(f"{argument} must be at least 1, not {size}")
-        self.hidden, self.reverse, self.name = hidden, reverse, name
+        check_rate("weight_dropout", weight_dropout)
+        self.hidden, self.reverse, self.name, self.weight_dropout = hidden, reverse, name, weight_dropout
         gates = self.cell.gates
         self.weight_ih = nn.Parameter(torch.empty(gates * hidden, inputs))
         self.weight_hh = nn.Parameter(torch.empty(gates * hidden, hidden))
@@ -262,11 +265,16 @@ class RecurrentLayer(nn.Module):
         return tuple(self.weight_hh.new_zeros(columns, self.hidden) for _ in range(self.cell.states))
 
     def forward(
-        self, inputs: Tensor, state: tuple[Tensor, ...], profile: Profile | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Inputs [T, B, E] and state to outputs [T, B, H] and the final state; `mask` as in `unroll`."""
+        self, inputs: Tensor, state: tuple[Tensor, ...], profile: Profile | None = None, mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
+        """Inputs [T, B, E] and state to outputs [T, B, H] and the final state; `mask` as in `unroll`.
+
+        ``generator`` draws which recurrent weights drop out, the same at all time steps; without one none does.
+        """
         self._check(inputs, state, mask)
-        weights = LayerWeights(self.weight_ih, self.weight_hh, self.bias, self.bias_hh)
+        weight_hh = dropout(self.weight_hh, self.weight_dropout, generator)
+        weights = LayerWeights(self.weight_ih, weight_hh, self.bias, self.bias_hh)
         return unroll(
             self.cell, inputs, weights, state, reverse=self.reverse, mask=mask, profile=profile, name=self.name
         )

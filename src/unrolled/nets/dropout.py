@@ -6,10 +6,16 @@ from torch import Tensor
 DROPOUT_MASKS = ("step", "window")
 
 
+def check_rate(argument: str, rate: float) -> None:
+    """ValueError where ``rate`` is no share that can drop out."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"{argument} must be at least 0 and below 1, not {rate}")
+
+
 def dropout(values: Tensor, rate: float, generator: torch.Generator | None, mask: str = "step") -> Tensor:
     """Zero elements of [T, B, F] with probability ``rate``, scale the rest by 1 / (1 - rate) (Srivastava et al. 2014).
 
-    For the connections between layers, never within one. ``mask``: "step" draws one for each time step (Zaremba et al.
+    For the connections between layers, and for weights. ``mask``: "step" draws one for each time step (Zaremba et al.
     2014), "window" one for all steps, for each column another (Gal & Ghahramani 2016; Merity et al. 2018). Without a
     generator, as in evaluation, the values pass unchanged.
     """
@@ -17,3 +23,13 @@ def dropout(values: Tensor, rate: float, generator: torch.Generator | None, mask
         return values
     keep = torch.empty_like(values[:1] if mask == "window" else values).bernoulli_(1 - rate, generator=generator)
     return values * keep.div_(1 - rate)
+
+
+def dropped_types(types: int, rate: float, generator: torch.Generator | None, like: Tensor) -> Tensor | None:
+    """What to multiply each type's embedding with, [V]: 0 with probability ``rate``, else 1 / (1 - rate).
+
+    Whole words drop out, wherever they stand in the window (Gal & Ghahramani 2016, section 4.2). None: nothing does.
+    """
+    if rate == 0 or generator is None:
+        return None
+    return like.new_empty(types).bernoulli_(1 - rate, generator=generator).div_(1 - rate)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.bptt import Profile
+from unrolled.nets.dropout import check_rate, dropped_types
 from unrolled.nets.stack import Stack, State, drawn
 
 
@@ -38,9 +39,11 @@ class Network(nn.Module):
     The bidirectional network is trained as ELMo's two language models (Peters et al. 2018, section 3.1): a forward and
     a backward head share the embedding and the output matrix, here with a joined head beside them.
 
-    From ``connection`` to ``longest`` as in ``Stack``, for both stacks alike. ``generator`` draws every weight, in the
-    order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1, its bias 0);
-    an ``initial_range`` takes the place of all these bounds, and the output bias is drawn too (Zaremba et al. 2014).
+    From ``connection`` to ``longest`` as in ``Stack``, for both stacks alike; ``embedding_dropout`` is the share of
+    types whose embedding is zero throughout a window in training, for each stack others. ``generator`` draws every
+    weight, in the order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1,
+    its bias 0); an ``initial_range`` takes the place of all these bounds, and the output bias is drawn too (Zaremba et
+    al. 2014).
     ValueError names an argument that does not fit.
     """
 
@@ -57,6 +60,8 @@ class Network(nn.Module):
         connection: str = "plain",
         dropout: float = 0.0,
         dropout_mask: str = "step",
+        weight_dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
         initialisation: str = "uniform",
         initial_range: float | None = None,
         forget_bias: float | None = None,
@@ -66,9 +71,11 @@ class Network(nn.Module):
         super().__init__()
         if tied and embedding != hidden:
             raise ValueError(f"tied weights need embedding = hidden, not {embedding} and {hidden}")
+        check_rate("embedding_dropout", embedding_dropout)
+        self.embedding_dropout = embedding_dropout
         stack = partial(
             Stack, cell=cell, inputs=embedding, hidden=hidden, layers=layers,
-            connection=connection, dropout=dropout, dropout_mask=dropout_mask,
+            connection=connection, dropout=dropout, dropout_mask=dropout_mask, weight_dropout=weight_dropout,
             initialisation=initialisation, initial_range=initial_range,
             forget_bias=forget_bias, longest=longest, generator=generator,
         )  # fmt: skip
@@ -146,5 +153,9 @@ class Network(nn.Module):
         profile: Profile | None = None,
     ) -> tuple[Tensor, tuple[State, ...]]:
         """One stack alone, ``forward`` or ``backward``, over tokens [T, B]: outputs [T, B, H] and the state after."""
-        outputs, after = self.stacks[name](self.embedding(tokens), state, generator, profile)
+        embedded = self.embedding(tokens)
+        kept = dropped_types(len(self.embedding.weight), self.embedding_dropout, generator, embedded)
+        outputs, after = self.stacks[name](
+            embedded if kept is None else embedded * kept[tokens, None], state, generator, profile
+        )
         return outputs, after

@@ -19,7 +19,7 @@ from torch.nn.utils import skip_init
 
 from unrolled.bptt import Profile
 from unrolled.nets.cells import RecurrentLayer, check_name
-from unrolled.nets.dropout import DROPOUT_MASKS, dropout
+from unrolled.nets.dropout import DROPOUT_MASKS, check_rate, dropout
 
 CONNECTIONS = ("plain", "residual", "highway", "dense")
 CARRY_BIAS = -2.0  # of a highway's gate, which so starts about an eighth open and carries the rest (Kim et al. 2016)
@@ -31,13 +31,14 @@ Module = TypeVar("Module", bound=nn.Module)
 class Stack(nn.Module):
     """``layers`` recurrent layers, all reading in one direction, with dropout before each and after the last.
 
-    From ``initialisation`` to ``longest`` as in ``RecurrentLayer.initialise``; ``generator`` draws the
-    layers' weights from the lowest up, then the highways'. ValueError names an argument that does not fit.
+    ``weight_dropout`` as in ``RecurrentLayer``, from ``initialisation`` to ``longest`` as in its `initialise`;
+    ``generator`` draws the layers' weights from the lowest up, then the highways'. ValueError names an argument that
+    does not fit.
     """
 
     def __init__(
         self, name: str, cell: str, *, inputs: int, hidden: int, layers: int,
-        connection: str = "plain", dropout: float = 0.0, dropout_mask: str = "step",
+        connection: str = "plain", dropout: float = 0.0, dropout_mask: str = "step", weight_dropout: float = 0.0,
         initialisation: str = "uniform", initial_range: float | None = None,
         forget_bias: float | None = None, longest: int | None = None,
         generator: torch.Generator | None = None,
@@ -45,8 +46,7 @@ class Stack(nn.Module):
         super().__init__()
         if layers < 1:
             raise ValueError(f"layers must be at least 1, not {layers}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, not {dropout}")
+        check_rate("dropout", dropout)
         check_name("connection", connection, CONNECTIONS)
         check_name("dropout_mask", dropout_mask, DROPOUT_MASKS)
         self.connection, self.dropout, self.dropout_mask = connection, dropout, dropout_mask
@@ -55,7 +55,7 @@ class Stack(nn.Module):
             RecurrentLayer(
                 cell, size, hidden, reverse=name == "backward", name=f"{name}.{index}",
                 initialisation=initialisation, initial_range=initial_range,
-                forget_bias=forget_bias, longest=longest, generator=generator,
+                forget_bias=forget_bias, longest=longest, weight_dropout=weight_dropout, generator=generator,
             )
             for index, size in enumerate([inputs, *sizes])
         )  # fmt: skip
@@ -78,7 +78,7 @@ class Stack(nn.Module):
         after, passed = [], inputs
         for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             read = self._dropped(passed, generator)
-            outputs, carried = layer(read, before, profile=profile)
+            outputs, carried = layer(read, before, profile=profile, generator=generator)
             after.append(carried)
             passed = self._connected(index, passed, read, outputs)
         return self._dropped(passed, generator), tuple(after)

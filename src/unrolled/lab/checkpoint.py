@@ -1,0 +1,166 @@
+"""A training under way, kept in one file: a killed one goes on from there, to the same bytes in the end.
+
+    checkpoints/<arm>.safetensors     tensors by name: weights, optimiser, carried state, averages, random generator,
+                                      profiles, the ledger's history, best weights and epochs; one entry of text
+                                      beside them: counters, what training this is, and a digest over everything
+
+Written under another name and renamed, so that the one before stands until the new one is whole. It lies outside the
+outputs of DVC, which removes those before it runs a stage.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from unrolled.lab.fit import Epoch, Step, Training
+from unrolled.lab.ledger import Ledger
+from unrolled.nets.network import States
+from unrolled.settings import Settings
+
+EVERY = 300.0  # seconds between two checkpoints; there is one at each epoch's end too
+TEXT = "checkpoint"  # the one entry of metadata: more are written in random order
+
+Content = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+class Checkpoint:
+    """The file of one arm's training, and what makes that training this one and no other."""
+
+    def __init__(self, path: Path, training: Training, ledger: Ledger, settings: Settings, corpus_digest: str) -> None:
+        self.path, self._training, self._ledger = path, training, ledger
+        self.seconds = 0.0  # of training, in all the processes that took part
+        self._identity = {
+            **{f"network.{key}": value for key, value in settings.network.model_dump().items()},
+            **{f"train.{key}": value for key, value in settings.train.model_dump().items()},
+            "corpus": corpus_digest,
+            "code": _code_digest(),
+            "torch": torch.__version__,
+        }
+
+    def kept(self, records: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
+        """Pass the records on to whoever adds them to the ledger, and write the file now and then."""
+        written = time.monotonic()
+        started = written - self.seconds
+        for record in records:
+            yield record
+            now = time.monotonic()
+            self.seconds = now - started
+            if self._training.step and (isinstance(record, Epoch) or now - written > EVERY):
+                self.write()
+                written = now
+
+    def write(self) -> None:
+        """Put the file in place of what stood there, whole or not at all."""
+        (tensors, of_training), (rows, of_ledger) = _of_training(self._training), self._ledger.state()
+        tensors |= {f"ledger/{name}": each for name, each in rows.items()}
+        tensors = {name: each.detach().clone() for name, each in tensors.items()}  # views share what they show
+        text = {"identity": self._identity, "seconds": self.seconds, "training": of_training, "ledger": of_ledger}
+        text["names"] = list(tensors)  # safetensors sorts them, and a table's columns have an order
+        text["digest"] = _digest(tensors, text)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        save_file(tensors, partial, metadata={TEXT: json.dumps(text)})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut after the rename leaves a name without its bytes
+        os.replace(partial, self.path)
+
+    def resume(self) -> None:
+        """Set training and ledger to where the file left them, and say so; without a file nothing happens.
+
+        A file of another training, or a damaged one, is not used: a line says why, and training starts anew.
+        """
+        if self.path.exists():
+            said = self._resume()
+            print(f"{self.path.stem}: {said}", file=sys.stderr)
+
+    def _resume(self) -> str:
+        try:
+            tensors, text = _read(self.path)
+        except Exception as error:  # whatever a reader makes of foreign bytes
+            return f"training starts anew: {self.path} is damaged ({type(error).__name__}: {error})"
+        for key, value in self._identity.items():
+            if text["identity"].get(key) != value:
+                was = "" if key in ("corpus", "code") else f": {text['identity'].get(key)}, now {value}"
+                return f"training starts anew: {self.path} is of another {key}{was}"
+        _set_training(self._training, tensors, text["training"])
+        self._ledger.restore(_under(tensors, "ledger"), text["ledger"])
+        self.seconds = text["seconds"]
+        return f"training goes on after step {self._training.step:,}, from {self.path}"
+
+    def remove(self) -> None:
+        """The training is done and its run directory stands."""
+        self.path.unlink(missing_ok=True)
+
+
+def _of_training(training: Training) -> Content:
+    tensors: dict[str, Tensor] = {f"weights/{name}": each for name, each in training.network.named_parameters()}
+    for index, state in training.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser/{index}/{name}": each for name, each in state.items() if each is not None}
+    for stack, layers in (training.state or States(()))._asdict().items():
+        for layer, parts in enumerate(layers):
+            tensors |= {f"state/{stack}/{layer}/{part}": each for part, each in enumerate(parts)}
+    tensors |= {f"profiles/{name}": each for name, each in training.profiles.items()}
+    tensors |= {f"averages/{name}": each for name, each in (training.averages or {}).items()}
+    tensors["generator"] = training.generator.get_state()
+    counters = {name: getattr(training, name) for name in ("step", "epoch", "position", "valid_losses", "averaged")}
+    return tensors, counters | {"learning_rate": training.learning_rate}
+
+
+def _set_training(training: Training, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
+    training.network.load_state_dict(_under(tensors, "weights"))
+    optimiser = training.optimiser.state_dict()
+    for name, each in _under(tensors, "optimiser").items():
+        index, key = name.split("/")
+        optimiser["state"].setdefault(int(index), {})[key] = each
+    for group in optimiser["param_groups"]:
+        group["lr"] = counters["learning_rate"]
+    training.optimiser.load_state_dict(optimiser)
+    stacks: dict[str, dict[int, list[Tensor]]] = {"forward": {}, "backward": {}}
+    for name, each in sorted(_under(tensors, "state").items()):
+        stack, layer, _ = name.split("/")
+        stacks[stack].setdefault(int(layer), []).append(each)
+    forward, backward = (tuple(tuple(of[layer]) for layer in sorted(of)) for of in stacks.values())
+    training.state = States(forward, backward) if forward else None
+    training.profiles = _under(tensors, "profiles")
+    training.averages = _under(tensors, "averages") or None
+    training.generator.set_state(tensors["generator"])
+    for name in ("step", "epoch", "position", "valid_losses", "averaged"):
+        setattr(training, name, counters[name])
+
+
+def _under(tensors: dict[str, Tensor], folder: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{folder}/"): each for name, each in tensors.items() if name.startswith(f"{folder}/")}
+
+
+def _read(path: Path) -> Content:
+    with safe_open(path, framework="pt") as file:
+        text = json.loads(file.metadata()[TEXT])
+        tensors = {name: file.get_tensor(name) for name in text["names"]}
+    digest = text.pop("digest")
+    if digest != _digest(tensors, text):
+        raise ValueError("its bytes are not those that were written")
+    return tensors, text
+
+
+def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(text, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _code_digest() -> str:
+    """sha256 over the files of ours that this process has imported: those that made the numbers."""
+    files = {module.__file__ for name, module in sys.modules.items() if name.startswith("unrolled.")}
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in sorted(filter(None, files)))).hexdigest()
