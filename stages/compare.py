@@ -9,6 +9,7 @@ from unrolled.lab import report
 from unrolled.lab.comparison import Arm, compare
 from unrolled.lab.drawing import lines
 from unrolled.lab.figures import Figures
+from unrolled.lab.runs import Evaluation
 from unrolled.settings import PARAMS, Settings
 
 REPORT = Path("report")
@@ -19,11 +20,10 @@ REPORT = Path("report")
 def main() -> None:
     """Compare every arm of params.yaml's grid; directories of arms that left the grid are not read."""
     grid = [Settings.load(PARAMS, arm) for arm in Settings.arms(PARAMS)]
-    comparison = compare([Arm.read(settings, Path("runs"), Path("evaluation")) for settings in grid])
+    peer = Evaluation.read(Path("evaluation/kneser_ney"))
+    comparison = compare([Arm.read(settings, Path("runs"), Path("evaluation")) for settings in grid], peer)
     report.write(comparison, REPORT)
-    Figures(lines(grid), comparison.tables, **comparison.yardsticks, reduction=comparison.reduction).write(
-        REPORT / "figures"
-    )
+    Figures(lines(grid), comparison.tables, comparison.yardsticks, comparison.reduction).write(REPORT / "figures")
     click.echo(report.markdown(comparison))
 
 

@@ -24,6 +24,7 @@ from unrolled.lab.drawing import lines
 from unrolled.lab.figures import Figures
 from unrolled.lab.fit import Epoch, Step, Training
 from unrolled.lab.ledger import Ledger
+from unrolled.lab.runs import Evaluation
 from unrolled.lab.sealed import seal
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
@@ -74,19 +75,27 @@ def make(settings: Settings, made: Made) -> None:
         ledger.add(Epoch(epoch, 1.0, sums, profile, dict.fromkeys(stacks, lags), addends))
     ledger.write(Path("runs") / str(settings.arm), settings, made.digest)
 
-    folder = Path("evaluation") / str(settings.arm)
+    evaluated(str(settings.arm), {head: STREAM + np.float32(made.handicap) for head in heads})
+
+
+def evaluated(arm: str, nats: dict[str, np.ndarray]) -> None:
+    folder = Path("evaluation") / arm
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    nats = {head: STREAM + np.float32(made.handicap) for head in heads}
     save_file(nats, folder / "nats.safetensors")
+    save_file({"forward": STREAM}, folder / "valid_nats.safetensors")
     for name in ("bands.csv", "calibration.csv"):
         (folder / name).write_text("tokens\n1\n")
-    scores: dict = {"arm": settings.arm, "heads": {}, "unigram_perplexity": 300.0, "uniform_perplexity": 5000.0}
+    scores: dict = {"arm": arm, "heads": {}, "unigram_perplexity": 300.0, "uniform_perplexity": 5000.0}
     for head, of_tokens in nats.items():
         total = float(of_tokens.astype(float).sum())
         scores["heads"][head] = {"nats": total, "tokens": TOKENS}
         scores[SCORES[head]] = perplexity(total, TOKENS)
         scores[f"{SCORES[head]}_interval"] = measures.block_bootstrap_interval(of_tokens, block=20)
+    if arm != "kneser_ney":
+        scores |= {"reset_perplexity": 110.0, "reset_perplexity_interval": [100.0, 120.0]}
+        scores |= {"interpolated_perplexity": 90.0, "interpolated_perplexity_interval": [80.0, 95.0]}
+        scores |= {"interpolation_weight": 0.3}
     seal(folder / "scores.json", scores)
 
 
@@ -107,7 +116,9 @@ def made_and_read(grid: Sequence[Settings], **special: Made) -> Comparison:
     """Compare the grid's arms; `special` by arm, with _ for -."""
     for settings in grid:
         make(settings, special.get(str(settings.arm).replace("-", "_"), Made()))
-    return compare([Arm.read(settings, Path("runs"), Path("evaluation")) for settings in grid])
+    evaluated("kneser_ney", {"forward": STREAM + np.float32(0.5)})
+    arms = [Arm.read(settings, Path("runs"), Path("evaluation")) for settings in grid]
+    return compare(arms, Evaluation.read(Path("evaluation/kneser_ney")))
 
 
 def run_stage() -> Result:
@@ -148,6 +159,7 @@ def test_pairs_are_twins_and_each_arch_beside_the_first(grid: list[Settings]) ->
         ("bilstm-clipped", "rnn-clipped"): -0.75,
         ("lstm-unclipped", "rnn-unclipped"): 2.0,
         ("bilstm-unclipped", "rnn-unclipped"): 0.0,
+        **{(arm, "kneser_ney"): {"rnn-clipped": 0.25, "lstm-unclipped": 1.5}.get(arm, -0.5) for arm in ARMS},
     }
     pair = found["lstm-clipped", "rnn-clipped"]
     assert pair["perplexity_ratio"] == pytest.approx(math.exp(-0.75), rel=1e-6)
@@ -204,10 +216,10 @@ def test_the_stage_writes_the_grid_nothing_that_left_it_and_the_same_bytes_again
     assert result.exit_code == 0, result.output
     with open("report/comparison.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["arm"] for row in rows] == [*ARMS, "unigram", "uniform"]
+    assert [row["arm"] for row in rows] == [*ARMS, "kneser_ney", "unigram", "uniform"]
     assert [float(row["forward_perplexity"]) for row in rows[-2:]] == [300, 5000]
     assert list(json.loads(Path("report/comparison.json").read_text())["arms"]) == ARMS
-    assert list(json.loads(Path("report/metrics.json").read_text())) == [*ARMS, "unigram", "uniform"]
+    assert list(json.loads(Path("report/metrics.json").read_text())) == [*ARMS, "kneser_ney", "unigram", "uniform"]
     tables = {path.stem: pd.read_csv(path) for path in Path("report/plots").iterdir()}
     assert set(tables) == {"perplexity", "grad_norm", "clipped_share", "profile", "lag_profile", "addends"}
     assert all(set(table["arm"]) == set(ARMS) for table in tables.values())
@@ -224,10 +236,16 @@ def test_the_stage_writes_the_grid_nothing_that_left_it_and_the_same_bytes_again
 
 def test_markdown_keeps_what_sees_both_sides_apart(grid: list[Settings]) -> None:
     text = report.markdown(made_and_read(grid))
-    heading, _, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][:10]
+    heading, _, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][:11]
     assert "sees both sides; not a language model" in heading[3] and "sees the left" in heading[1]
-    assert [row[0] for row in rows] == [*ARMS, "*unigram*", "*uniform*"]
+    assert [row[0] for row in rows] == [*ARMS, "*kneser-ney*", "*unigram*", "*uniform*"]
     assert rows[0][3].strip() == "" and rows[4][3].strip() != ""
+
+
+def test_markdown_shows_the_forward_head_scored_in_other_ways(grid: list[Settings]) -> None:
+    text = report.markdown(made_and_read(grid))
+    assert "| arm | started anew at each sentence, 95 % interval | with n-grams, 95 % interval | w |" in text
+    assert "| lstm-clipped | 110.0 [100.0, 120.0] | 90.00 [80.00, 95.00] | 0.300 |" in text
 
 
 def test_metrics_are_numbers_under_names_without_dots(grid: list[Settings]) -> None:
@@ -240,12 +258,17 @@ def test_metrics_are_numbers_under_names_without_dots(grid: list[Settings]) -> N
 
 
 @pytest.mark.parametrize(
-    ("file", "stage_of_it"), [("runs/lstm-clipped/{}", "train"), ("evaluation/lstm-clipped/{}", "evaluate")]
+    ("file", "stage_of_it"),
+    [
+        ("runs/lstm-clipped/{}", "train@lstm-clipped"),
+        ("evaluation/lstm-clipped/{}", "evaluate@lstm-clipped"),
+        ("evaluation/kneser_ney/{}", "ngrams"),
+    ],
 )
 @pytest.mark.parametrize("harm", ["missing", "damaged", "folder missing"])
 def test_a_lost_arm_is_one_line_with_the_mend(grid: list[Settings], file: str, stage_of_it: str, harm: str) -> None:
     made_and_read(grid)
-    path = Path(file.format("summary.json" if stage_of_it == "train" else "nats.safetensors"))
+    path = Path(file.format("summary.json" if stage_of_it.startswith("train") else "nats.safetensors"))
     if harm == "missing":
         path.unlink()
     elif harm == "damaged":
@@ -255,7 +278,7 @@ def test_a_lost_arm_is_one_line_with_the_mend(grid: list[Settings], file: str, s
     result = run_stage()
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert str(path.parent) in line and f"{stage_of_it}@lstm-clipped" in line
+    assert str(path.parent) in line and f"dvc repro -f -s {stage_of_it}" in line
     assert not Path("report").exists()
 
 
@@ -295,9 +318,7 @@ def test_an_arm_that_diverged_before_anything_was_known(grid: list[Settings]) ->
 
 
 def draw(comparison: Comparison) -> None:
-    figures = Figures(
-        lines(comparison.arms), comparison.tables, **comparison.yardsticks, reduction=comparison.reduction
-    )
+    figures = Figures(lines(comparison.arms), comparison.tables, comparison.yardsticks, comparison.reduction)
     figures.write(Path("report/figures"))
 
 
@@ -331,7 +352,7 @@ def test_more_architectures_than_panels_in_a_row(grid: list[Settings]) -> None:
     PARAMS.write_text(json.dumps(params), encoding="utf-8")  # which is YAML too
     comparison = made_and_read([Settings.load(PARAMS, arm) for arm in Settings.arms(PARAMS)])
     draw(comparison)
-    assert len(comparison.pairs) == 5 * 2 + 3 * 4
+    assert len(comparison.pairs) == 5 * 2 + 3 * 4 + 5 * 3
 
 
 # ---- how numbers read

@@ -8,8 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from unrolled.lab.evaluate import evaluate
+from unrolled.kneser_ney import KneserNey
+from unrolled.lab.evaluate import Text, evaluate, evaluate_ngrams
 from unrolled.lab.runs import Evaluation
+from unrolled.mixture import interpolation_weight
 from unrolled.nets.network import Network
 from unrolled.settings import PARAMS, Settings
 from unrolled.tasks.language_model import predictions
@@ -37,12 +39,15 @@ def scored(directory: Path, *, bidirectional: bool = True, spoilt: bool = False,
     if spoilt:
         net.output_bias.data.fill_(math.nan)
     settings = Settings.load(ROOT / PARAMS).evaluate.model_copy(update={"window": window, "bootstrap_block": 20})
-    evaluate(directory, "arm", net, tokens(), np.arange(V) * 10, settings, eos=EOS, characters=2000)
+    evaluate(directory, "arm", net, TEXT, settings, (np.full(N, 2.0), np.full(N, 2.5)))
     return Evaluation.read(directory)
 
 
-def tokens() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, V, N).astype(np.uint16)
+def tokens(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, V, N).astype(np.uint16)
+
+
+TEXT = Text(tokens(1), tokens(), np.arange(V) * 10, characters=2000, eos=EOS)
 
 
 def test_every_head_is_scored_under_its_own_name(tmp_path: Path) -> None:
@@ -90,7 +95,13 @@ def test_accuracy_is_that_of_the_most_probable_token(tmp_path: Path) -> None:
 @pytest.mark.parametrize("window", [1, 50, 600, 5000])
 def test_the_window_changes_no_figure(tmp_path: Path, window: int) -> None:
     reference, other = scored(tmp_path / "a").scores, scored(tmp_path / "b", window=window).scores
-    for name in ("forward_perplexity", "backward_perplexity", "pseudo_perplexity", "unigram_perplexity"):
+    for name in (
+        "forward_perplexity",
+        "backward_perplexity",
+        "pseudo_perplexity",
+        "unigram_perplexity",
+        "reset_perplexity",
+    ):
         assert other[name] == pytest.approx(reference[name], rel=1e-5)
 
 
@@ -99,6 +110,37 @@ def test_a_network_that_yields_nan_has_infinite_perplexity(tmp_path: Path) -> No
     assert scores["forward_perplexity"] == math.inf
     assert scores["heads"]["forward"]["nats"] == math.inf
     assert scores["top1_accuracy"] == 0
+    assert scores["reset_perplexity"] == math.inf
+    assert scores["interpolation_weight"] == 1 and scores["interpolated_perplexity"] == pytest.approx(math.exp(2.5))
+
+
+def test_the_weight_of_the_mixture_is_chosen_on_the_validation_split_alone(tmp_path: Path) -> None:
+    evaluation = scored(tmp_path / "run", bidirectional=False)
+    net = network(bidirectional=False)
+    valid = torch.cat([each.nats("forward") for each in predictions(net, tokens(1), window=64, eos=EOS)]).numpy()
+    assert evaluation.valid_nats == pytest.approx(valid, rel=1e-5)
+    weight = interpolation_weight(valid, np.full(N, 2.0))
+    assert evaluation.scores["interpolation_weight"] == pytest.approx(weight, rel=1e-6)
+    mixed = -np.log((1 - weight) * np.exp(-evaluation.nats["forward"]) + weight * math.exp(-2.5))
+    assert evaluation.scores["interpolated_perplexity"] == pytest.approx(math.exp(mixed.mean()), rel=1e-6)
+
+
+def test_the_ngram_model_is_scored_by_the_same_measures(tmp_path: Path) -> None:
+    settings = Settings.load(ROOT / PARAMS).evaluate.model_copy(update={"bootstrap_block": 20, "ngram_order": 3})
+    train = tokens(2)
+    evaluate_ngrams(tmp_path / "kneser_ney", train, TEXT, settings)
+    evaluation = Evaluation.read(tmp_path / "kneser_ney")
+    model = KneserNey(train, order=3, vocabulary=V, eos=EOS)
+    table = torch.from_numpy(model.distributions(tokens()))
+    targets = torch.from_numpy(tokens().astype(np.int64))
+    assert evaluation.nats["forward"] == pytest.approx(model.nats(tokens()), rel=1e-6)
+    assert evaluation.valid_nats == pytest.approx(model.nats(tokens(1)), rel=1e-6)
+    assert evaluation.scores["forward_perplexity"] == pytest.approx(math.exp(model.nats(tokens()).mean()), rel=1e-6)
+    assert evaluation.scores["valid"]["nats"] == pytest.approx(model.nats(tokens(1)).sum(), rel=1e-6)
+    accuracy = (table.argmax(1) == targets).double().mean().item()
+    assert evaluation.scores["top1_accuracy"] == pytest.approx(accuracy, abs=0.02)  # ties, of contexts seen once
+    assert set(evaluation.scores["discounts"]) == {"1", "2", "3"}
+    assert set(evaluation.scores) - {"discounts", "valid"} < set(scored(tmp_path / "arm").scores)
 
 
 def test_yardsticks(tmp_path: Path) -> None:

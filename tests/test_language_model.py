@@ -14,6 +14,7 @@ from unrolled.tasks.language_model import (
     lag_profiles,
     loss,
     predictions,
+    reset_nats,
     state_from_the_right,
     total_nats,
 )
@@ -196,3 +197,24 @@ def test_measuring_addends_leaves_no_trace() -> None:
 def test_addends_of_a_text_shorter_than_two_windows() -> None:
     (ours,) = addends(network(bidirectional=False, layers=1), tokens(21), columns=2, window=35, eos=EOS).values()
     assert len(ours.weight_hh) == 5
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_started_anew_each_sentence_is_scored_as_if_it_stood_alone(bidirectional: bool) -> None:
+    net = network(bidirectional=bidirectional)
+    text = np.random.default_rng(4).integers(0, V, 211).astype(np.uint16)  # ends within a sentence
+    expected, first = [], 0
+    for end in [*(np.flatnonzero(text == EOS) + 1).tolist(), len(text)]:
+        sentence = torch.from_numpy(text[first:end].astype(np.int64))
+        left = torch.cat([torch.tensor([EOS]), sentence[:-1]])[: len(sentence), None]
+        hidden, _ = net.read("forward", left, net.initial_state(1).forward) if len(left) else (torch.empty(0, 1, 6), ())
+        expected.append(cross_entropy(net.logits(hidden[:, 0]), sentence, reduction="none"))
+        first = end
+    for columns, window in ((32, 16), (1, 1), (3, 100)):
+        nats = reset_nats(net, text, eos=EOS, columns=columns, window=window)
+        torch.testing.assert_close(nats, torch.cat(expected).detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("text", [[EOS] * 5, [3, 4, 5], [3, EOS]])
+def test_texts_without_a_sentences_end_or_of_nothing_else(text: list[int]) -> None:
+    assert len(reset_nats(network(bidirectional=False), np.array(text, dtype=np.uint16), eos=EOS)) == len(text)

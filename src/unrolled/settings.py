@@ -126,6 +126,7 @@ class Train(Section):
 
 class Evaluate(Section):
     window: Count
+    ngram_order: Count
     bootstrap_samples: Annotated[int, Field(ge=2)]
     bootstrap_block: Count
     confidence: Share

@@ -18,7 +18,7 @@ from unrolled.clipping import Norms
 from unrolled.corpus.ids import END_ID
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.lab import tracking
-from unrolled.lab.evaluate import evaluate
+from unrolled.lab.evaluate import Text, evaluate
 from unrolled.lab.fit import Epoch, Step, Training
 from unrolled.lab.ledger import Ledger
 from unrolled.nets.network import Network
@@ -63,7 +63,8 @@ def lay_out(root: Path) -> None:
         ledger = ledger_of(network, settings)
         ledger.write(run, settings, "ab12cd34" * 8)
         ledger.write_timings(root / "timings" / f"{arm}.json", run, 12.5)
-        evaluate(scores, arm, network, tokens, counts, settings.evaluate, eos=END_ID, characters=1000)
+        text = Text(tokens, tokens, counts, 1000, END_ID)
+        evaluate(scores, arm, network, text, settings.evaluate, (np.full(len(tokens), 3.0), np.full(len(tokens), 3.0)))
     (root / "report/figures").mkdir(parents=True)
     (root / "report/comparison.md").write_text("| arm |\n", encoding="utf-8")
     (root / "report/figures/norm.svg").write_text("<svg/>", encoding="utf-8")

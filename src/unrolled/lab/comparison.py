@@ -23,6 +23,10 @@ from unrolled.tasks.language_model import SCORES
 
 WINDOWS = 320  # points of a gradient-norm curve: as many as MLflow's charts fetch
 
+# The forward head's score in other ways: started anew at each sentence, mixed with the n-gram model, adapting as it
+# reads.
+VARIANTS = ("reset_perplexity", "interpolated_perplexity", "cache_perplexity", "dynamic_perplexity")
+
 Row = dict[str, Any]
 
 
@@ -67,8 +71,11 @@ class Comparison:
     reduction: str
 
 
-def compare(arms: Sequence[Arm]) -> Comparison:
-    """Compare arms that were trained and scored on the same tokens; UserError names one that was not."""
+def compare(arms: Sequence[Arm], peer: Evaluation) -> Comparison:
+    """Compare arms that were trained and scored on the same tokens, and ``peer``, the n-gram model's evaluation.
+
+    UserError names an arm that was trained or scored on others.
+    """
     first = arms[0]
     for arm in arms:
         if (arm.run.settings["corpus_digest"], arm.nats.size) != (first.run.settings["corpus_digest"], first.nats.size):
@@ -79,8 +86,12 @@ def compare(arms: Sequence[Arm]) -> Comparison:
     return Comparison(
         [arm.settings for arm in arms],
         [_row(arm) for arm in arms],
-        {name: float(first.evaluation.scores[f"{name}_perplexity"]) for name in ("unigram", "uniform")},
-        [_pair(kind, a, b) for kind, a, b in _twins(arms)],
+        {"kneser_ney": peer.scores["forward_perplexity"]}
+        | {name: float(first.evaluation.scores[f"{name}_perplexity"]) for name in ("unigram", "uniform")},
+        [
+            *(_pair(kind, a, b.name, b.nats) for kind, a, b in _twins(arms)),
+            *(_pair("peer", arm, "kneser_ney", peer.nats["forward"]) for arm in arms),
+        ],
         {
             "perplexity": _stacked(arms, _perplexity_by_epoch),
             "grad_norm": _stacked(arms, _norm_by_step),
@@ -98,9 +109,11 @@ def _row(arm: Arm) -> Row:
     row: Row = {"arm": arm.name, "arch": arm.settings.arch, "clipping": arm.settings.clipping}
     row |= {"status": summary["status"], "diverged_at_step": summary["diverged_at_step"]}
     for name in SCORES.values():
-        low, high = scores.get(f"{name}_interval", (None, None))
-        row |= {name: scores.get(name), f"{name}_low": low, f"{name}_high": high}
+        row |= _with_interval(scores, name)
     row["nats"], row["tokens"] = scores["heads"]["forward"]["nats"], scores["heads"]["forward"]["tokens"]
+    for name in VARIANTS:
+        row |= _with_interval(scores, name)
+    row["interpolation_weight"] = scores.get("interpolation_weight")
     row |= {name: scores.get(name) for name in ("bits_per_character", "top1_accuracy", "top5_accuracy")}
     row["calibration_error"] = scores.get("calibration_error")
     valid = (summary.get("valid") or {}).get("forward")
@@ -115,6 +128,11 @@ def _row(arm: Arm) -> Row:
     row["addend_alignment"] = recurrent_alignment(arm.run)
     row["parameters"] = summary["parameters"]
     return row
+
+
+def _with_interval(scores: dict[str, Any], name: str) -> Row:
+    low, high = scores.get(f"{name}_interval", (None, None))
+    return {name: scores.get(name), f"{name}_low": low, f"{name}_high": high}
 
 
 # ---- paired differences ------------------------------------------------------------------------------------------
@@ -133,11 +151,11 @@ def _twins(arms: Sequence[Arm]) -> Iterable[tuple[str, Arm, Arm]]:
             yield "arch", cell[arch, clipping], cell[archs[0], clipping]
 
 
-def _pair(kind: str, a: Arm, b: Arm) -> Row:
+def _pair(kind: str, a: Arm, other: str, nats: NDArray[np.float32]) -> Row:
     settings = a.settings.evaluate
     paired = measures.paired_bootstrap(
         a.nats,
-        b.nats,
+        nats,
         block=settings.bootstrap_block,
         samples=settings.bootstrap_samples,
         confidence=settings.confidence,
@@ -146,7 +164,7 @@ def _pair(kind: str, a: Arm, b: Arm) -> Row:
     return {
         "differ_by": kind,
         "arm": a.name,
-        "minus": b.name,
+        "minus": other,
         "nats_a_token": paired.difference,
         "nats_a_token_low": paired.interval.low,
         "nats_a_token_high": paired.interval.high,

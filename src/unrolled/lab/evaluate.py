@@ -1,14 +1,17 @@
 """Scoring the test split: every token once, the sums stored, the intervals and yardsticks beside them.
 
-evaluation/<arm>/
+evaluation/<arm>/    and evaluation/kneser_ney/, the n-gram model's, by the same measures
   scores.json        sums of each head, what they come to, intervals, yardsticks; sha256 of the files below
   nats.safetensors   -log p of every test token in order, float32 [N] a head: what paired comparisons are made of
+  valid_nats.safetensors   the same of the validation split, forward head: what weights of a mixture are chosen on
   bands.csv          the forward head's perplexity by how often training showed the word
   calibration.csv    how often the forward head's first choice is right, by how sure it was
 """
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,79 +20,142 @@ from safetensors.torch import save_file
 
 from unrolled import measures
 from unrolled.corpus.folders import whole_folder
-from unrolled.corpus.streams import Tokens
+from unrolled.corpus.ids import END_ID
+from unrolled.corpus.streams import Tokens, read_split
+from unrolled.kneser_ney import KneserNey
 from unrolled.lab.sealed import seal
+from unrolled.mixture import interpolated_nats, interpolation_weight
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
 from unrolled.settings import Evaluate
-from unrolled.tasks.language_model import SCORES, predictions
+from unrolled.tasks.language_model import SCORES, predictions, reset_nats
 
 Array = np.ndarray[Any, np.dtype[Any]]
+ROWS = 512  # of an n-gram model's distributions at a time: memory, not the figures, hangs on it
+
+
+class Text(NamedTuple):
+    """What is scored, and what its words were worth in training."""
+
+    valid: Tokens
+    test: Tokens
+    counts: Array  # int64 [V]: how often training showed each type
+    characters: int  # of the test split's text, for bits per character
+    eos: int
+
+
+def read_text(encoded: Path, report: Path) -> Text:
+    """What the vocabulary stage left, to score."""
+    characters = json.loads(report.read_text(encoding="utf-8"))["test"]["characters"]
+    valid, test = read_split(encoded, "valid"), read_split(encoded, "test")
+    return Text(valid, test, np.load(encoded / "counts.npy"), characters, END_ID)
+
+
+class _Scored(NamedTuple):
+    """The test split token by token; nats also of the validation split, where the forward head saw it."""
+
+    nats: dict[str, Array]  # float32 [N] a head
+    confidence: Array  # [N] of the forward head's first choice
+    ranks: Array  # [N] of the target, for the forward head
+    valid_nats: Array
 
 
 def evaluate(
-    directory: Path,
-    arm: str,
-    network: Network,
-    tokens: Tokens,
-    counts: Array,
-    settings: Evaluate,
-    *,
-    eos: int,
-    characters: int,
+    directory: Path, arm: str, network: Network, text: Text, settings: Evaluate, peer: tuple[Array, Array]
 ) -> dict[str, Any]:
-    """Score ``tokens`` with every head of ``network``, write the evaluation directory and return its scores.
+    """Score the test split with every head of ``network``, write the evaluation directory and return its scores.
 
-    counts: int64 [V], how often training showed each type. characters: length of the split's text, for bits per
-    character.
+    ``peer``: an n-gram model's nats of the validation and the test split. What it and the forward head reach together,
+    weighted as is best for the validation split, is a figure of its own.
     """
-    nats, confidence, ranks = _score(network, tokens, settings.window, eos)
-    targets = np.asarray(tokens, dtype=np.int64)
-    bands = measures.frequency_bands(counts, targets, nats["forward"])
-    calibration = measures.calibration(confidence, ranks == 0)
-    scores: dict[str, Any] = {"arm": arm, "heads": {}}
-    for head, of_tokens in nats.items():
-        total = float(of_tokens.astype(np.float64).sum())
-        scores["heads"][head] = {"nats": total, "tokens": len(tokens)}
-        scores[SCORES[head]] = perplexity(total, len(tokens))
-        scores[f"{SCORES[head]}_interval"] = measures.block_bootstrap_interval(
-            of_tokens,
-            block=settings.bootstrap_block,
-            samples=settings.bootstrap_samples,
-            confidence=settings.confidence,
-            seed=settings.seed,
-        )
-    scores |= {
-        "confidence": settings.confidence,
-        "bits_per_character": measures.bits_per_character(scores["heads"]["forward"]["nats"], characters),
-        "unigram_perplexity": measures.unigram_perplexity(counts, targets),
-        "uniform_perplexity": measures.uniform_perplexity(len(counts)),
-        "top1_accuracy": measures.top_k_accuracy(ranks, 1),
-        "top5_accuracy": measures.top_k_accuracy(ranks, 5),
-        "calibration_error": calibration.error,
+    scored = _by_network(network, text, settings.window)
+    weight = interpolation_weight(scored.valid_nats, peer[0])
+    mixed = interpolated_nats(scored.nats["forward"], peer[1], weight)
+    reset = reset_nats(network, text.test, eos=text.eos).numpy()
+    scores = _scores(arm, scored, text, settings) | {
+        **_figure("reset_perplexity", reset, settings),
+        **_figure("interpolated_perplexity", mixed, settings),
+        "interpolation_weight": weight,
     }
-    with whole_folder(directory) as place:
-        save_file({head: torch.from_numpy(of_tokens) for head, of_tokens in nats.items()}, place / "nats.safetensors")
-        pd.DataFrame(bands).to_csv(place / "bands.csv", index=False)
-        bins = {name: getattr(calibration, name) for name in ("confidence", "accuracy", "tokens")}
-        pd.DataFrame(bins).to_csv(place / "calibration.csv", index=False)
-        seal(place / "scores.json", scores)
+    _write(directory, scored, scores, text)
     return scores
 
 
-def _score(network: Network, tokens: Tokens, window: int, eos: int) -> tuple[dict[str, Array], Array, Array]:
-    """-log p of every token by head, [N] float32; of the forward head its first choice's probability and the
-    target's rank, both [N]. Not-a-number counts as infinite nats: such a network predicts nothing.
-    """
+def evaluate_ngrams(directory: Path, tokens: Tokens, text: Text, settings: Evaluate) -> dict[str, Any]:
+    """Count the n-grams of the training split and score the test split with them, by the same measures."""
+    model = KneserNey(tokens, order=settings.ngram_order, vocabulary=len(text.counts), eos=text.eos)
+    confidence, ranks = [], []
+    for start in range(0, len(text.test), ROWS):
+        table = model.distributions(text.test, start, start + ROWS)
+        confidence.append(table.max(axis=1))
+        ranks.append(measures.target_ranks(table, text.test[start : start + ROWS]))
+    nats, valid_nats = (model.nats(split).astype(np.float32) for split in (text.test, text.valid))
+    scored = _Scored({"forward": nats}, np.concatenate(confidence), np.concatenate(ranks), valid_nats)
+    discounts = {str(order): list(values) for order, values in model.discounts.items()}
+    valid = {"nats": float(valid_nats.astype(np.float64).sum()), "tokens": len(valid_nats)}
+    scores = _scores("kneser_ney", scored, text, settings) | {"discounts": discounts, "valid": valid}
+    _write(directory, scored, scores, text)
+    return scores
+
+
+def _by_network(network: Network, text: Text, window: int) -> _Scored:
+    """Not-a-number counts as infinite nats: such a network predicts nothing."""
     nats: dict[str, list[Array]] = {}
     confidence: list[Array] = []
     ranks: list[Array] = []
-    for prediction in predictions(network, tokens, window=window, eos=eos):
+    for prediction in predictions(network, text.test, window=window, eos=text.eos):
         for head in prediction.log_probabilities:
             of_tokens = prediction.nats(head).nan_to_num(nan=torch.inf, posinf=torch.inf)
             nats.setdefault(head, []).append(of_tokens.numpy())
         forward = prediction.log_probabilities["forward"]
         confidence.append(forward.max(dim=-1).values.exp().numpy())
         ranks.append(measures.target_ranks(forward.numpy(), prediction.targets.numpy()))
+    valid = predictions(network, text.valid, window=window, eos=text.eos)
+    valid_nats = [each.nats("forward").nan_to_num(nan=torch.inf, posinf=torch.inf).numpy() for each in valid]
     whole = {head: np.concatenate(parts) for head, parts in nats.items()}
-    return whole, np.concatenate(confidence), np.concatenate(ranks)
+    return _Scored(whole, np.concatenate(confidence), np.concatenate(ranks), np.concatenate(valid_nats))
+
+
+def _scores(arm: str, scored: _Scored, text: Text, settings: Evaluate) -> dict[str, Any]:
+    targets = np.asarray(text.test, dtype=np.int64)
+    scores: dict[str, Any] = {"arm": arm, "heads": {}}
+    for head, of_tokens in scored.nats.items():
+        scores["heads"][head] = {"nats": float(of_tokens.astype(np.float64).sum()), "tokens": len(of_tokens)}
+        scores |= _figure(SCORES[head], of_tokens, settings)
+    return scores | {
+        "confidence": settings.confidence,
+        "bits_per_character": measures.bits_per_character(scores["heads"]["forward"]["nats"], text.characters),
+        "unigram_perplexity": measures.unigram_perplexity(text.counts, targets),
+        "uniform_perplexity": measures.uniform_perplexity(len(text.counts)),
+        "top1_accuracy": measures.top_k_accuracy(scored.ranks, 1),
+        "top5_accuracy": measures.top_k_accuracy(scored.ranks, 5),
+        "calibration_error": measures.calibration(scored.confidence, scored.ranks == 0).error,
+    }
+
+
+def _figure(name: str, nats: Array, settings: Evaluate) -> dict[str, Any]:
+    """A perplexity and its interval, from the nats of all tokens."""
+    interval = measures.block_bootstrap_interval(
+        nats,
+        block=settings.bootstrap_block,
+        samples=settings.bootstrap_samples,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    return {name: perplexity(float(nats.astype(np.float64).sum()), len(nats)), f"{name}_interval": interval}
+
+
+def _write(directory: Path, scored: _Scored, scores: dict[str, Any], text: Text) -> None:
+    bands = measures.frequency_bands(text.counts, np.asarray(text.test, dtype=np.int64), scored.nats["forward"])
+    calibration = measures.calibration(scored.confidence, scored.ranks == 0)
+    bins = {name: getattr(calibration, name) for name in ("confidence", "accuracy", "tokens")}
+    with whole_folder(directory) as place:
+        _save(place / "nats.safetensors", scored.nats.items())
+        _save(place / "valid_nats.safetensors", [("forward", scored.valid_nats)])
+        pd.DataFrame(bands).to_csv(place / "bands.csv", index=False)
+        pd.DataFrame(bins).to_csv(place / "calibration.csv", index=False)
+        seal(place / "scores.json", scores)
+
+
+def _save(path: Path, arrays: Iterable[tuple[str, Array]]) -> None:
+    save_file({name: torch.from_numpy(array) for name, array in arrays}, path)

@@ -49,8 +49,7 @@ class Figures:
 
     arms: Sequence[Line]
     tables: Mapping[str, pd.DataFrame]
-    unigram: float
-    uniform: float
+    yardsticks: Mapping[str, float]
     reduction: str
 
     def write(self, folder: Path) -> None:
@@ -81,13 +80,13 @@ class Figures:
         axes.set(title="Validation perplexity (lower is better)", xlabel="epoch", yscale="log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         table = self.tables["perplexity"]
-        top = 1.6 * max(self.unigram, self.uniform)
+        top = 1.6 * max(self.yardsticks["unigram"], self.yardsticks["uniform"])
         beyond = table[table["forward_perplexity"] > top]["arm"].unique().tolist()
         for line in self.arms:
             mine = table[table["arm"] == line.arm]
             dodge = 0.06 * (beyond.index(line.arm) - (len(beyond) - 1) / 2) if line.arm in beyond else 0.0
             draw(axes, line, mine["epoch"], mine["forward_perplexity"], top=top, marker="o", dodge=dodge)
-        axes.axhline(self.unigram, **YARDSTICK)
+        axes.axhline(self.yardsticks["unigram"], **YARDSTICK)
         finish(axes, table["forward_perplexity"], top=top)
 
     def norm_panel(self, arch: str) -> Panel:

@@ -21,6 +21,14 @@ SEES = {
 }
 
 
+HOW = {
+    "reset_perplexity": "started anew at each sentence",
+    "interpolated_perplexity": "with n-grams",
+    "cache_perplexity": "with a neural cache",
+    "dynamic_perplexity": "evaluated dynamically",
+}
+
+
 def write(comparison: Comparison, folder: Path) -> None:
     """comparison.{csv,json,md}, metrics.json and plots/*.csv in `folder`; the same bytes for the same comparison."""
     _whole(folder / "comparison.csv", _csv(comparison))
@@ -74,9 +82,15 @@ def markdown(comparison: Comparison) -> str:
             "",
             *_table(*_perplexities(comparison, share)),
             "",
+            *_table(*_variants(comparison, share)),
+            "",
+            "All of the forward head. Started anew: its state is zero at each sentence's start; in the table above it "
+            "goes on, as in the literature. With n-grams: w times the Kneser-Ney model's probability and 1 - w times "
+            "the arm's, w chosen on the validation split.",
+            "",
             f"{rows[0]['tokens']:,} test tokens, each scored once. Intervals: {evaluate.bootstrap_samples:,} bootstrap "
-            f"samples of blocks of {evaluate.bootstrap_block} tokens. Unigram: training counts plus one, no context. "
-            "Uniform: every type alike.",
+            f"samples of blocks of {evaluate.bootstrap_block} tokens. Kneser-Ney: interpolated modified Kneser-Ney "
+            f"{evaluate.ngram_order}-grams. Unigram: training counts plus one, no context. Uniform: every type alike.",
             "",
             "## Gradient norm before clipping",
             "",
@@ -108,9 +122,18 @@ def _perplexities(comparison: Comparison, share: str) -> tuple[list[str], Iterab
             scores = [_with_interval(row, name) for name in shown]
             yield [row["arm"], *scores, number(row["valid_perplexity"]), number(row["best_epoch"]), status]
         for name, value in comparison.yardsticks.items():
-            yield [f"*{name}*", number(value), *[""] * (len(headings) - 2)]
+            yield [f"*{name.replace('_', '-')}*", number(value), *[""] * (len(headings) - 2)]
 
     return headings, cells()
+
+
+def _variants(comparison: Comparison, share: str) -> tuple[list[str], Iterable[list[str]]]:
+    shown = {name: heading for name, heading in HOW.items() if any(row[name] is not None for row in comparison.rows)}
+    headings = ["arm", *(f"{heading}, {share}" for heading in shown.values()), "w"]
+    return headings, (
+        [row["arm"], *(_with_interval(row, name) for name in shown), number(row["interpolation_weight"])]
+        for row in comparison.rows
+    )
 
 
 def _gradients(rows: Sequence[Row]) -> tuple[list[str], Iterable[list[str]]]:

@@ -46,11 +46,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation directory read back: scores, nats by token of each head, and the tables."""
+    """An evaluation directory read back: scores, nats by token of each head, and the tables.
+
+    ``valid_nats``: the forward head's, of the validation split.
+    """
 
     directory: Path
     scores: dict[str, Any]
     nats: dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]
+    valid_nats: np.ndarray[tuple[int], np.dtype[np.float32]]
     bands: pd.DataFrame
     calibration: pd.DataFrame
 
@@ -63,6 +67,7 @@ class Evaluation:
             directory,
             scores,
             {head: tensor.numpy() for head, tensor in nats.items()},
+            load(directory, "valid_nats.safetensors", load_file)["forward"].numpy(),
             *(load(directory, name, pd.read_csv) for name in ("bands.csv", "calibration.csv")),
         )
 
