@@ -1,4 +1,4 @@
-"""The neural cache: what followed when the network was in a similar state is likely to follow again (Grave et al. 2017).
+"""The neural cache: what followed a similar state of the network is likely to follow again (Grave et al. 2017).
 
     target            w_1  w_2  w_3  w_4 ...     hidden[t] is what the forward head reads to predict targets[t]
     predicted from    h_1  h_2  h_3  h_4 ...     the cache at t: the pairs (h_i, w_i) of the last `window` i < t
