@@ -200,3 +200,6 @@ def test_empty_grids_and_parts_that_do_not_fit_are_refused() -> None:
         choose_cache(reading, windows=[5], thetas=[], weights=[0.1])
     with pytest.raises(ValueError, match="4 states, 4 targets and 3 nats"):
         cache_nats(reading._replace(nats=reading.nats[:3]), Cache(5, 1.0, 0.1))
+    for chunk in (0, -3):
+        with pytest.raises(ValueError, match="chunk must have at least 1 position"):
+            cache_nats(reading, Cache(5, 1.0, 0.1), chunk=chunk)

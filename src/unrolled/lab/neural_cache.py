@@ -77,7 +77,8 @@ def forward_reading(network: Network, tokens: Tokens, *, window: int, eos: int) 
 def cache_nats(reading: Reading, cache: Cache, *, chunk: int | None = None) -> Floats:
     """-log p of every token under the network with the cache beside it, [N]; at the first, the network's own.
 
-    ``chunk``: positions at a time, None for what is fast. ValueError where the reading's parts differ in length.
+    ``chunk``: positions at a time, None for what is fast. ValueError for a chunk below one, or where the
+    reading's parts differ in length.
     """
     (log_cache,) = _log_cache(reading, cache.window, [cache.theta], chunk)
     return np.asarray(_interpolated(reading.nats, log_cache, cache.weight).numpy())
@@ -124,6 +125,8 @@ def _log_cache(reading: Reading, window: int, thetas: list[float], chunk: int | 
         raise ValueError(f"a reading of {len(hidden)} states, {len(targets)} targets and {len(nats)} nats")
     window = min(window, max(len(targets) - 1, 1))
     chunk = max(FEWEST, min(MOST, NUMBERS // window)) if chunk is None else chunk
+    if chunk < 1:
+        raise ValueError(f"a chunk must have at least 1 position, not {chunk}")
     row, column = torch.arange(chunk)[:, None], torch.arange(window + chunk - 1)
     band = (column >= row) & (column < row + window)  # column 0 stands `window` positions before row 0
     result = nats.new_full((len(thetas), len(targets)), -math.inf)
