@@ -4,12 +4,9 @@ from pathlib import Path
 
 import click
 
-from unrolled.corpus.streams import read_split
 from unrolled.errors import one_line_errors
 from unrolled.lab.evaluate import evaluate_ngrams, read_text
 from unrolled.settings import PARAMS, Settings
-
-ENCODED = Path("data/encoded")
 
 
 @click.command()
@@ -17,8 +14,8 @@ ENCODED = Path("data/encoded")
 def main() -> None:
     """Count the training split's n-grams and score the test split with them."""
     settings = Settings.load(PARAMS)
-    text = read_text(ENCODED, Path("data/corpus.json"))
-    evaluate_ngrams(Path("evaluation/kneser_ney"), read_split(ENCODED, "train"), text, settings.evaluate)
+    text = read_text(Path("data/encoded"), Path("data/corpus.json"))
+    evaluate_ngrams(Path("evaluation/kneser_ney"), text, settings.evaluate)
 
 
 if __name__ == "__main__":

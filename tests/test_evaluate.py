@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from unrolled.kneser_ney import KneserNey
+from unrolled.lab.dynamic_evaluation import Dynamics, dynamic_nats, mean_squares
 from unrolled.lab.evaluate import Text, evaluate, evaluate_ngrams
+from unrolled.lab.neural_cache import Cache, cache_nats, forward_reading
 from unrolled.lab.runs import Evaluation
 from unrolled.mixture import interpolation_weight
 from unrolled.nets.network import Network
@@ -47,7 +49,7 @@ def tokens(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, V, N).astype(np.uint16)
 
 
-TEXT = Text(tokens(1), tokens(), np.arange(V) * 10, characters=2000, eos=EOS)
+TEXT = Text(tokens(2), tokens(1), tokens(), np.arange(V) * 10, characters=2000, eos=EOS)
 
 
 def test_every_head_is_scored_under_its_own_name(tmp_path: Path) -> None:
@@ -125,12 +127,39 @@ def test_the_weight_of_the_mixture_is_chosen_on_the_validation_split_alone(tmp_p
     assert evaluation.scores["interpolated_perplexity"] == pytest.approx(math.exp(mixed.mean()), rel=1e-6)
 
 
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_a_cache_and_dynamic_evaluation_are_chosen_on_the_validation_split(tmp_path: Path, spoilt: bool) -> None:
+    net = network(bidirectional=True)
+    if spoilt:
+        net.output_bias.data.fill_(math.nan)
+    options = {"cache_windows": [20, 50], "cache_thetas": [0.0, 1.0], "cache_weights": [0.1, 0.3]}
+    options |= {"dynamic_rates": [0.0001, 0.001], "dynamic_decays": [0.0, 0.1], "bootstrap_block": 20}
+    settings = Settings.load(ROOT / PARAMS).evaluate.model_copy(update=options)
+    scores = evaluate(tmp_path / "run", "arm", net, TEXT, settings, (np.full(N, 2.0), np.full(N, 2.5)))
+    cache, dynamic = Cache(*list(scores["cache"].values())[:3]), Dynamics(*list(scores["dynamic"].values())[:3])
+    if spoilt:
+        assert scores["cache_perplexity"] == scores["dynamic_perplexity"] == math.inf
+        return
+    valid, test = (forward_reading(net, split, window=64, eos=EOS) for split in (tokens(1), tokens()))
+    grid = [Cache(w, t, p) for w in (20, 50) for t in (0.0, 1.0) for p in (0.1, 0.3)]
+    assert cache == min(grid, key=lambda each: cache_nats(valid, each).sum())
+    assert scores["cache_perplexity"] == pytest.approx(math.exp(cache_nats(test, cache).mean()), rel=1e-6)
+    assert scores["cache"]["valid_perplexity"] == pytest.approx(math.exp(cache_nats(valid, cache).mean()), rel=1e-6)
+    squares = mean_squares(net, tokens(2), segment=20, eos=EOS)
+    nats = dynamic_nats(net, tokens(), dynamic, squares=squares, eos=EOS)
+    assert scores["dynamic_perplexity"] == pytest.approx(math.exp(nats.mean()), rel=1e-5)
+    assert dynamic.rate in (0.0001, 0.001) and scores["dynamic"]["valid_tokens"] == N
+
+
+def test_nothing_adapts_unless_asked_to(tmp_path: Path) -> None:
+    assert not {"cache_perplexity", "dynamic_perplexity"} & set(scored(tmp_path / "run").scores)
+
+
 def test_the_ngram_model_is_scored_by_the_same_measures(tmp_path: Path) -> None:
     settings = Settings.load(ROOT / PARAMS).evaluate.model_copy(update={"bootstrap_block": 20, "ngram_order": 3})
-    train = tokens(2)
-    evaluate_ngrams(tmp_path / "kneser_ney", train, TEXT, settings)
+    evaluate_ngrams(tmp_path / "kneser_ney", TEXT, settings)
     evaluation = Evaluation.read(tmp_path / "kneser_ney")
-    model = KneserNey(train, order=3, vocabulary=V, eos=EOS)
+    model = KneserNey(tokens(2), order=3, vocabulary=V, eos=EOS)
     table = torch.from_numpy(model.distributions(tokens()))
     targets = torch.from_numpy(tokens().astype(np.int64))
     assert evaluation.nats["forward"] == pytest.approx(model.nats(tokens()), rel=1e-6)

@@ -127,6 +127,12 @@ class Train(Section):
 class Evaluate(Section):
     window: Count
     ngram_order: Count
+    cache_windows: list[Count]
+    cache_thetas: Annotated[list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1)]
+    cache_weights: Annotated[list[Share], Field(min_length=1)]
+    dynamic_segment: Count
+    dynamic_rates: list[Rate]
+    dynamic_decays: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]
     bootstrap_samples: Annotated[int, Field(ge=2)]
     bootstrap_block: Count
     confidence: Share

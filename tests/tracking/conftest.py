@@ -63,7 +63,7 @@ def lay_out(root: Path) -> None:
         ledger = ledger_of(network, settings)
         ledger.write(run, settings, "ab12cd34" * 8)
         ledger.write_timings(root / "timings" / f"{arm}.json", run, 12.5)
-        text = Text(tokens, tokens, counts, 1000, END_ID)
+        text = Text(tokens, tokens, tokens, counts, 1000, END_ID)
         evaluate(scores, arm, network, text, settings.evaluate, (np.full(len(tokens), 3.0), np.full(len(tokens), 3.0)))
     (root / "report/figures").mkdir(parents=True)
     (root / "report/comparison.md").write_text("| arm |\n", encoding="utf-8")

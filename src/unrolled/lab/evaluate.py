@@ -10,6 +10,7 @@ evaluation/<arm>/    and evaluation/kneser_ney/, the n-gram model's, by the same
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from unrolled.corpus.folders import whole_folder
 from unrolled.corpus.ids import END_ID
 from unrolled.corpus.streams import Tokens, read_split
 from unrolled.kneser_ney import KneserNey
+from unrolled.lab.dynamic_evaluation import choose_dynamics, dynamic_nats, mean_squares
+from unrolled.lab.neural_cache import cache_nats, choose_cache, forward_reading
 from unrolled.lab.sealed import seal
 from unrolled.mixture import interpolated_nats, interpolation_weight
 from unrolled.nets.network import Network
@@ -31,12 +34,14 @@ from unrolled.settings import Evaluate
 from unrolled.tasks.language_model import SCORES, predictions, reset_nats
 
 Array = np.ndarray[Any, np.dtype[Any]]
+DYNAMIC_VALID = 20_000  # tokens of the validation split that dynamic evaluation is chosen on: each trial trains
 ROWS = 512  # of an n-gram model's distributions at a time: memory, not the figures, hangs on it
 
 
 class Text(NamedTuple):
-    """What is scored, and what its words were worth in training."""
+    """What is scored, and the training split, whose words and gradients are counted."""
 
+    train: Tokens
     valid: Tokens
     test: Tokens
     counts: Array  # int64 [V]: how often training showed each type
@@ -47,8 +52,8 @@ class Text(NamedTuple):
 def read_text(encoded: Path, report: Path) -> Text:
     """What the vocabulary stage left, to score."""
     characters = json.loads(report.read_text(encoding="utf-8"))["test"]["characters"]
-    valid, test = read_split(encoded, "valid"), read_split(encoded, "test")
-    return Text(valid, test, np.load(encoded / "counts.npy"), characters, END_ID)
+    train, valid, test = (read_split(encoded, split) for split in ("train", "valid", "test"))
+    return Text(train, valid, test, np.load(encoded / "counts.npy"), characters, END_ID)
 
 
 class _Scored(NamedTuple):
@@ -65,8 +70,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score the test split with every head of ``network``, write the evaluation directory and return its scores.
 
-    ``peer``: an n-gram model's nats of the validation and the test split. What it and the forward head reach together,
-    weighted as is best for the validation split, is a figure of its own.
+    ``peer``: an n-gram model's nats of the validation and the test split. What it and the forward head reach together
+    is a figure of its own; its weight, as whatever adapts to the text, is chosen on the validation split.
     """
     scored = _by_network(network, text, settings.window)
     weight = interpolation_weight(scored.valid_nats, peer[0])
@@ -76,14 +81,16 @@ def evaluate(
         **_figure("reset_perplexity", reset, settings),
         **_figure("interpolated_perplexity", mixed, settings),
         "interpolation_weight": weight,
+        **_with_cache(network, text, settings),
+        **_dynamically(network, text, settings),
     }
     _write(directory, scored, scores, text)
     return scores
 
 
-def evaluate_ngrams(directory: Path, tokens: Tokens, text: Text, settings: Evaluate) -> dict[str, Any]:
+def evaluate_ngrams(directory: Path, text: Text, settings: Evaluate) -> dict[str, Any]:
     """Count the n-grams of the training split and score the test split with them, by the same measures."""
-    model = KneserNey(tokens, order=settings.ngram_order, vocabulary=len(text.counts), eos=text.eos)
+    model = KneserNey(text.train, order=settings.ngram_order, vocabulary=len(text.counts), eos=text.eos)
     confidence, ranks = [], []
     for start in range(0, len(text.test), ROWS):
         table = model.distributions(text.test, start, start + ROWS)
@@ -96,6 +103,40 @@ def evaluate_ngrams(directory: Path, tokens: Tokens, text: Text, settings: Evalu
     scores = _scores("kneser_ney", scored, text, settings) | {"discounts": discounts, "valid": valid}
     _write(directory, scored, scores, text)
     return scores
+
+
+def _with_cache(network: Network, text: Text, settings: Evaluate) -> dict[str, Any]:
+    """With the neural cache that is best for the validation split; nothing where the settings name none."""
+    if not settings.cache_windows:
+        return {}
+    valid, test = (
+        forward_reading(network, split, window=settings.window, eos=text.eos) for split in (text.valid, text.test)
+    )
+    cache, nats = choose_cache(
+        valid, windows=settings.cache_windows, thetas=settings.cache_thetas, weights=settings.cache_weights
+    )
+    chosen = {**asdict(cache), "valid_perplexity": perplexity(nats, len(text.valid))}
+    return {**_figure("cache_perplexity", cache_nats(test, cache), settings), "cache": chosen}
+
+
+def _dynamically(network: Network, text: Text, settings: Evaluate) -> dict[str, Any]:
+    """With weights that go on learning, as is best for the validation split's beginning; nothing without rates."""
+    if not settings.dynamic_rates:
+        return {}
+    segment, beginning = settings.dynamic_segment, text.valid[:DYNAMIC_VALID]
+    squares = mean_squares(network, text.train, segment=segment, eos=text.eos)
+    dynamics, nats = choose_dynamics(
+        network,
+        beginning,
+        segment=segment,
+        rates=settings.dynamic_rates,
+        decays=settings.dynamic_decays,
+        squares=squares,
+        eos=text.eos,
+    )
+    of_test = dynamic_nats(network, text.test, dynamics, squares=squares, eos=text.eos)
+    chosen = {**asdict(dynamics), "valid_perplexity": perplexity(nats, len(beginning)), "valid_tokens": len(beginning)}
+    return {**_figure("dynamic_perplexity", of_test, settings), "dynamic": chosen}
 
 
 def _by_network(network: Network, text: Text, window: int) -> _Scored:
