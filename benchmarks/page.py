@@ -1,9 +1,10 @@
 """results.md: a section a part, each under the conditions it was measured in; a part measured anew replaces its own."""
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from textwrap import fill
+
+from unrolled.corpus.folders import whole_text
 
 HEAD = """# Speed beside what everyone writes
 
@@ -41,6 +42,4 @@ def read(path: Path) -> dict[str, str]:
 def write(path: Path, sections: Mapping[str, str], order: Iterable[str]) -> None:
     """The page, its sections in the given order, whole or not at all; titles that are not in it are left out."""
     kept = [f"## {title}\n\n{sections[title]}\n" for title in order if title in sections]
-    part = path.with_suffix(".part")
-    part.write_text("\n".join([HEAD, *kept]), encoding="utf-8")
-    os.replace(part, path)
+    whole_text(path, "\n".join([HEAD, *kept]))

@@ -1,11 +1,11 @@
 """Publish every arm of the grid to MLflow, from files alone; recorded.json says what is there."""
 
 import json
-import os
 from pathlib import Path
 
 import click
 
+from unrolled.corpus.folders import whole_text
 from unrolled.errors import one_line_errors
 from unrolled.lab.tracking import publish
 from unrolled.settings import PARAMS, Settings
@@ -23,9 +23,7 @@ def record() -> None:
         click.echo(f"{run.arm}: {run.change}")
         keys[run.arm] = run.key
     # Content keys only: no run ids, times or addresses, so that a forced publish leaves dvc.lock as it was.
-    partial = RECEIPT.with_suffix(".partial")
-    partial.write_text(json.dumps(keys, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, RECEIPT)
+    whole_text(RECEIPT, json.dumps(keys, indent=2) + "\n")
 
 
 if __name__ == "__main__":

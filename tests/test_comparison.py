@@ -24,6 +24,7 @@ from unrolled.lab.drawing import lines
 from unrolled.lab.figures import Figures
 from unrolled.lab.fit import Epoch, Step, Training
 from unrolled.lab.ledger import Ledger
+from unrolled.lab.markdown import number
 from unrolled.lab.runs import Evaluation
 from unrolled.lab.sealed import seal
 from unrolled.nets.network import Network
@@ -377,8 +378,8 @@ def test_more_architectures_than_panels_in_a_row(grid: list[Settings]) -> None:
     ],
 )
 def test_numbers_are_as_long_as_they_need_be(value: float | None, text: str) -> None:
-    assert report.number(value) == text
+    assert number(value) == text
 
 
 def test_signed_numbers() -> None:
-    assert [report.number(value, signed=True) for value in (0.5, -0.5, 1e9)] == ["+0.500", "-0.500", "+1e+09"]
+    assert [number(value, signed=True) for value in (0.5, -0.5, 1e9)] == ["+0.500", "-0.500", "+1e+09"]

@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 
 from unrolled.errors import UserError, one_line_errors
+from unrolled.lab.recipes import Measurement, Rung, measured, read
+from unrolled.lab.recipes import names as all_recipes
+from unrolled.lab.recipes import use as use_recipe
 from unrolled.settings import PARAMS, Settings
 
 
@@ -48,6 +51,54 @@ def arms() -> None:
     """Print the name of every arm of the grid."""
     for arm in Settings.arms(PARAMS):
         click.echo(arm)
+
+
+@main.command()
+@one_line_errors
+def recipes() -> None:
+    """List the recipes, and what their arms are expected to reach."""
+    for name in all_recipes():
+        recipe, kept = read(name), measured(name)
+        click.echo(f"{name}: {recipe.about}")
+        for rung in recipe.rungs:
+            click.echo(f"    {rung.title}: {_expected(rung, [kept[arm] for arm in rung.arms if arm in kept])}")
+
+
+def _expected(rung: Rung, runs: list[Measurement]) -> str:
+    """Test perplexity of each seed, minutes and date as measured here, beside what was published."""
+    scores = [f"{run['scores'][rung.score]:.2f}" for run in runs if rung.score in run["scores"]]
+    valid = [f"{run['valid_perplexity']:.2f}" for run in runs if run.get("valid_perplexity")]
+    said = f"test {', '.join(scores)}" if scores else "not measured here yet"
+    if scores and rung.score == "forward_perplexity":
+        said = f"valid {', '.join(valid)}; {said}"
+    if seconds := [run["seconds"] for run in runs if "seconds" in run and rung.score == "forward_perplexity"]:
+        said += f"; {max(seconds) / 60:.0f} minutes a seed"
+    if dates := [run["date"] for run in runs]:
+        said += f" ({max(dates)})"
+    if rung.published and rung.published.test:
+        said += f"; published: test {rung.published.test:g}"
+    return said
+
+
+@main.command()
+@click.argument("name")
+@one_line_errors
+def use(name: str) -> None:
+    """Write the recipe NAME into params.yaml; `git diff` shows what that changes."""
+    use_recipe(name)
+    click.echo(f"{PARAMS} now is {name}; run it with: dvc repro")
+
+
+@main.command()
+@click.argument("name")
+@one_line_errors
+def keep(name: str) -> None:
+    """Note what runs/ and evaluation/ hold as what the recipe NAME measured."""
+    # Here, not above: torch takes seconds to import, and the other commands are to answer at once.
+    from unrolled.lab.measurements import keep as keep_measurements
+
+    for arm in keep_measurements(name):
+        click.echo(f"{name}: {arm} noted")
 
 
 @main.command()

@@ -5,7 +5,6 @@ Memory stays flat as the text grows: lines are encoded in batches and their ids 
 
 import io
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from unrolled.corpus.catalogue import SPLITS
 from unrolled.corpus.errors import CorpusError
-from unrolled.corpus.folders import whole_folder
+from unrolled.corpus.folders import whole_folder, whole_text
 from unrolled.corpus.ids import END_ID, UNKNOWN_ID
 from unrolled.corpus.vocabulary import BATCH, STRETCHES, batches, build_tokenizer, stretches
 
@@ -91,9 +90,7 @@ def encode_corpus(
         "most_frequent": _most_frequent(tokenizer, splits["train"]),
         **{split: splits[split].report(facts[split]["documents"]) for split in SPLITS},
     }
-    partial_report = report.with_name(f".{report.name}.partial")
-    partial_report.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial_report, report)
+    whole_text(report, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
 
 
 class StretchIds(dict[str, bytes]):

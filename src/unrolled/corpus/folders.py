@@ -1,5 +1,6 @@
-"""Folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,3 +24,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
+
+
+def whole_text(path: Path, text: str) -> None:
+    """Put ``text`` in place of what stood at ``path``, in UTF-8; its folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(partial, path)

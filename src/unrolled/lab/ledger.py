@@ -14,7 +14,7 @@ Nothing in it tells the time or the place, so the same settings give the same by
 """
 
 import hashlib
-import os
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unrolled.bptt import Addends
-from unrolled.corpus.folders import whole_folder
+from unrolled.corpus.folders import whole_folder, whole_text
 from unrolled.lab.fit import REDUCTION, Epoch, Step, Training
 from unrolled.lab.sealed import seal, sha256, write_json
 from unrolled.nets.network import Network
@@ -104,16 +104,13 @@ class Ledger:
     def write_timings(self, path: Path, run: Path, seconds: float) -> None:
         """How long the training of ``run`` took: a file of its own, for it is never the same twice."""
         tokens = sum(row["tokens"] for row in self._steps)
-        path.parent.mkdir(exist_ok=True)
-        partial = path.with_suffix(".partial")
         timings = {
             "run": sha256(run / "summary.json"),
             "seconds": round(seconds, 3),
             "tokens_per_second": round(tokens / seconds, 1),
             "threads": torch.get_num_threads(),
         }
-        write_json(partial, timings)
-        os.replace(partial, path)
+        whole_text(path, json.dumps(timings, indent=2) + "\n")
 
     def _summary(self, settings: Settings) -> dict[str, Any]:
         best = self._best

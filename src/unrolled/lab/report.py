@@ -4,13 +4,14 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from unrolled.corpus.folders import whole_text
 from unrolled.lab.comparison import Comparison, Row
+from unrolled.lab.markdown import number, table
 from unrolled.tasks.language_model import SCORES
 
 METRICS = (*SCORES.values(), "valid_perplexity", "norm_median", "norm_max", "clipped_share", "nonfinite_share")
@@ -31,15 +32,15 @@ HOW = {
 
 def write(comparison: Comparison, folder: Path) -> None:
     """comparison.{csv,json,md}, metrics.json and plots/*.csv in `folder`; the same bytes for the same comparison."""
-    _whole(folder / "comparison.csv", _csv(comparison))
-    _whole(folder / "comparison.json", _json(comparison))
-    _whole(folder / "comparison.md", markdown(comparison))
-    _whole(folder / "metrics.json", json.dumps(metrics(comparison), indent=2) + "\n")
-    for name, table in comparison.tables.items():
-        numbers = table.select_dtypes("number")
+    whole_text(folder / "comparison.csv", _csv(comparison))
+    whole_text(folder / "comparison.json", _json(comparison))
+    whole_text(folder / "comparison.md", markdown(comparison))
+    whole_text(folder / "metrics.json", json.dumps(metrics(comparison), indent=2) + "\n")
+    for name, frame in comparison.tables.items():
+        numbers = frame.select_dtypes("number")
         # A chart has no place for inf or nan, and vega drops the whole line; the table above has them.
-        finite = table[np.isfinite(numbers).all(axis=1)]
-        _whole(folder / "plots" / f"{name}.csv", finite.to_csv(index=False, lineterminator="\n"))
+        finite = frame[np.isfinite(numbers).all(axis=1)]
+        whole_text(folder / "plots" / f"{name}.csv", finite.to_csv(index=False, lineterminator="\n"))
 
 
 def metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
@@ -80,9 +81,9 @@ def markdown(comparison: Comparison) -> str:
         [
             "## Test perplexity",
             "",
-            *_table(*_perplexities(comparison, share)),
+            *table(*_perplexities(comparison, share)),
             "",
-            *_table(*_variants(comparison, share)),
+            *table(*_variants(comparison, share)),
             "",
             "All of the forward head. Started anew: its state is zero at each sentence's start; in the table above it "
             "goes on, as in the literature. With n-grams: w times the Kneser-Ney model's probability and 1 - w times "
@@ -94,7 +95,7 @@ def markdown(comparison: Comparison) -> str:
             "",
             "## Gradient norm before clipping",
             "",
-            *_table(*_gradients(rows)),
+            *table(*_gradients(rows)),
             "",
             f"Global L2 norm over all parameters, every step. Loss, and so norm and clip_norm: {comparison.reduction}. "
             "Half-life: over how many steps back the gradient of one loss halves, in the forward stack's lowest layer "
@@ -104,7 +105,7 @@ def markdown(comparison: Comparison) -> str:
             "",
             "## On the same tokens",
             "",
-            *_table(*_pairs(comparison.pairs, share)),
+            *table(*_pairs(comparison.pairs, share)),
             "",
             "Below 0, or a ratio below 1: the first arm predicts better. Forward heads, which see the left.",
             "",
@@ -167,34 +168,8 @@ def _pairs(pairs: Sequence[Row], share: str) -> tuple[list[str], Iterable[list[s
     )
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
-
-
 def _with_interval(row: Row, name: str, *, signed: bool = False) -> str:
     if row[name] is None:
         return ""
     value, low, high = (number(row[key], signed=signed) for key in (name, f"{name}_low", f"{name}_high"))
     return f"{value} [{low}, {high}]"
-
-
-def number(value: float | None, *, signed: bool = False) -> str:
-    """Four significant digits or so: 0.2503, 96.31, 1,234, 3.2e+17; empty for None."""
-    if value is None:
-        return ""
-    plus = "+" if signed else ""
-    if isinstance(value, int):
-        return f"{value:{plus},}"
-    size = abs(value)
-    if not math.isfinite(value) or size >= 1e6 or 0 < size < 1e-3:
-        return f"{value:{plus}.2g}"
-    return f"{value:{plus},.{0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3}f}"
-
-
-def _whole(path: Path, text: str) -> None:
-    """Write all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)

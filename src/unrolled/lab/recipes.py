@@ -1,0 +1,114 @@
+"""Recipes: settings that the literature states, in files that params.yaml takes over; and what they measured here.
+
+recipes/<name>.yaml    about, rungs (which arms make which published figure), params: sections of params.yaml
+recipes/<name>.json    what its arms reached when they were trained here; written by `unrolled keep`, never by hand
+"""
+
+import io
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from unrolled.corpus.folders import whole_text
+from unrolled.errors import UserError
+from unrolled.lab.sealed import json_of
+from unrolled.settings import PARAMS, Section, Settings
+
+RECIPES = Path("recipes")
+PEER = "kneser_ney"  # an evaluation without a run, beside those of the arms
+
+Measurement = dict[str, Any]
+
+
+class Published(Section):
+    """What others reached; ``ratio``: lowest and highest quotient of this and another rung's perplexity."""
+
+    valid: float | None = None
+    test: float | None = None
+    ratio: list[float] | None = None
+    source: str
+
+
+class Rung(Section):
+    """One line of the ladder: a score of some arms, which differ by their seed alone."""
+
+    title: str
+    arms: Annotated[list[str], Field(min_length=1)]
+    score: str = "forward_perplexity"
+    published: Published | None = None
+    ratio_to: str | None = None
+
+
+class Recipe(Section):
+    """A recipe as its file states it."""
+
+    about: str
+    rungs: Annotated[list[Rung], Field(min_length=1)]
+    params: dict[str, Any]
+
+
+def names(folder: Path = RECIPES) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def read(name: str, folder: Path = RECIPES) -> Recipe:
+    """UserError where there is no such recipe, naming those there are, or where its file is not one."""
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"no recipe '{name}' in {folder}/ (there are: {', '.join(names(folder)) or 'none'})")
+    try:
+        return Recipe.model_validate(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
+    except (YAMLError, ValidationError) as error:
+        raise UserError(f"{path} is no recipe: {' '.join(str(error).split())}") from None
+
+
+def measured(name: str, folder: Path = RECIPES) -> dict[str, Measurement]:
+    """What was kept of the recipe, by arm; empty where nothing was."""
+    path = folder / f"{name}.json"
+    return json_of(path) if path.is_file() else {}
+
+
+def use(name: str, params: Path = PARAMS, folder: Path = RECIPES) -> None:
+    """Write the recipe into ``params``, whose comments and whose other keys stay; whole, and valid, or not at all."""
+    text, _ = applied(name, params, folder)
+    whole_text(params, text)
+
+
+def applied(name: str, params: Path = PARAMS, folder: Path = RECIPES) -> tuple[str, dict[str, Settings]]:
+    """What ``params`` would say with the recipe in use, and each arm's settings; UserError where they are not valid."""
+    read(name, folder)
+    text = _merged(folder / f"{name}.yaml", params)
+    partial = params.with_name(f".{params.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        return text, {arm: Settings.load(partial, arm) for arm in Settings.arms(partial)}
+    except UserError as error:
+        raise UserError(str(error).replace(str(partial), f"recipe '{name}' in {params}")) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _merged(recipe: Path, params: Path) -> str:
+    """The text of ``params`` with the recipe's values in place of its own; rows of the grid are replaced whole."""
+    yaml = YAML()
+    yaml.width, yaml.preserve_quotes = 200, True
+    yaml.representer.add_representer(
+        type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    if not params.is_file():
+        raise UserError(f"{params} is not here: run this in the repository's root")
+    content = yaml.load(params.read_text(encoding="utf-8"))
+    for section, keys in yaml.load(recipe.read_text(encoding="utf-8"))["params"].items():
+        if section in ("arch", "clipping"):
+            for row in [row for row in content[section] if row not in keys]:
+                del content[section][row]
+        for key, value in keys.items():
+            if key not in content[section] or content[section][key] != value:
+                content[section][key] = value
+    text = io.StringIO()
+    yaml.dump(content, text)
+    return text.getvalue()

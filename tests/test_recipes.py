@@ -1,0 +1,213 @@
+"""Recipes: params.yaml takes one over and keeps its comments; what was measured is noted from files, and shown."""
+
+import difflib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from unrolled.cli import main
+from unrolled.errors import UserError
+from unrolled.lab import recipes
+from unrolled.lab.evaluate import Text, evaluate, evaluate_ngrams
+from unrolled.lab.fit import Training, fit
+from unrolled.lab.ladder import climb, write
+from unrolled.lab.ledger import Ledger
+from unrolled.lab.measurements import keep
+from unrolled.lab.recipes import PEER, applied, measured, names, read, use
+from unrolled.settings import SECTIONS, Settings
+
+ROOT = Path(__file__).parents[1]
+RECIPES = names(ROOT / "recipes")
+V, EOS = 12, 1
+
+TINY = """
+about: a recipe for tests
+rungs:
+  - title: tiny
+    arms: [tiny-clipped, tiny_2-clipped]
+    published: {valid: 12.5, test: 11.5, source: nobody}
+  - title: tiny with n-grams
+    arms: [tiny-clipped, tiny_2-clipped]
+    score: interpolated_perplexity
+  - title: tiny, not clipped
+    arms: [tiny-unclipped]
+    published: {ratio: [0.5, 0.75], source: nobody}
+    ratio_to: tiny
+  - title: n-grams
+    arms: [kneser_ney]
+params:
+  network: {embedding: 6, hidden: 6}
+  train: {epochs: 2, columns: 4, window: 8, learning_rate: 2.0}  # a comment of the recipe's
+  arch:
+    tiny: {cell: lstm}
+    tiny_2: {cell: lstm, seed: 2}
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the project's params.yaml and one recipe."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "tiny.yaml").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train_and_score(settings: Settings) -> None:
+    """What the stages leave of one arm, and of the n-gram model."""
+    tokens = (np.cumsum(np.random.default_rng(0).integers(0, 3, 700)) % V).astype(np.uint16)
+    text = Text(tokens[:400], tokens[400:550], tokens[550:], np.bincount(tokens[:400], minlength=V), 500, EOS)
+    arm, of_evaluation = str(settings.arm), settings.evaluate.model_copy(update={"bootstrap_samples": 20})
+    training = Training.of(settings, V)
+    ledger = Ledger(training)
+    for record in fit(training, text.train, text.valid, eos=EOS):
+        ledger.add(record)
+    ledger.write(Path("runs") / arm, settings, "digest")
+    ledger.write_timings(Path("timings") / f"{arm}.json", Path("runs") / arm, 120.0)
+    evaluate_ngrams(Path("evaluation") / PEER, text, of_evaluation)
+    peer = (np.full(len(text.valid), 2.0), np.full(len(text.test), 2.0))
+    evaluate(Path("evaluation") / arm, arm, training.network, text, of_evaluation, peer)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_all_that_a_training_depends_on(name: str) -> None:
+    """So that it gives the same run whatever stood in params.yaml before; and its rungs name arms of its grid."""
+    recipe = read(name, ROOT / "recipes")
+    for section in ("vocabulary", "network", "train"):
+        assert set(recipe.params[section]) == set(SECTIONS[section].model_fields) - {"clip_norm"}, section
+    assert recipe.params["corpus"]["name"] == "ptb" and {"arch", "clipping"} <= set(recipe.params)
+    assert {"cache_windows", "dynamic_rates"} <= set(recipe.params["evaluate"])
+    _, arms = applied(name, ROOT / "params.yaml", ROOT / "recipes")
+    assert {arm for rung in recipe.rungs for arm in rung.arms} - {PEER} == set(arms)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_arms_of_a_rung_differ_by_their_seed_alone(name: str) -> None:
+    _, arms = applied(name, ROOT / "params.yaml", ROOT / "recipes")
+    for rung in read(name, ROOT / "recipes").rungs:
+        of_rung = [arms[arm] for arm in rung.arms if arm != PEER]
+        assert len({each.train.seed for each in of_rung}) == len(of_rung)
+        for each in of_rung[1:]:
+            assert each.network == of_rung[0].network
+            assert each.train.model_copy(update={"seed": of_rung[0].train.seed}) == of_rung[0].train
+
+
+def test_using_a_recipe_changes_values_and_keeps_all_else(workspace: Path) -> None:
+    before = (workspace / "params.yaml").read_text().splitlines()
+    result = CliRunner().invoke(main, ["use", "tiny"])
+    assert result.exit_code == 0 and "dvc repro" in result.output
+    after = (workspace / "params.yaml").read_text().splitlines()
+    changed = [line for line in difflib.ndiff(before, after) if line[:2] in ("- ", "+ ")]
+    assert not [line for line in changed if line.startswith("- ") and line.strip("- ").startswith("#")]
+    comments = [line.split("#", 1)[1] for line in before if "#" in line]
+    assert [line.split("#", 1)[1] for line in after if "#" in line][: len(comments)] == comments
+    assert Settings.arms() == ["tiny-clipped", "tiny-unclipped", "tiny_2-clipped", "tiny_2-unclipped"]
+    settings = Settings.load(arm="tiny_2-clipped")
+    assert (settings.network.hidden, settings.train.seed, settings.train.window) == (6, 2, 8)
+    assert settings.corpus.name == "python-docs"  # the recipe says nothing of it
+    use("tiny")
+    assert (workspace / "params.yaml").read_text().splitlines() == after
+    assert sorted(path.name for path in workspace.iterdir()) == ["params.yaml", "recipes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TINY.replace("hidden: 6", "hidden: 7"), "recipe 'tiny' in params.yaml: 'network': tied weights need"),
+        (TINY.replace("window: 8", "windw: 8"), "recipe 'tiny' in params.yaml: unknown key 'train.windw'"),
+        ("about: [", "recipes/tiny.yaml is no recipe"),
+        ("about: x\nrungs: []\nparams: {}", "recipes/tiny.yaml is no recipe"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_changes_nothing(workspace: Path, text: str, message: str) -> None:
+    (workspace / "recipes" / "tiny.yaml").write_text(text)
+    before = (workspace / "params.yaml").read_bytes()
+    result = CliRunner().invoke(main, ["use", "tiny"])
+    assert result.exit_code == 1 and message in result.stderr and result.stderr.count("\n") == 1
+    assert (workspace / "params.yaml").read_bytes() == before
+    assert sorted(path.name for path in workspace.iterdir()) == ["params.yaml", "recipes"]
+
+
+def test_an_unknown_recipe_is_one_line_that_names_those_there_are(workspace: Path) -> None:
+    for command in ("use", "keep"):
+        result = CliRunner().invoke(main, [command, "tinny"])
+        assert result.exit_code == 1 and "no recipe 'tinny'" in result.stderr and "tiny" in result.stderr
+
+
+def test_what_a_run_reached_is_noted_from_its_files(workspace: Path) -> None:
+    _, arms = applied("tiny")
+    train_and_score(arms["tiny-clipped"])
+    assert keep("tiny") == ["tiny-clipped", PEER]
+    train_and_score(arms["tiny_2-clipped"])
+    shutil.rmtree("runs/tiny-clipped")
+    assert keep("tiny") == ["tiny_2-clipped", PEER]  # and the first one's note stays
+    noted = measured("tiny")
+    assert set(noted) == {"tiny-clipped", "tiny_2-clipped", PEER}
+    scores = json.loads(Path("evaluation/tiny_2-clipped/scores.json").read_text())
+    note = noted["tiny_2-clipped"]
+    assert note["seed"] == 2 and note["seconds"] == 120 and len(note["valid_by_epoch"]) == 2
+    for name in ("forward_perplexity", "forward_perplexity_interval", "interpolated_perplexity", "reset_perplexity"):
+        assert note["scores"][name] == scores[name]
+    assert note["valid_perplexity"] == pytest.approx(min(value for _, value in note["valid_by_epoch"]))
+
+
+def test_a_run_of_other_settings_is_not_noted(workspace: Path) -> None:
+    _, arms = applied("tiny")
+    settings = arms["tiny-clipped"]
+    train_and_score(settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": 1})}))
+    with pytest.raises(UserError, match=r"tiny-clipped was trained with train\.epochs 1, not 2"):
+        keep("tiny")
+    assert not Path("recipes/tiny.json").exists()
+
+
+def test_the_ladder_shows_every_rung(workspace: Path) -> None:
+    _, arms = applied("tiny")
+    for arm in ("tiny-clipped", "tiny_2-clipped", "tiny-unclipped"):
+        train_and_score(arms[arm])
+    keep("tiny")
+    steps = climb(recipes.RECIPES)
+    assert [step.height for step in steps] == sorted((step.height for step in steps), reverse=True)
+    write(steps, Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    page = Path("docs/ladder.md").read_text()
+    rows = {cells[0]: cells for cells in _cells(page)}
+    noted = measured("tiny")
+    tests = [noted[arm]["scores"]["forward_perplexity"] for arm in ("tiny-clipped", "tiny_2-clipped")]
+    mean = sum(tests) / 2
+    assert rows["tiny"][1] == "12.50 / 11.50" and rows["tiny"][5:7] == ["2", "2.00"]
+    assert rows["tiny"][3] == f"{mean:.2f} ± {abs(tests[0] - mean):.3f}"
+    assert rows["tiny, not clipped"][1] == "0.5 to 0.75 times" and rows["tiny, not clipped"][3].endswith(" times")
+    assert rows["n-grams"][3] == f"{noted[PEER]['scores']['forward_perplexity']:.2f}"
+    assert "tiny with n-grams" in rows
+    figures = Path("docs/ladder.svg").read_bytes(), page
+    write(climb(recipes.RECIPES), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    assert figures == (Path("docs/ladder.svg").read_bytes(), Path("docs/ladder.md").read_text())
+    listed = CliRunner().invoke(main, ["recipes"]).output
+    assert f"valid {noted['tiny-clipped']['valid_perplexity']:.2f}" in listed and "published: test 11.5" in listed
+    assert "2 minutes a seed" in listed
+
+
+def test_a_ladder_on_which_nobody_stood_can_be_shown(workspace: Path) -> None:
+    write(climb(recipes.RECIPES), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    assert "| tiny | 12.50 / 11.50 |  |  |" in Path("docs/ladder.md").read_text()
+    assert "not measured here yet" in CliRunner().invoke(main, ["recipes"]).output
+
+
+def _cells(page: str) -> list[list[Any]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+
+
+def test_the_page_in_the_repository_is_what_the_notes_say(tmp_path: Path) -> None:
+    write(climb(ROOT / "recipes"), tmp_path / "ladder.md", tmp_path / "ladder.svg")
+    assert (tmp_path / "ladder.md").read_text() == (ROOT / "docs" / "ladder.md").read_text()
+
+
+def test_recipes_are_yaml_that_the_strict_reader_takes() -> None:
+    for name in RECIPES:
+        YAML(typ="safe", pure=True).load((ROOT / "recipes" / f"{name}.yaml").read_text())
