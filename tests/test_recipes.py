@@ -180,7 +180,7 @@ def test_the_ladder_shows_every_rung(workspace: Path) -> None:
     noted = measured("tiny")
     tests = [noted[arm]["scores"]["forward_perplexity"] for arm in ("tiny-clipped", "tiny_2-clipped")]
     mean = sum(tests) / 2
-    assert rows["tiny"][1] == "12.50 / 11.50" and rows["tiny"][5:7] == ["2", "2.00"]
+    assert rows["tiny"][1] == "12.50 / 11.50" and rows["tiny"][5:7] == ["2", "2.0"]
     assert rows["tiny"][3] == f"{mean:.2f} ± {abs(tests[0] - mean):.3f}"
     assert rows["tiny, not clipped"][1] == "0.5 to 0.75 times" and rows["tiny, not clipped"][3].endswith(" times")
     assert rows["n-grams"][3] == f"{noted[PEER]['scores']['forward_perplexity']:.2f}"

@@ -130,7 +130,7 @@ def _row(step: Step, steps: Sequence[Step]) -> list[str]:
         _spread(step.tests) + _ratio(step, steps),
         _interval(step),
         number(len(step.tests)) if step.tests and PEER not in step.rung.arms else "",
-        number(statistics.median(step.minutes)) if step.minutes else "",
+        f"{statistics.median(step.minutes):.1f}" if step.minutes else "",
         number(parameters),
         f"`{step.recipe}`",
     ]
