@@ -52,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project over a small text, with a small network, committed and reproduced once."""
     place = tmp_path_factory.mktemp("pipeline") / "project"
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    needed = ("src/", "stages/", ".dvc/", "text/", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml")
+    needed = ("src/", "stages/", "recipes/", ".dvc/", "text/", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml")
     for name in tracked:
         if name.startswith(needed):
             (place / name).parent.mkdir(parents=True, exist_ok=True)
