@@ -43,6 +43,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "unrolled",  # else matplotlib draws random ids
 }
 YARDSTICK: dict[str, Any] = {"color": INK, "linewidth": 1.4, "linestyle": (0, (1, 1.5))}
+PEER: dict[str, Any] = {"color": INK, "linewidth": 1.4, "linestyle": (0, (6, 1.5, 1, 1.5))}
 THRESHOLD: dict[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": (0, (6, 3))}
 THIN: dict[str, Any] = {"color": INK, "linewidth": 1}
 PANEL = 4.8, 3.9  # inches

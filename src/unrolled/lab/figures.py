@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from unrolled.lab.drawing import (
     INK,
+    PEER,
     POINTS,
     STYLE,
     THIN,
@@ -57,12 +58,12 @@ class Figures:
         folder.mkdir(parents=True, exist_ok=True)
         norms = [self.norm_panel(arch) for arch in dict.fromkeys(line.arch for line in self.arms)]
         overview = [self.perplexity, self.norm_panel(self._furthest_apart()), self.lag_overview()]
-        unigram = key("unigram of the test split", YARDSTICK)
+        peers = [key("unigram, test split", YARDSTICK), key("Kneser-Ney n-grams, test split", PEER)]
         clipping = [line for line in self.arms if line.clip_norm is not None]
         thresholds = dict.fromkeys(f"clip_norm {line.clip_norm:g}; loss: {self.reduction}" for line in clipping)
         threshold = [key(label, THRESHOLD) for label in thresholds]
         with matplotlib.rc_context(STYLE):
-            save(row([self.perplexity], self.arms, [unigram]), folder / "perplexity")
+            save(row([self.perplexity], self.arms, peers), folder / "perplexity")
             save(row(norms, self.arms, threshold, share=True), folder / "grad_norm")
             save(row([self.clipped_share], clipping), folder / "clipped_share")
             for name in PROFILES:
@@ -71,7 +72,7 @@ class Figures:
             marks = [key(label, {"color": INK} | mark) for label, mark in SUMS.items()]
             panels = self._by_stack("addends", self._addend_panel)
             save(row(panels, self.arms, [*self._layers("addends"), *marks], share=True), folder / "addends")
-            save(row(overview, self.arms, [unigram, *threshold]), folder / "overview")
+            save(row(overview, self.arms, [*peers, *threshold]), folder / "overview")
 
     # ---- panels: each draws into one axes -------------------------------------------------------------------------
 
@@ -87,7 +88,9 @@ class Figures:
             dodge = 0.06 * (beyond.index(line.arm) - (len(beyond) - 1) / 2) if line.arm in beyond else 0.0
             draw(axes, line, mine["epoch"], mine["forward_perplexity"], top=top, marker="o", dodge=dodge)
         axes.axhline(self.yardsticks["unigram"], **YARDSTICK)
-        finish(axes, table["forward_perplexity"], top=top)
+        axes.axhline(self.yardsticks["kneser_ney"], **PEER)
+        peer = pd.Series([self.yardsticks["kneser_ney"]])  # it may lie below all arms
+        finish(axes, pd.concat([table["forward_perplexity"], peer]), top=top)
 
     def norm_panel(self, arch: str) -> Panel:
         """Gradient norm before clipping by step, an arch's twins in one panel."""
