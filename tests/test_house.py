@@ -48,7 +48,7 @@ FLOORS: dict[str, set[str]] = {
 # Imports inside a function: where -> what, each for start-up time that was measured and is said beside it.
 LATE_IMPORTS = {
     "src/unrolled/measures.py": {"sklearn.calibration"},
-    "src/unrolled/cli.py": {"unrolled.lab.tracking", "unrolled.lab.measurements"},
+    "src/unrolled/cli.py": {"unrolled.lab.tracking", "unrolled.lab.measurements", "unrolled.lab.trained"},
 }
 MLFLOW = {"src/unrolled/lab/tracking.py"}
 

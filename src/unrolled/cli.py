@@ -1,8 +1,10 @@
 """`unrolled ...`: what a person does outside the pipeline."""
 
 import json
+import math
 import time
 from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
@@ -11,6 +13,8 @@ from unrolled.lab.recipes import Measurement, Rung, measured, read
 from unrolled.lab.recipes import names as all_recipes
 from unrolled.lab.recipes import use as use_recipe
 from unrolled.settings import PARAMS, Settings
+
+HEAT = [(4.0, "green"), (8.0, "yellow"), (12.0, "red"), (math.inf, "magenta")]  # below so many bits
 
 
 @click.group()
@@ -99,6 +103,60 @@ def keep(name: str) -> None:
 
     for arm in keep_measurements(name):
         click.echo(f"{name}: {arm} noted")
+
+
+@main.command()
+@click.argument("prompt", default="")
+@click.option("--arm", help="Which arm writes; the best that reads from left to right if none is named.")
+@click.option("--length", default=60, show_default=True, help="Tokens after the prompt.")
+@click.option("--samples", default=1, show_default=True, help="How many texts.")
+@click.option("--seed", default=1, show_default=True, help="The same seed, the same text.")
+@click.option("--temperature", default=1.0, show_default=True, help="Below 1: the likely becomes likelier; 0: greedy.")
+@click.option("--top-k", type=int, help="Draw from the k likeliest tokens only.")
+@click.option("--nucleus", type=float, help="Draw from the likeliest tokens that together reach this probability.")
+@click.option("--unknown", is_flag=True, help="Let <unk>, which stands for all rare words, be drawn.")
+@one_line_errors
+def generate(prompt: str, arm: str | None, **options: Any) -> None:
+    """Let a trained network finish PROMPT."""
+    from unrolled.lab.trained import Trained  # here, not above: torch takes seconds to import
+
+    trained = Trained.read(arm)
+    click.echo(click.style(f"{trained.arm}:", dim=True), err=True)
+    for text in trained.continued(prompt, **options):
+        click.echo(text)
+
+
+@main.command()
+@click.argument("file", type=click.File(encoding="utf-8"), default="-")
+@click.option("--arm", help="Which arm reads; the best that reads from left to right if none is named.")
+@one_line_errors
+def score(file: TextIO, arm: str | None) -> None:
+    """Print how little a trained network expected each word of FILE (or of what is piped in), in bits and in colour."""
+    from unrolled.lab.trained import Trained  # here, not above: torch takes seconds to import
+
+    trained = Trained.read(arm)
+    lines = trained.surprisals(_read(file))
+    for line in lines:
+        click.echo(" ".join(click.style(f"{each.word}·{each.bits:.1f}", fg=_heat(each.bits)) for each in line))
+    bits = [each.bits for line in lines for each in line]
+    unknown = sum(not each.known for line in lines for each in line)
+    mean = sum(bits) / len(bits)
+    click.echo(
+        f"{trained.arm}: {len(bits)} tokens ({unknown} read as <unk>), {mean:.2f} bits each, perplexity {2**mean:,.1f}",
+        err=True,
+    )
+
+
+def _read(file: TextIO) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file.name} is no UTF-8: {error}") from None
+
+
+def _heat(bits: float) -> str:
+    """From expected to astonishing; a colour a doubling of doubt would be too many to tell apart."""
+    return next(colour for limit, colour in HEAT if bits < limit)
 
 
 @main.command()
