@@ -1,11 +1,12 @@
 """report/: all arms of the grid side by side, as tables, figures, metrics and plots."""
 
+import json
 from pathlib import Path
 
 import click
 
 from unrolled.errors import one_line_errors
-from unrolled.lab import report
+from unrolled.lab import page, report
 from unrolled.lab.comparison import Arm, compare
 from unrolled.lab.drawing import lines
 from unrolled.lab.figures import Figures
@@ -24,6 +25,9 @@ def main() -> None:
     comparison = compare([Arm.read(settings, Path("runs"), Path("evaluation")) for settings in grid], peer)
     report.write(comparison, REPORT)
     Figures(lines(grid), comparison.tables, comparison.yardsticks, comparison.reduction).write(REPORT / "figures")
+    opening = Path("data/text/test.txt").read_text(encoding="utf-8")[:1000]
+    corpus = json.loads(Path("data/corpus.json").read_text(encoding="utf-8"))
+    page.write(comparison, REPORT, page.drawn([str(each.arm) for each in grid], opening), corpus)
     click.echo(report.markdown(comparison))
 
 

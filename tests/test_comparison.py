@@ -1,10 +1,13 @@
+import base64
 import csv
 import json
 import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +21,7 @@ from stages.compare import main as stage
 from unrolled import measures
 from unrolled.bptt import Addends
 from unrolled.clipping import Norms
+from unrolled.errors import UserError
 from unrolled.lab import report
 from unrolled.lab.comparison import Arm, Comparison, compare
 from unrolled.lab.drawing import lines
@@ -25,8 +29,11 @@ from unrolled.lab.figures import Figures
 from unrolled.lab.fit import Epoch, Step, Training
 from unrolled.lab.ledger import Ledger
 from unrolled.lab.markdown import number
+from unrolled.lab.page import FIGURES, WAYS, drawn
+from unrolled.lab.page import write as write_page
 from unrolled.lab.runs import Evaluation
 from unrolled.lab.sealed import seal
+from unrolled.lab.trained import Trained
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
 from unrolled.settings import PARAMS, Settings
@@ -110,6 +117,10 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Setti
     params["clipping"] = {"clipped": {"clip_norm": 0.25}, "unclipped": {"clip_norm": None}}
     monkeypatch.chdir(tmp_path)
     PARAMS.write_text(json.dumps(params), encoding="utf-8")  # which is YAML too
+    Path("data/text").mkdir(parents=True)
+    Path("data/text/test.txt").write_text("So it\nwent on and on <and> on\n")
+    sizes = {split: {"tokens": 1000} for split in ("train", "valid", "test")}
+    Path("data/corpus.json").write_text(json.dumps({"corpus": "a <made> one", "types": 5, "unit": "word", **sizes}))
     yield [Settings.load(PARAMS, arm) for arm in ARMS]
 
 
@@ -229,6 +240,9 @@ def test_the_stage_writes_the_grid_nothing_that_left_it_and_the_same_bytes_again
         f"{name}.{kind}" for name in names for kind in ("png", "svg")
     ]
     assert not list(Path("report").rglob(".*")), "a temporary file was left behind"
+    assert sorted(path.name for path in Path("report").iterdir() if path.is_file()) == [
+        "comparison.csv", "comparison.json", "comparison.md", "index.html", "metrics.json"
+    ]  # fmt: skip
     written = {path: path.read_bytes() for path in Path("report").rglob("*") if path.is_file()}
     shutil.rmtree("report")
     assert run_stage().exit_code == 0
@@ -247,6 +261,77 @@ def test_markdown_shows_the_forward_head_scored_in_other_ways(grid: list[Setting
     text = report.markdown(made_and_read(grid))
     assert "| arm | started anew at each sentence, 95 % interval | with n-grams, 95 % interval | w |" in text
     assert "| lstm-clipped | 110.0 [100.0, 120.0] | 90.00 [80.00, 95.00] | 0.300 |" in text
+
+
+class Page(HTMLParser):
+    """What a browser would fetch, show and say of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.alternatives: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.sources += [str(given[name]) for name in ("src", "href") if name in given]
+        self.alternatives += [str(given.get("alt") or "")] if tag == "img" else []
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_needs_nothing_else_and_shows_every_arm_and_figure(grid: list[Settings]) -> None:
+    made_and_read(grid)
+    assert run_stage().exit_code == 0
+    text = Path("report/index.html").read_text()
+    page = Page(text)
+    assert not page.open
+    assert all(source.startswith(("data:", "#")) for source in page.sources)
+    assert page.alternatives and all(page.alternatives)
+    for figure in FIGURES:
+        picture = base64.b64encode(Path(f"report/figures/{figure}.svg").read_bytes()).decode()
+        data = base64.b64encode(Path(f"report/plots/{figure}.csv").read_bytes()).decode()
+        assert picture in text and data in text
+    for cells in [line.strip("| ").split(" | ") for line in Path("report/comparison.md").read_text().splitlines()]:
+        assert all(cell.strip("#*- :") in page.text for cell in cells[:1])
+    for arm in ARMS:
+        assert page.text.count(arm) >= 4, arm
+    assert "a <made> one" in page.text and "<made>" not in text
+
+
+def test_samples_begin_with_the_same_words_and_say_why_there_are_none(
+    grid: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {}
+
+    class Writer:
+        def continued(self, prompt: str, **options: Any) -> list[str]:
+            said[tuple(options.items())] = prompt
+            return [f"{prompt} <and> {len(said)}"]
+
+    def read(arm: str, workspace: Path) -> Writer:
+        if arm.startswith("bilstm"):
+            raise UserError(f"{arm}: a bidirectional network cannot generate")
+        return Writer()
+
+    monkeypatch.setattr(Trained, "read", read)
+    samples = drawn(ARMS, "So it\nwent on and on and on\n")
+    assert set(said.values()) == {"went on and on"} and len(said) == len(WAYS)
+    assert [sample.refusal for sample in samples] == [""] * 4 + ["a bidirectional network cannot generate"] * 2
+    comparison = made_and_read(grid)
+    draw(comparison)
+    report.write(comparison, Path("report"))
+    write_page(comparison, Path("report"), samples, json.loads(Path("data/corpus.json").read_text()))
+    page = Page(Path("report/index.html").read_text())
+    assert "went on and on <and> 1" in page.text and page.text.count("cannot generate") == 2
 
 
 def test_metrics_are_numbers_under_names_without_dots(grid: list[Settings]) -> None:

@@ -4,8 +4,9 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,14 +21,14 @@ SEES = {
     "backward_perplexity": "backward perplexity [sees the right]",
     "pseudo_perplexity": "pseudo-perplexity [sees both sides; not a language model]",
 }
-
-
 HOW = {
     "reset_perplexity": "started anew at each sentence",
     "interpolated_perplexity": "with n-grams",
     "cache_perplexity": "with a neural cache",
     "dynamic_perplexity": "evaluated dynamically",
 }
+
+Table = tuple[list[str], list[list[str]]]  # headings and rows
 
 
 def write(comparison: Comparison, folder: Path) -> None:
@@ -72,52 +73,67 @@ def _json(comparison: Comparison) -> str:
 # ---- for the reader ----------------------------------------------------------------------------------------------
 
 
+class Section(NamedTuple):
+    """A part of the comparison for a reader: tables, and what they mean."""
+
+    title: str
+    tables: list[Table]
+    meaning: list[str]
+
+
 def markdown(comparison: Comparison) -> str:
     """The comparison for a reader: perplexities, gradients, paired differences, each with what it means."""
-    evaluate = comparison.arms[0].evaluate
+    lines = []
+    for section in sections(comparison):
+        lines += [f"## {section.title}", ""]
+        lines += [line for each in section.tables for line in (*table(*each), "")]
+        lines += [line for each in section.meaning for line in (each, "")]
+    return "\n".join(lines)
+
+
+def sections(comparison: Comparison) -> list[Section]:
+    """Perplexities, gradients and paired differences."""
+    evaluate, rows = comparison.arms[0].evaluate, comparison.rows
     share = f"{evaluate.confidence:.0%} interval".replace("%", " %")
-    rows = comparison.rows
-    return "\n".join(
-        [
-            "## Test perplexity",
-            "",
-            *table(*_perplexities(comparison, share)),
-            "",
-            *table(*_variants(comparison, share)),
-            "",
-            "All of the forward head. Started anew: its state is zero at each sentence's start; in the table above it "
-            "goes on, as in the literature. With n-grams: w times the Kneser-Ney model's probability and 1 - w times "
-            "the arm's, w chosen on the validation split.",
-            "",
-            f"{rows[0]['tokens']:,} test tokens, each scored once. Intervals: {evaluate.bootstrap_samples:,} bootstrap "
-            f"samples of blocks of {evaluate.bootstrap_block} tokens. Kneser-Ney: interpolated modified Kneser-Ney "
-            f"{evaluate.ngram_order}-grams. Unigram: training counts plus one, no context. Uniform: every type alike.",
-            "",
-            "## Gradient norm before clipping",
-            "",
-            *table(*_gradients(rows)),
-            "",
-            f"Global L2 norm over all parameters, every step. Loss, and so norm and clip_norm: {comparison.reduction}. "
-            "Half-life: over how many steps back the gradient of one loss halves, in the forward stack's lowest layer "
-            "(negative: it doubles). Alignment: in that layer, each time step of a window adds to the gradient of "
-            "weight_hh; the norm of the sum over the sum of the addends' norms (1: all pull the same way; "
-            "1 / sqrt(steps): as if orthogonal; 0: they cancel). Both at the end of training.",
-            "",
-            "## On the same tokens",
-            "",
-            *table(*_pairs(comparison.pairs, share)),
-            "",
-            "Below 0, or a ratio below 1: the first arm predicts better. Forward heads, which see the left.",
-            "",
-        ]
-    )
+    return [
+        Section(
+            "Test perplexity",
+            [_perplexities(comparison, share), _variants(comparison, share)],
+            [
+                "The second table is of the forward head. Started anew: its state is zero at each sentence's start; in "
+                "the first table it goes on, as in the literature. With n-grams: w times the Kneser-Ney model's "
+                "probability and 1 - w times the arm's, w chosen on the validation split.",
+                f"{rows[0]['tokens']:,} test tokens, each scored once. Intervals: {evaluate.bootstrap_samples:,} "
+                f"bootstrap samples of blocks of {evaluate.bootstrap_block} tokens. Kneser-Ney: interpolated modified "
+                f"Kneser-Ney {evaluate.ngram_order}-grams. Unigram: training counts plus one, no context. Uniform: "
+                "every type alike.",
+            ],
+        ),
+        Section(
+            "Gradient norm before clipping",
+            [_gradients(rows)],
+            [
+                "Global L2 norm over all parameters, every step. Loss, and so norm and clip_norm: "
+                f"{comparison.reduction}. Half-life: over how many steps back the gradient of one loss halves, in the "
+                "forward stack's lowest layer (negative: it doubles). Alignment: in that layer, each time step of a "
+                "window adds to the gradient of weight_hh; the norm of the sum over the sum of the addends' norms (1: "
+                "all pull the same way; 1 / sqrt(steps): as if orthogonal; 0: they cancel). Both at the end of "
+                "training.",
+            ],
+        ),
+        Section(
+            "On the same tokens",
+            [_pairs(comparison.pairs, share)],
+            ["Below 0, or a ratio below 1: the first arm predicts better. Forward heads, which see the left."],
+        ),
+    ]
 
 
-def _perplexities(comparison: Comparison, share: str) -> tuple[list[str], Iterable[list[str]]]:
+def _perplexities(comparison: Comparison, share: str) -> Table:
     shown = [name for name in SEES if any(row[name] is not None for row in comparison.rows)]
     headings = ["arm", *(f"{SEES[name]}, {share}" for name in shown), "valid perplexity", "best epoch", "status"]
 
-    def cells() -> Iterable[list[str]]:
+    def cells() -> Iterator[list[str]]:
         for row in comparison.rows:
             status = f"diverged at step {row['diverged_at_step']}" if row["status"] == "diverged" else row["status"]
             scores = [_with_interval(row, name) for name in shown]
@@ -125,23 +141,23 @@ def _perplexities(comparison: Comparison, share: str) -> tuple[list[str], Iterab
         for name, value in comparison.yardsticks.items():
             yield [f"*{name.replace('_', '-')}*", number(value), *[""] * (len(headings) - 2)]
 
-    return headings, cells()
+    return headings, list(cells())
 
 
-def _variants(comparison: Comparison, share: str) -> tuple[list[str], Iterable[list[str]]]:
+def _variants(comparison: Comparison, share: str) -> Table:
     shown = {name: heading for name, heading in HOW.items() if any(row[name] is not None for row in comparison.rows)}
     headings = ["arm", *(f"{heading}, {share}" for heading in shown.values()), "w"]
-    return headings, (
+    return headings, [
         [row["arm"], *(_with_interval(row, name) for name in shown), number(row["interpolation_weight"])]
         for row in comparison.rows
-    )
+    ]
 
 
-def _gradients(rows: Sequence[Row]) -> tuple[list[str], Iterable[list[str]]]:
+def _gradients(rows: Sequence[Row]) -> Table:
     headings = ["arm", "median", "p90", "p99", "max", "clip_norm", "clipped", "not finite", "half-life"]
     headings += ["alignment", "parameters"]
     quantiles = ("norm_median", "norm_p90", "norm_p99", "norm_max")
-    return headings, (
+    return headings, [
         [
             row["arm"],
             *(number(row[name]) for name in quantiles),
@@ -153,19 +169,19 @@ def _gradients(rows: Sequence[Row]) -> tuple[list[str], Iterable[list[str]]]:
             f"{row['parameters']:,}",
         ]
         for row in rows
-    )
+    ]
 
 
-def _pairs(pairs: Sequence[Row], share: str) -> tuple[list[str], Iterable[list[str]]]:
+def _pairs(pairs: Sequence[Row], share: str) -> Table:
     headings = ["difference", f"nats a token, {share}", f"perplexity ratio, {share}"]
-    return headings, (
+    return headings, [
         [
             f"{pair['arm']} minus {pair['minus']}",
             _with_interval(pair, "nats_a_token", signed=True),
             _with_interval(pair, "perplexity_ratio"),
         ]
         for pair in pairs
-    )
+    ]
 
 
 def _with_interval(row: Row, name: str, *, signed: bool = False) -> str:
