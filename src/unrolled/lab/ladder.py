@@ -130,7 +130,7 @@ def _row(step: Step, steps: Sequence[Step]) -> list[str]:
         _spread(step.tests) + _ratio(step, steps),
         _interval(step),
         number(len(step.tests)) if step.tests and PEER not in step.rung.arms else "",
-        f"{statistics.median(step.minutes):.1f}" if step.minutes else "",
+        _minutes(step),
         number(parameters),
         f"`{step.recipe}`",
     ]
@@ -142,6 +142,13 @@ def _spread(values: Sequence[float]) -> str:
     mean = statistics.fmean(values)
     distance = max(abs(value - mean) for value in values) if math.isfinite(mean) else 0.0
     return f"{number(mean)} ± {number(distance)}" if len(values) > 1 else number(mean)
+
+
+def _minutes(step: Step) -> str:
+    """The median, and on how many threads."""
+    threads = sorted({run["threads"] for run in step.runs if "threads" in run})
+    on = f" on {', '.join(map(str, threads))} thread{'s' * (threads != [1])}" if threads else ""
+    return f"{statistics.median(step.minutes):.1f}{on}" if step.minutes else ""
 
 
 def _interval(step: Step) -> str:
