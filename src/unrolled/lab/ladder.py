@@ -21,6 +21,10 @@ from unrolled.lab.recipes import PEER, RECIPES, Measurement, Rung, measured, nam
 HUES = ["#4269D0", "#EFB118", "#FF725C", "#6CC5B0", "#3CA951", "#A463F2"]  # Observable's ten, for as many recipes
 
 
+SHOWN = 300  # perplexity: above, a rung is in the table but not in the figure
+TICKS = (40, 50, 60, 70, 80, 100, 120, 150, 200)
+
+
 @dataclass(frozen=True)
 class Step:
     """A rung and what its arms reached, one measurement an arm that was trained here."""
@@ -120,7 +124,7 @@ def _row(step: Step, steps: Sequence[Step]) -> list[str]:
         said = " / ".join(number(value) if value else "-" for value in (published.valid, published.test))
     if published and published.ratio:
         low, high = published.ratio
-        said = f"{low} to {high} times"
+        said = f"{low} times" if low == high else f"{low} to {high} times"
     parameters = next((run["parameters"] for run in step.runs if "parameters" in run), None)
     diverged = [run["diverged_at_step"] for run in step.runs if run.get("status") == "diverged"]
     return [
@@ -171,8 +175,8 @@ def _circumstances(step: Step) -> list[str]:
 
 
 def _figure(steps: Sequence[Step]) -> Figure:
-    drawn = [step for step in steps if 0 < step.height < 1000]
-    figure = Figure(figsize=(13, 0.42 * len(drawn) + 1.6), layout=ConstrainedLayoutEngine(wspace=0.04))
+    drawn = [step for step in steps if 0 < step.height < SHOWN]
+    figure = Figure(figsize=(13, 0.42 * len(drawn) + 1.6), layout=ConstrainedLayoutEngine(w_pad=0.15, wspace=0.03))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     hues = dict(zip(dict.fromkeys(step.recipe for step in steps), HUES, strict=False))
     _rungs(left, drawn, hues)
@@ -190,8 +194,8 @@ def _rungs(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
         axes.plot(step.tests, [place] * len(step.tests), "o", color=hues[step.recipe], markersize=6, zorder=3)
     axes.plot([], [], "D", color="white", markeredgecolor=INK, label="published")
     axes.plot([], [], "o", color=FAINT, label="here, each seed")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+    axes.set_xticks(TICKS, labels=[f"{tick:g}" for tick in TICKS])
+    axes.set_xticks([], minor=True)
     axes.legend(loc="lower right")
 
 
@@ -206,9 +210,10 @@ def _curves(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
         if step.rung.score != "forward_perplexity":
             continue
         for curve in curves:
-            finite = [(epoch, value) for epoch, value in curve if value < 1000]
+            finite = [(epoch, value) for epoch, value in curve if value < SHOWN]
             label = step.rung.title if step.rung.title not in shown else None
             shown.add(step.rung.title)
-            axes.plot(*zip(*finite, strict=True), color=hues[step.recipe], linewidth=1.6, label=label)
+            epochs, values = [epoch for epoch, _ in finite], [value for _, value in finite]
+            axes.plot(epochs, values, color=hues[step.recipe], linewidth=1.6, label=label)
     if shown:
         axes.legend(fontsize=9)
