@@ -123,6 +123,15 @@ def test_a_bidirectional_arm_scores_by_its_forward_head() -> None:
     assert say("score", "--arm", "bilstm-clipped", input="the cat\n").exit_code == 0
 
 
+@pytest.mark.parametrize("bias", [math.nan, 1e38])
+def test_an_arm_that_exploded_expects_nothing(monkeypatch: pytest.MonkeyPatch, bias: float) -> None:
+    trained = Trained.read("lstm-unclipped")
+    trained.network.output_bias.data[0] = bias  # of <unk>
+    monkeypatch.setattr(Trained, "read", lambda arm: trained)
+    result = say("score", input="the cat\n")
+    assert result.exit_code == 0 and "perplexity inf" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("given", "message"), [(b"\n \n", "at least one word"), (b"caf\xe9", "is no UTF-8"), (b"", "at least one word")]
 )

@@ -12,9 +12,10 @@ from unrolled.errors import UserError, one_line_errors
 from unrolled.lab.recipes import Measurement, Rung, measured, read
 from unrolled.lab.recipes import names as all_recipes
 from unrolled.lab.recipes import use as use_recipe
+from unrolled.perplexity import perplexity
 from unrolled.settings import PARAMS, Settings
 
-HEAT = [(4.0, "green"), (8.0, "yellow"), (12.0, "red"), (math.inf, "magenta")]  # below so many bits
+HEAT = [(4.0, "green"), (8.0, "yellow"), (12.0, "red"), (math.inf, "magenta")]  # up to so many bits
 
 
 @click.group()
@@ -140,9 +141,9 @@ def score(file: TextIO, arm: str | None) -> None:
         click.echo(" ".join(click.style(f"{each.word}·{each.bits:.1f}", fg=_heat(each.bits)) for each in line))
     bits = [each.bits for line in lines for each in line]
     unknown = sum(not each.known for line in lines for each in line)
-    mean = sum(bits) / len(bits)
     click.echo(
-        f"{trained.arm}: {len(bits)} tokens ({unknown} read as <unk>), {mean:.2f} bits each, perplexity {2**mean:,.1f}",
+        f"{trained.arm}: {len(bits)} tokens ({unknown} read as <unk>), {sum(bits) / len(bits):.2f} bits each, "
+        f"perplexity {perplexity(sum(bits) * math.log(2), len(bits)):,.1f}",
         err=True,
     )
 
@@ -155,8 +156,8 @@ def _read(file: TextIO) -> str:
 
 
 def _heat(bits: float) -> str:
-    """From expected to astonishing; a colour a doubling of doubt would be too many to tell apart."""
-    return next(colour for limit, colour in HEAT if bits < limit)
+    """From expected to astonishing."""
+    return next(colour for limit, colour in HEAT if bits <= limit)
 
 
 @main.command()

@@ -140,19 +140,17 @@ def _dynamically(network: Network, text: Text, settings: Evaluate) -> dict[str, 
 
 
 def _by_network(network: Network, text: Text, window: int) -> _Scored:
-    """Not-a-number counts as infinite nats: such a network predicts nothing."""
     nats: dict[str, list[Array]] = {}
     confidence: list[Array] = []
     ranks: list[Array] = []
     for prediction in predictions(network, text.test, window=window, eos=text.eos):
         for head in prediction.log_probabilities:
-            of_tokens = prediction.nats(head).nan_to_num(nan=torch.inf, posinf=torch.inf)
-            nats.setdefault(head, []).append(of_tokens.numpy())
+            nats.setdefault(head, []).append(prediction.nats(head).numpy())
         forward = prediction.log_probabilities["forward"]
         confidence.append(forward.max(dim=-1).values.exp().numpy())
         ranks.append(measures.target_ranks(forward.numpy(), prediction.targets.numpy()))
     valid = predictions(network, text.valid, window=window, eos=text.eos)
-    valid_nats = [each.nats("forward").nan_to_num(nan=torch.inf, posinf=torch.inf).numpy() for each in valid]
+    valid_nats = [each.nats("forward").numpy() for each in valid]
     whole = {head: np.concatenate(parts) for head, parts in nats.items()}
     return _Scored(whole, np.concatenate(confidence), np.concatenate(ranks), np.concatenate(valid_nats))
 

@@ -33,8 +33,9 @@ class Prediction(NamedTuple):
     log_probabilities: dict[str, Tensor]
 
     def nats(self, head: str) -> Tensor:
-        """-log p of each target, [T]."""
-        return -self.log_probabilities[head].gather(1, self.targets[:, None])[:, 0]
+        """-log p of each target, [T]; not-a-number counts as infinite, for it predicts nothing."""
+        own = self.log_probabilities[head].gather(1, self.targets[:, None])[:, 0]
+        return (-own).nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def loss(
@@ -94,11 +95,11 @@ def predictions(network: Network, tokens: Tokens, *, window: int, eos: int) -> I
 
 
 def total_nats(network: Network, tokens: Tokens, *, window: int, eos: int) -> dict[str, Sums]:
-    """Summed nats and tokens of each head over the split; not-a-number counts as infinite, for it predicts nothing."""
+    """Summed nats and tokens of each head over the split."""
     totals: dict[str, float] = {}
     for prediction in predictions(network, tokens, window=window, eos=eos):
         for head in prediction.log_probabilities:
-            nats = prediction.nats(head).double().nan_to_num(nan=torch.inf, posinf=torch.inf).sum().item()
+            nats = prediction.nats(head).double().sum().item()
             totals[head] = totals.get(head, 0.0) + nats
     return {head: Sums(nats, len(tokens)) for head, nats in totals.items()}
 
