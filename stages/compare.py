@@ -22,7 +22,7 @@ def main() -> None:
     """Compare every arm of params.yaml's grid; directories of arms that left the grid are not read."""
     grid = [Settings.load(PARAMS, arm) for arm in Settings.arms(PARAMS)]
     peer = Evaluation.read(Path("evaluation/kneser_ney"))
-    comparison = compare([Arm.read(settings, Path("runs"), Path("evaluation")) for settings in grid], peer)
+    comparison = compare([Arm.read(settings) for settings in grid], peer)
     report.write(comparison, REPORT)
     Figures(lines(grid), comparison.tables, comparison.yardsticks, comparison.reduction).write(REPORT / "figures")
     opening = Path("data/text/test.txt").read_text(encoding="utf-8")[:1000]

@@ -26,7 +26,7 @@ PACKAGE = sorted((SRC / "unrolled").rglob("*.py"))
 STAGES = sorted((ROOT / "stages").glob("*.py"))
 OURS = [*PACKAGE, *STAGES, *sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 
-GROUND = {"errors", "perplexity", "kneser_ney", "mixture", "bptt", "clipping", "measures", "corpus"}
+GROUND = {"errors", "perplexity", "kneser_ney", "mixture", "bptt", "clipping", "gradient_norms", "measures", "corpus"}
 # Floor -> the floors it may import. A folder may import itself, but for `tasks`, which never know each other.
 FLOORS: dict[str, set[str]] = {
     "errors": set(),
@@ -37,6 +37,7 @@ FLOORS: dict[str, set[str]] = {
     "perplexity": {"errors"},
     "kneser_ney": {"errors"},
     "mixture": {"errors"},
+    "gradient_norms": {"errors"},
     "measures": {"errors", "perplexity"},
     "corpus": {"errors", "corpus"},
     "nets": {"errors", "bptt", "compiled", "nets"},

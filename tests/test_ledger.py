@@ -51,7 +51,7 @@ def test_the_same_settings_give_the_same_bytes(tmp_path: Path, arm: str) -> None
     for name in ("first", "again"):
         trained(tmp_path / name, small(arm))
     files = sorted(path.name for path in (tmp_path / "first").iterdir())
-    assert len(files) == 8
+    assert len(files) == 9
     for name in files:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
@@ -96,7 +96,7 @@ def test_the_best_epochs_weights_are_kept(tmp_path: Path) -> None:
     for parameter in first.parameters():
         parameter.data.zero_()
     ledger.add(Step(2, 2, 32, 2.0, 1.0, Norms(1.0, 1.0, {})))
-    ledger.add(Epoch(2, 1.0, {"forward": good.valid["forward"]._replace(nats=1e9)}, {}, good.lag_profile, {}))
+    ledger.add(Epoch(2, 1.0, {"forward": good.valid["forward"]._replace(nats=1e9)}, {}, good.lag_profile, {}, {}))
     ledger.write(tmp_path / "kept", settings, "")
     kept = Run.read(tmp_path / "kept")
     assert kept.summary["best_epoch"] == good.number
@@ -110,7 +110,8 @@ def test_addends_that_are_not_finite_are_kept(tmp_path: Path) -> None:
     norms = torch.tensor([1 / 3, torch.inf, torch.nan, 0.0, 1e300], dtype=torch.float64)
     sums = torch.tensor(torch.nan), torch.tensor(torch.inf)
     ledger = Ledger(Training(network, settings.train, generator))
-    ledger.add(Epoch(0, 1.0, {"forward": Sums(1.0, 1)}, {}, {}, {"backward.1": Addends(norms, norms.flip(0), *sums)}))
+    addends = {"backward.1": Addends(norms, norms.flip(0), *sums)}
+    ledger.add(Epoch(0, 1.0, {"forward": Sums(1.0, 1)}, {}, {}, addends, {}))
     ledger.add(Step(1, 1, 32, 2.0, 1.0, Norms(1.0, 1.0, {})))
     ledger.write(tmp_path / "run", settings, "")
     read = Run.read(tmp_path / "run").addends

@@ -139,6 +139,13 @@ class Evaluate(Section):
     seed: int
 
 
+class Probe(Section):
+    contexts: Annotated[list[Count], Field(min_length=1)]
+    positions: Count
+    lyapunov_steps: Annotated[int, Field(ge=2)]
+    lyapunov_exponents: Count
+
+
 class Settings(BaseModel):
     """All settings of one arm (or, without an arm, of the stages before the arms part).
 
@@ -155,6 +162,7 @@ class Settings(BaseModel):
     network: Network
     train: Train
     evaluate: Evaluate
+    probe: Probe
 
     @classmethod
     def load(cls, path: Path = PARAMS, arm: str | None = None) -> Self:
@@ -205,6 +213,7 @@ SECTIONS: dict[str, type[Section]] = {
     "network": Network,
     "train": Train,
     "evaluate": Evaluate,
+    "probe": Probe,
 }
 ARCH_KEYS = [*Network.model_fields, *(key for key in Train.model_fields if key != "clip_norm")]
 CLIPPING_KEYS = ["clip_norm"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Run as MlflowRun
+from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
@@ -21,6 +22,9 @@ from unrolled.lab import tracking
 from unrolled.lab.evaluate import Text, evaluate
 from unrolled.lab.fit import Epoch, Step, Training
 from unrolled.lab.ledger import Ledger
+from unrolled.lab.probe import probe
+from unrolled.lab.runs import Evaluation, Run
+from unrolled.nets.gates import Spectrum
 from unrolled.nets.network import Network
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import Sums
@@ -48,6 +52,7 @@ def lay_out(root: Path) -> None:
     params = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
     params["network"] |= {"embedding": 4, "hidden": 4}
     params["evaluate"] |= {"bootstrap_samples": 10}
+    params["probe"] |= {"contexts": [1, 20], "positions": 50, "lyapunov_steps": 20}
     params["arch"] = {"lstm": {"cell": "lstm"}, "bilstm": {"cell": "lstm", "bidirectional": True}}
     YAML().dump(params, root / "params.yaml")
     (root / "data/encoded").mkdir(parents=True)
@@ -65,6 +70,9 @@ def lay_out(root: Path) -> None:
         ledger.write_timings(root / "timings" / f"{arm}.json", run, 12.5)
         text = Text(tokens, tokens, tokens, counts, 1000, END_ID)
         evaluate(scores, arm, network, text, settings.evaluate, (np.full(len(tokens), 3.0), np.full(len(tokens), 3.0)))
+        nats, norms = Evaluation.read(scores).nats["forward"], Run.read(run).history["norm_before"]
+        replay = Training.of(settings, len(counts)), tokens
+        probe(root / "probes" / arm, network, tokens, nats, settings, END_ID, norms, replay)
     (root / "report/figures").mkdir(parents=True)
     (root / "report/comparison.md").write_text("| arm |\n", encoding="utf-8")
     (root / "report/figures/norm.svg").write_text("<svg/>", encoding="utf-8")
@@ -74,10 +82,11 @@ def ledger_of(network: Network, settings: Settings) -> Ledger:
     """Four epochs of 1250 steps; validation perplexity 90, 80, 70, 60."""
     diverges = settings.arm == "lstm-unclipped"
     heads = ("forward", "backward", "joined") if network.bidirectional else ("forward",)
-    norms = {"forward.0": torch.logspace(-3, 0, 5)}
+    norms = {"forward.0": torch.logspace(0, -3, 5)}
     addends = {"forward.0": Addends(norms["forward.0"], torch.full((5,), 0.2), torch.tensor(1.0), torch.tensor(0.5))}
+    spectra = {"forward.0": {"hidden": Spectrum(0.9, 1.2)}}
     ledger = Ledger(Training(network, settings.train, torch.Generator()))
-    ledger.add(Epoch(0, 1.0, {head: Sums(math.log(100) * 50, 50) for head in heads}, {}, norms, addends))
+    ledger.add(Epoch(0, 1.0, {head: Sums(math.log(100) * 50, 50) for head in heads}, {}, norms, addends, spectra))
     for step in range(1, STEPS + 1):
         epoch = (step - 1) * 4 // STEPS + 1
         last = diverges and step == STEPS
@@ -87,7 +96,7 @@ def ledger_of(network: Network, settings: Settings) -> Ledger:
         ledger.add(Step(step, epoch, 32, loss, 1.0, Norms(norm, applied, {"head": norm})))
         if step % (STEPS // 4) == 0 and not last:
             valid = {head: Sums(math.log(100 - 10 * epoch) * 50, 50) for head in heads}
-            ledger.add(Epoch(epoch, 1.0, valid, norms, norms, addends))
+            ledger.add(Epoch(epoch, 1.0, valid, norms, norms, addends, spectra))
     return ledger
 
 
@@ -126,10 +135,10 @@ def client(root: Path) -> MlflowClient:
 
 
 @pytest.fixture
-def runs(client: MlflowClient) -> Callable[[], list[Run]]:
+def runs(client: MlflowClient) -> Callable[[], list[MlflowRun]]:
     """The runs that are not deleted, in the order of their start."""
 
-    def search() -> list[Run]:
+    def search() -> list[MlflowRun]:
         experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
         assert experiment is not None
         return list(
@@ -142,8 +151,8 @@ def runs(client: MlflowClient) -> Callable[[], list[Run]]:
 
 
 @pytest.fixture
-def run_of(runs: Callable[[], list[Run]]) -> Callable[[str], Run]:
-    def search(arm: str) -> Run:
+def run_of(runs: Callable[[], list[MlflowRun]]) -> Callable[[str], MlflowRun]:
+    def search(arm: str) -> MlflowRun:
         [run] = [run for run in runs() if run.info.run_name == arm]
         return run
 

@@ -58,7 +58,7 @@ def test_the_saved_view_draws_every_chart(link: str) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1600, "height": 3200})  # what is out of sight is not drawn
+        page = browser.new_page(viewport={"width": 1600, "height": 4200})  # what is out of sight is not drawn
         # MLflow opens its assistant beside the charts the first time.
         page.add_init_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
         page.goto(link)

@@ -212,9 +212,7 @@ def _packed(weight_hh: Tensor, *, transposed: bool) -> Tensor:
     return panels
 
 
-def _run(
-    kind: int, back: bool, reverse: bool, panels: Tensor, product: Tensor, tensors: tuple[Tensor, ...]
-) -> None:
+def _run(kind: int, back: bool, reverse: bool, panels: Tensor, product: Tensor, tensors: tuple[Tensor, ...]) -> None:
     stash, hidden, *_ = tensors
     steps, columns, _ = stash.shape
     numbers = (kind, back, reverse, steps, columns, hidden.shape[2], len(panels), product.shape[1])

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unrolled import measures
+from unrolled import gradient_norms, measures
 from unrolled.errors import UserError
-from unrolled.lab.runs import Evaluation, Run
+from unrolled.lab import phenomena
+from unrolled.lab.runs import Evaluation, Probes, Run
 from unrolled.lab.series import last_finite_epoch, lowest_layer, recurrent, recurrent_alignment
 from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
@@ -32,17 +33,19 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Arm:
-    """One cell of the grid with its run and evaluation directories."""
+    """One cell of the grid with its directories."""
 
     settings: Settings
     run: Run
     evaluation: Evaluation
+    probes: Probes
 
     @classmethod
-    def read(cls, settings: Settings, runs: Path, evaluation: Path) -> "Arm":
+    def read(cls, settings: Settings, workspace: Path = Path()) -> "Arm":
         """Raises UserError naming the file that is missing or damaged, and how to get it again."""
         name = str(settings.arm)
-        return cls(settings, Run.read(runs / name), Evaluation.read(evaluation / name))
+        run, evaluation = Run.read(workspace / "runs" / name), Evaluation.read(workspace / "evaluation" / name)
+        return cls(settings, run, evaluation, Probes.read(workspace / "probes" / name))
 
     @property
     def name(self) -> str:
@@ -99,6 +102,14 @@ def compare(arms: Sequence[Arm], peer: Evaluation) -> Comparison:
             "profile": _stacked(arms, _profile_by_step),
             "lag_profile": _stacked(arms, lambda arm: _in_order(arm.run.lag_profile)),
             "addends": _stacked(arms, lambda arm: _in_order(recurrent(arm.run.addends))),
+            "lag_training": _stacked(arms, lambda arm: phenomena.lag_by_training(arm.run)),
+            "context": _stacked(arms, lambda arm: arm.probes.context.copy()),
+            "exponents": _stacked(arms, lambda arm: arm.probes.exponents.copy()),
+            "spectra": _stacked(arms, lambda arm: phenomena.largest_spectra(arm.run)),
+            "saturation": _stacked(arms, lambda arm: phenomena.saturation(arm.probes)),
+            "time_constants": _stacked(arms, lambda arm: phenomena.time_constants_of(arm.probes)),
+            "explosion": _stacked(arms, lambda arm: phenomena.around(arm.run, _first_explosion(arm, arms))),
+            "cliff": _stacked(arms, lambda arm: arm.probes.cliff.copy()),
         },
         str(first.run.summary["reduction"]),
     )
@@ -120,14 +131,13 @@ def _row(arm: Arm) -> Row:
     row["valid_perplexity"] = perplexity(valid["nats"], valid["tokens"]) if valid else None
     row |= {"best_epoch": summary["best_epoch"], "epochs": summary["epochs"], "steps": summary["steps"]}
     clip_norm = arm.settings.train.clip_norm
-    norms = measures.gradient_norm_report(arm.norms, clip_norm)
+    norms = gradient_norms.gradient_norm_report(arm.norms, clip_norm)
     row |= {f"norm_{name}": value for name, value in norms._asdict().items() if not name.endswith("share")}
     row |= {"clipped_share": norms.clipped_share, "nonfinite_share": norms.nonfinite_share}
     row |= {"clip_norm": clip_norm, "reduction": summary["reduction"]}
-    row["profile_half_life"] = measures.half_life(lowest_layer(arm.run.lag_profile)["norm"])
+    row["profile_half_life"] = gradient_norms.half_life(lowest_layer(arm.run.lag_profile)["norm"])
     row["addend_alignment"] = recurrent_alignment(arm.run)
-    row["parameters"] = summary["parameters"]
-    return row
+    return row | phenomena.phenomena(arm.run, arm.probes) | {"parameters": summary["parameters"]}
 
 
 def _with_interval(scores: dict[str, Any], name: str) -> Row:
@@ -192,7 +202,7 @@ def _perplexity_by_epoch(arm: Arm) -> pd.DataFrame:
 
 
 def _norm_by_step(arm: Arm) -> pd.DataFrame:
-    last, maxima = measures.window_maxima(arm.norms, WINDOWS)
+    last, maxima = gradient_norms.window_maxima(arm.norms, WINDOWS)
     return pd.DataFrame({"step": arm.run.history["step"].to_numpy()[last], "window_max": maxima})
 
 
@@ -208,6 +218,13 @@ def _profile_by_step(arm: Arm) -> pd.DataFrame:
     # Distance from the last step that a stack reads: a backward stack ends at the window's first token.
     table.insert(4, "distance", back.where(table["stack"] == "forward", table["time_step"]))
     return table
+
+
+def _first_explosion(arm: Arm, arms: Sequence[Arm]) -> int | None:
+    """Of the arm and its twins, those that do not clip first: all are shown around the same step."""
+    twins = [other for other in arms if other.settings.arch == arm.settings.arch]
+    twins.sort(key=lambda other: other.settings.train.clip_norm is not None)
+    return next(filter(None, (phenomena.explosion_step(other.run) for other in twins)), None)
 
 
 def _in_order(profile: pd.DataFrame) -> pd.DataFrame:

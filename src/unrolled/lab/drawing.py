@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from unrolled.lab.saved_view import run_colour
 from unrolled.settings import Settings
@@ -123,9 +123,10 @@ def finish(
     if beyond > top:
         axes.set_xlabel(f"{axes.get_xlabel()}\n▲ beyond the axis: up to {_plain(beyond)}")
     low, high = axes.get_ylim()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,), numticks=9))
+    subs = (1, 1.5, 2, 3, 5, 7) if high / low < 8 else (1, 2, 5) if high / low < 300 else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
+    axes.yaxis.set_minor_locator(NullLocator())  # and a quarter of the time to draw
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _plain(value: float) -> str:
@@ -133,7 +134,7 @@ def _plain(value: float) -> str:
     if not math.isfinite(value):
         return "infinity"
     if 1e-3 <= value < 1e5:
-        return f"{value:,.6f}".rstrip("0").rstrip(".") if value < 1 else f"{value:,.0f}"
+        return f"{value:,.6f}".rstrip("0").rstrip(".") if value < 1 else f"{value:,.1f}".removesuffix(".0")
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 

@@ -1,7 +1,7 @@
 """The report's figures, drawn from the same tables that `dvc plots` reads; how they look is in drawing.py."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,11 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from unrolled.gradient_norms import window_maxima
 from unrolled.lab.drawing import (
     INK,
     PEER,
@@ -31,7 +33,7 @@ from unrolled.lab.drawing import (
     row,
     save,
 )
-from unrolled.measures import window_maxima
+from unrolled.lab.phenomena_figures import PhenomenaFigures
 
 PROFILES = {  # table -> its x axis, what that is called, and what the norms are of
     "profile": ("time_step", "time step in the window", "all losses of the window"),
@@ -53,26 +55,40 @@ class Figures:
     yardsticks: Mapping[str, float]
     reduction: str
 
-    def write(self, folder: Path) -> None:
-        """All figures as svg and png, byte-identical for the same tables."""
+    def write(self, folder: Path, names: Collection[str] | None = None) -> None:
+        """Those of ``names``, or all, as svg and png, byte-identical for the same tables."""
         folder.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context(STYLE):
+            for name, make in self._makers().items():
+                if names is None or name in names:
+                    save(make(), folder / name)
+
+    def _makers(self) -> dict[str, Callable[[], Figure]]:
         norms = [self.norm_panel(arch) for arch in dict.fromkeys(line.arch for line in self.arms)]
         overview = [self.perplexity, self.norm_panel(self._furthest_apart()), self.lag_overview()]
         peers = [key("unigram, test split", YARDSTICK), key("Kneser-Ney n-grams, test split", PEER)]
         clipping = [line for line in self.arms if line.clip_norm is not None]
         thresholds = dict.fromkeys(f"clip_norm {line.clip_norm:g}; loss: {self.reduction}" for line in clipping)
         threshold = [key(label, THRESHOLD) for label in thresholds]
-        with matplotlib.rc_context(STYLE):
-            save(row([self.perplexity], self.arms, peers), folder / "perplexity")
-            save(row(norms, self.arms, threshold, share=True), folder / "grad_norm")
-            save(row([self.clipped_share], clipping), folder / "clipped_share")
-            for name in PROFILES:
-                panels = self._by_stack(name, partial(self._profile_panel, name))
-                save(row(panels, self.arms, self._layers(name), share=True), folder / name)
-            marks = [key(label, {"color": INK} | mark) for label, mark in SUMS.items()]
+        marks = [key(label, {"color": INK} | mark) for label, mark in SUMS.items()]
+
+        def profile(name: str) -> Figure:
+            panels = self._by_stack(name, partial(self._profile_panel, name))
+            return row(panels, self.arms, self._layers(name), share=True)
+
+        def addends() -> Figure:
             panels = self._by_stack("addends", self._addend_panel)
-            save(row(panels, self.arms, [*self._layers("addends"), *marks], share=True), folder / "addends")
-            save(row(overview, self.arms, [*peers, *threshold]), folder / "overview")
+            return row(panels, self.arms, [*self._layers("addends"), *marks], share=True)
+
+        return {
+            "perplexity": lambda: row([self.perplexity], self.arms, peers),
+            "grad_norm": lambda: row(norms, self.arms, threshold, share=True),
+            "clipped_share": lambda: row([self.clipped_share], clipping),
+            **{name: partial(profile, name) for name in PROFILES},
+            "addends": addends,
+            "overview": lambda: row(overview, self.arms, [*peers, *threshold]),
+            **PhenomenaFigures(self.arms, self.tables, self._beyond()).makers(self.lag_overview()),
+        }
 
     # ---- panels: each draws into one axes -------------------------------------------------------------------------
 
@@ -81,7 +97,7 @@ class Figures:
         axes.set(title="Validation perplexity (lower is better)", xlabel="epoch", yscale="log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         table = self.tables["perplexity"]
-        top = 1.6 * max(self.yardsticks["unigram"], self.yardsticks["uniform"])
+        top = self._beyond()
         beyond = table[table["forward_perplexity"] > top]["arm"].unique().tolist()
         for line in self.arms:
             mine = table[table["arm"] == line.arm]
@@ -190,6 +206,10 @@ class Figures:
             finish(axes, values, top=1e4 * typical, bottom=1e-12 * typical, own=rows["norm"])
 
         return panel
+
+    def _beyond(self) -> float:
+        """A perplexity that no arm reaches but one that exploded."""
+        return 1.6 * max(self.yardsticks["unigram"], self.yardsticks["uniform"])
 
     # ---- the frame around them ------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from unrolled.bptt import Addends, Profile
 from unrolled.clipping import Norms, clip
-from unrolled.corpus.streams import Tokens, column_length, windows
+from unrolled.corpus.streams import Tokens, Window, column_length, windows
+from unrolled.nets.gates import Spectrum, spectra
 from unrolled.nets.network import Network, States
 from unrolled.settings import Settings, Train
 from unrolled.tasks.language_model import Sums, addends, lag_profiles, loss, state_from_the_right, total_nats
@@ -50,6 +51,7 @@ class Epoch:
     profile: dict[str, Tensor]  # by layer: median over the epoch's whole windows of ||dL/dh_t||, [T]
     lag_profile: dict[str, Tensor]  # by layer: ||dL/dh|| by distance from one loss at the last step
     addends: dict[str, Addends]  # by layer: ||dL_t/dW|| of what each step t of a window adds, and of their sum
+    spectra: dict[str, dict[str, Spectrum]]  # by layer and gate: of the recurrent weights
 
     @property
     def valid_loss(self) -> float:
@@ -111,7 +113,7 @@ def fit(training: Training, tokens: Tokens, valid: Tokens, *, eos: int) -> Itera
     if training.step == 0:
         yield _epoch(training, tokens, valid, eos)
     while training.epoch < train.epochs:
-        for step in _steps(training, tokens, eos):
+        for step in steps(training, tokens, eos):
             yield step
             if step.diverged:
                 return
@@ -122,18 +124,14 @@ def fit(training: Training, tokens: Tokens, valid: Tokens, *, eos: int) -> Itera
         yield ended
 
 
-def _steps(training: Training, tokens: Tokens, eos: int) -> Iterator[Step]:
+def steps(training: Training, tokens: Tokens, eos: int) -> Iterator[Step]:
     """The rest of the epoch under way."""
     network, train = training.network, training.train
     groups = network.groups()
     whole = column_length(tokens, train.columns) // train.window
-    state = training.state or network.initial_state(train.columns)
-    read = windows(tokens, columns=train.columns, window=train.window, eos=eos, first=training.position)
-    for window, ahead in pairwise(chain(read, [None])):
-        assert window is not None
+    for window, state in upcoming(training, tokens, eos):
         profile = Profile()
         training.optimiser.zero_grad()
-        state = States(state.forward, state_from_the_right(network, ahead, train.columns)).detach()
         nats, terms, state = loss(network, window, state, generator=training.generator, profile=profile)
         mean = nats / terms
         mean.backward()
@@ -151,6 +149,16 @@ def _steps(training: Training, tokens: Tokens, eos: int) -> Iterator[Step]:
             kept[training.position] = of_window
         training.step, training.position, training.state = number, training.position + 1, state
         yield step
+
+
+def upcoming(training: Training, tokens: Tokens, eos: int) -> Iterator[tuple[Window, States]]:
+    """The windows of the epoch under way that were not read yet, each with the state that its step starts from."""
+    network, train = training.network, training.train
+    read = windows(tokens, columns=train.columns, window=train.window, eos=eos, first=training.position)
+    for window, ahead in pairwise(chain(read, [None])):
+        assert window is not None
+        state = training.state or network.initial_state(train.columns)
+        yield window, States(state.forward, state_from_the_right(network, ahead, train.columns)).detach()
 
 
 @torch.no_grad()
@@ -190,6 +198,7 @@ def _epoch(training: Training, tokens: Tokens, valid: Tokens, eos: int) -> Epoch
             {name: norms.median(0).values for name, norms in training.profiles.items()},
             lag_profiles(network, tokens, columns=train.columns, steps=LAG_STEPS, eos=eos),
             addends(network, tokens, columns=train.columns, window=train.window, eos=eos),
+            {layer.name: spectra(layer) for stack in network.stacks.values() for layer in stack.layers},
         )
 
 

@@ -7,6 +7,7 @@
       epochs.csv            a row an epoch: losses, perplexities, a summary of the norms
       profile.csv           norm of dL/dh by epoch, layer and time step, all losses of the window mixed
       lag_profile.csv       the same from one loss at the last step, by distance back; epoch 0 is the untrained network
+      spectra.csv           spectral radius and largest singular value of each gate's recurrent weights, by epoch
       addends.csv           norm of what each time step adds to the gradient of a shared weight, and of their sum
       summary.json          how it ended, and the sha256 of every file above
 
@@ -27,6 +28,7 @@ from unrolled.bptt import Addends
 from unrolled.corpus.folders import whole_folder, whole_text
 from unrolled.lab.fit import REDUCTION, Epoch, Step, Training
 from unrolled.lab.sealed import seal, sha256, write_json
+from unrolled.nets.gates import Spectrum
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
@@ -70,6 +72,10 @@ class Ledger:
             for layer, of_layer in epoch.addends.items():
                 for part, each in of_layer._asdict().items():
                     tensors[f"epoch/{epoch.number}/addends/{layer}/{part}"] = each
+            for layer, of_gates in epoch.spectra.items():
+                for gate, of_gate in of_gates.items():
+                    both = torch.tensor(of_gate, dtype=torch.float64)
+                    tensors[f"epoch/{epoch.number}/spectra/{layer}/{gate}"] = both
         epochs = [[epoch.number, epoch.learning_rate, epoch.valid] for epoch in self._epochs]
         return tensors, {"epochs": epochs, "best": self._best.number if self._best else None}
 
@@ -99,6 +105,7 @@ class Ledger:
             _profile_frame(self._epochs, "profile", "time_step").to_csv(place / "profile.csv", index=False)
             _profile_frame(self._epochs, "lag_profile", "distance").to_csv(place / "lag_profile.csv", index=False)
             _addends_frame(self._epochs).to_csv(place / "addends.csv", index=False)
+            _spectra_frame(self._epochs).to_csv(place / "spectra.csv", index=False)
             seal(place / "summary.json", self._summary(settings))
 
     def write_timings(self, path: Path, run: Path, seconds: float) -> None:
@@ -150,7 +157,7 @@ def _settings_of_run(settings: Settings, network: Network, corpus_digest: str) -
 
 
 def _epoch_of(tensors: dict[str, Tensor], number: int, learning_rate: float, valid: dict[str, list[Any]]) -> Epoch:
-    kinds: dict[str, dict[str, Any]] = {"profile": {}, "lag_profile": {}, "addends": {}}
+    kinds: dict[str, dict[str, Any]] = {"profile": {}, "lag_profile": {}, "addends": {}, "spectra": {}}
     for name, each in tensors.items():
         of, kind, layer, *part = name.split("/")
         if of == str(number) and part:
@@ -158,6 +165,10 @@ def _epoch_of(tensors: dict[str, Tensor], number: int, learning_rate: float, val
         elif of == str(number):
             kinds[kind][layer] = each
     kinds["addends"] = {layer: Addends(**parts) for layer, parts in kinds["addends"].items()}
+    kinds["spectra"] = {
+        layer: {gate: Spectrum(*each.tolist()) for gate, each in gates.items()}
+        for layer, gates in kinds["spectra"].items()
+    }
     return Epoch(number, learning_rate, {head: Sums(*sums) for head, sums in valid.items()}, **kinds)
 
 
@@ -203,10 +214,25 @@ def _profile_frame(epochs: list[Epoch], kind: str, index: str) -> pd.DataFrame:
     rows = []
     for epoch in epochs:
         for name, norms in getattr(epoch, kind).items():
-            stack, layer = name.split(".")
-            for position, norm in enumerate(norms.tolist()):
-                rows.append({"epoch": epoch.number, "stack": stack, "layer": int(layer), index: position, "norm": norm})
+            rows += [[epoch.number, *_place(name), position, norm] for position, norm in enumerate(norms.tolist())]
     return pd.DataFrame(rows, columns=["epoch", "stack", "layer", index, "norm"])
+
+
+def _spectra_frame(epochs: list[Epoch]) -> pd.DataFrame:
+    rows = [
+        [epoch.number, *_place(name), gate, *spectrum]
+        for epoch in epochs
+        for name, gates in epoch.spectra.items()
+        for gate, spectrum in gates.items()
+    ]
+    columns = ["epoch", "stack", "layer", "gate", "spectral_radius", "largest_singular_value"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _place(name: str) -> tuple[str, int]:
+    """Stack and layer of a layer's name, as "forward.0"."""
+    stack, layer = name.split(".")
+    return stack, int(layer)
 
 
 def _addends_frame(epochs: list[Epoch]) -> pd.DataFrame:
@@ -214,11 +240,10 @@ def _addends_frame(epochs: list[Epoch]) -> pd.DataFrame:
     rows = []
     for epoch in epochs:
         for name, addends in epoch.addends.items():
-            stack, layer = name.split(".")
             for weight, norms, whole in (
                 ("weight_ih", addends.weight_ih, addends.sum_ih),
                 ("weight_hh", addends.weight_hh, addends.sum_hh),
             ):
                 for step, norm in enumerate(norms.tolist()):
-                    rows.append([epoch.number, stack, int(layer), weight, step, norm, whole.item()])
+                    rows.append([epoch.number, *_place(name), weight, step, norm, whole.item()])
     return pd.DataFrame(rows, columns=["epoch", "stack", "layer", "weight", "time_step", "norm", "sum_norm"])

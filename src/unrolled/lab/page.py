@@ -43,6 +43,49 @@ FIGURES = {
         "The norm of dL/dh at each distance back from a single loss. A straight line down is exponential decay: the "
         "vanishing gradient. What stands flat further back is memory that learning can use.",
     ),
+    "context": (
+        "How much context is made use of",
+        "Left: the test split again, but the network starts anew so many tokens before each word it predicts. Where "
+        "the curve is flat, what lies further back changes nothing. Right, for comparison: how far back the gradient "
+        "of one loss reaches, by which it could have learnt to use more.",
+    ),
+    "lag_training": (
+        "Before, halfway and after",
+        "The same norms by distance, of the untrained network, in the middle of training and at its end: training "
+        "stretches the reach where the cell lets it.",
+    ),
+    "exponents": (
+        "Why: the Lyapunov exponents",
+        "By what power of e a time step makes a gradient grow along a real text, direction by direction. All below "
+        "zero: gradients vanish, some faster than others. One above zero: they explode, and so does any small "
+        "difference between two states.",
+    ),
+    "spectra": (
+        "Why: the recurrent weights",
+        "Spectral radius and largest singular value of the recurrent matrix (of the gate where it is largest). The "
+        "gradient of a tanh network can only explode where the singular value exceeds 1, the dashed line.",
+    ),
+    "saturation": (
+        "What the gates do",
+        "In how many of the time steps a unit stands within a tenth of its range's upper end (upwards) or lower end "
+        "(downwards): there it passes hardly any gradient to what drives it.",
+    ),
+    "time_constants": (
+        "How long the gates hold",
+        "After how many steps a unit has forgotten all but 1/e of what it held, if its forget gate stood at its mean: "
+        "a few units hold on for long, and so carry the gradient further than the recurrent matrix could.",
+    ),
+    "explosion": (
+        "The first explosion, step by step",
+        "Twins start from the same weights and see the same words. The step after the norm has jumped is the one that "
+        "throws the unclipped arm out of the valley.",
+    ),
+    "cliff": (
+        "The cliff",
+        "The weights as they stood before the first step whose gradient exploded, moved down that gradient: near by "
+        "the loss falls, further on it rises like a wall. The dot is where the step landed: learning rate times the "
+        "norm after clipping.",
+    ),
     "profile": (
         "The gradient that training sees",
         "The norm of dL/dh by time step when all losses of a window are summed. A plain training shows only this, in "

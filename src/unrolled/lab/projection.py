@@ -1,6 +1,6 @@
 """One arm as MLflow will show it, read from its files alone: parameters, metrics, tags, artifacts; mlflow-free.
 
-runs/<arm>/  evaluation/<arm>/  timings/<arm>.json  data/corpus.json  report/  dvc.lock   ->   Projection
+runs/<arm>/  evaluation/<arm>/  probes/<arm>/  timings/<arm>.json  data/corpus.json  report/  dvc.lock   ->   Projection
 """
 
 import hashlib
@@ -16,13 +16,14 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from unrolled.errors import UserError
-from unrolled.lab.runs import Evaluation, Run
+from unrolled.lab.phenomena import phenomena
+from unrolled.lab.runs import Evaluation, Probes, Run
 from unrolled.lab.saved_view import run_colour
 from unrolled.lab.sealed import sha256
 from unrolled.lab.series import Point, curves, single_values
 from unrolled.settings import Settings
 
-SCHEMA = 1  # of what is published; raising it publishes every run anew
+SCHEMA = 2  # of what is published; raising it publishes every run anew
 TOKENIZER = Path("data/encoded/tokenizer.json")
 CORPUS_REPORT = Path("data/corpus.json")
 
@@ -78,6 +79,7 @@ def project(workspace: Path, settings: Sequence[Settings], environ: Mapping[str,
             "dvc.md5.data": lock.get("data/encoded"),
             "dvc.md5.run": lock.get(f"runs/{each.arm}"),
             "dvc.md5.evaluation": lock.get(f"evaluation/{each.arm}"),
+            "dvc.md5.probes": lock.get(f"probes/{each.arm}"),
             "mlflow.runColor": run_colour(*place, environ.get("DVC_EXP_NAME")),
             "mlflow.source.name": f"dvc repro train@{each.arm}",
             "mlflow.source.type": "LOCAL",
@@ -91,13 +93,16 @@ def _project(
 ) -> Projection:
     arm = str(settings.arm)
     run, evaluation = Run.read(workspace / "runs" / arm), Evaluation.read(workspace / "evaluation" / arm)
+    probes = Probes.read(workspace / "probes" / arm)
     params = _params(settings, run)
     timing = _timing(workspace / "timings" / f"{arm}.json", run)
     values = single_values(run, evaluation)
+    values |= {f"phenomena/{name}": float(value) for name, value in phenomena(run, probes).items() if value is not None}
     values |= {f"time/{name}": float(timing[name]) for name in ("seconds", "tokens_per_second") if name in timing}
     finals = {name: value for name, value in values.items() if math.isfinite(value)}
     left_out = {name: value for name, value in values.items() if name not in finals}
     files = _below(run.directory, "run") + _below(evaluation.directory, "evaluation")
+    files += _below(workspace / "probes" / arm, "probes")
     key = _digest([SCHEMA, params, {f"{to}/{file.name}": sha256(file) for file, to in files}])
     digest = str(run.settings["corpus_digest"])
     tags = context | {
@@ -112,7 +117,7 @@ def _project(
         arm=arm,
         key=key,
         params=params,
-        curves=curves(run),
+        curves=curves(run, probes),
         finals=finals,
         tags=tags,
         dataset=_dataset(workspace / CORPUS_REPORT, settings.corpus.name, digest),
@@ -127,7 +132,7 @@ def _project(
 
 def _params(settings: Settings, run: Run) -> dict[str, str]:
     """By their names in params.yaml; what the run directory states about itself goes before what the yaml says now."""
-    sections = {name: getattr(settings, name).model_dump() for name in ("corpus", "vocabulary", "evaluate")}
+    sections = {name: getattr(settings, name).model_dump() for name in ("corpus", "vocabulary", "evaluate", "probe")}
     sections |= {name: run.settings[name] for name in ("network", "train")}
     flat = {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
     flat |= {"arch": settings.arch, "clipping": settings.clipping}

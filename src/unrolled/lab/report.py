@@ -15,7 +15,10 @@ from unrolled.lab.comparison import Comparison, Row
 from unrolled.lab.markdown import number, table
 from unrolled.tasks.language_model import SCORES
 
-METRICS = (*SCORES.values(), "valid_perplexity", "norm_median", "norm_max", "clipped_share", "nonfinite_share")
+METRICS = (
+    *(*SCORES.values(), "valid_perplexity", "norm_median", "norm_max", "clipped_share", "nonfinite_share"),
+    *("context_needed", "lyapunov_exponent"),
+)
 SEES = {
     "forward_perplexity": "perplexity [sees the left]",
     "backward_perplexity": "backward perplexity [sees the right]",
@@ -122,6 +125,19 @@ def sections(comparison: Comparison) -> list[Section]:
             ],
         ),
         Section(
+            "Memory, growth and explosions",
+            [_phenomena(rows)],
+            [
+                "Gradient reach: how many steps back the norm of dL/dh of one loss stays above 1 % of its largest. "
+                "Context needed: from how many tokens on the test perplexity stays within 5 % of that with all the "
+                "text before. Lyapunov exponent: the largest, in nats a time step; above 0 gradients explode along a "
+                "real text, below it they vanish. Spectral radius and largest singular value: of the recurrent "
+                "weights at the end of training, of the gate where they are largest. Time constant: the median "
+                "unit's, of the gate that carries the state. First explosion: the first step whose gradient norm is "
+                "above 10 times the median of the 10 before it. All of the forward stack's lowest layer.",
+            ],
+        ),
+        Section(
             "On the same tokens",
             [_pairs(comparison.pairs, share)],
             ["Below 0, or a ratio below 1: the first arm predicts better. Forward heads, which see the left."],
@@ -170,6 +186,29 @@ def _gradients(rows: Sequence[Row]) -> Table:
         ]
         for row in rows
     ]
+
+
+PHENOMENA = {
+    "gradient_reach": "gradient reach",
+    "context_needed": "context needed",
+    "lyapunov_exponent": "Lyapunov exponent",
+    "spectral_radius": "spectral radius",
+    "largest_singular_value": "largest singular value",
+    "time_constant": "time constant",
+    "first_explosion": "first explosion at step",
+}
+
+
+def _phenomena(rows: Sequence[Row]) -> Table:
+    def cell(name: str, value: float | None) -> str:
+        if value is None:
+            return "none" if name == "first_explosion" else ""
+        if name in ("context_needed", "gradient_reach"):  # whole numbers of tokens
+            return "more" if math.isinf(value) else f"{value:.0f}"
+        return number(value, signed=name == "lyapunov_exponent")
+
+    headings = ["arm", *PHENOMENA.values()]
+    return headings, [[row["arm"], *(cell(name, row[name]) for name in PHENOMENA)] for row in rows]
 
 
 def _pairs(pairs: Sequence[Row], share: str) -> Table:

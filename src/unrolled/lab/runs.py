@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from unrolled.lab.sealed import json_of, load, read_sealed
 from unrolled.nets.network import Network
 
+TABLES = ("epochs", "profile", "lag_profile", "addends", "spectra")  # of a run directory
+
 
 @dataclass(frozen=True)
 class Run:
@@ -24,6 +26,7 @@ class Run:
     profile: pd.DataFrame
     lag_profile: pd.DataFrame
     addends: pd.DataFrame
+    spectra: pd.DataFrame
 
     @classmethod
     def read(cls, directory: Path) -> "Run":
@@ -34,7 +37,7 @@ class Run:
             load(directory, "settings.json", json_of),
             summary,
             load(directory, "history.parquet", pd.read_parquet),
-            *(load(directory, f"{name}.csv", _table) for name in ("epochs", "profile", "lag_profile", "addends")),
+            *(load(directory, f"{name}.csv", _table) for name in TABLES),
         )
 
     def network(self) -> Network:
@@ -72,7 +75,26 @@ class Evaluation:
         )
 
 
+@dataclass(frozen=True)
+class Probes:
+    """A directory of probes read back: its figures and its tables."""
+
+    figures: dict[str, Any]
+    context: pd.DataFrame
+    exponents: pd.DataFrame
+    gates: pd.DataFrame
+    cliff: pd.DataFrame
+
+    @classmethod
+    def read(cls, directory: Path) -> "Probes":
+        """Raises UserError naming the file that is missing or was altered, and how to get it again."""
+        tables = ("context", "exponents", "gates", "cliff")
+        figures = read_sealed(directory, "probe.json")
+        return cls(figures, *(load(directory, f"{name}.csv", _table) for name in tables))
+
+
 def _table(path: Path) -> pd.DataFrame:
     """A csv whose number columns are numbers even where it has no rows: a run may diverge in its first epoch."""
     frame = pd.read_csv(path)
-    return frame.astype({name: float for name in frame if name not in ("stack", "weight")}) if frame.empty else frame
+    numbers = {name: float for name in frame if name not in ("stack", "weight", "gate")}
+    return frame.astype(numbers) if frame.empty else frame

@@ -53,6 +53,14 @@ SECTIONS: dict[str, tuple[Chart, ...]] = {
         Chart("addends/forward.0", "log"),
         Chart("addends/alignment"),
     ),
+    "Memory and growth: context, Lyapunov, spectra": (
+        Chart("context/perplexity", "log"),
+        Chart("exponents/forward", "linear"),
+        Chart("spectral_radius/forward.0", "log"),
+        Chart("phenomena/context_needed"),
+        Chart("phenomena/gradient_reach"),
+        Chart("phenomena/lyapunov_exponent"),
+    ),
     "Training": (
         Chart("train/loss", "log"),
         Chart("diverged"),

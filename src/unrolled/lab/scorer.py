@@ -6,9 +6,11 @@ Reads safetensors and JSON; nothing is unpickled, and mlflow itself is not neede
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from safetensors.torch import load_file
 
 from unrolled.corpus.ids import END_ID
@@ -17,6 +19,7 @@ from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
 from unrolled.tasks.language_model import SCORES, total_nats
 
+NEXT = 10  # words that may come next
 WINDOW = 512  # tokens at a time: memory, not the score, hangs on it
 
 
@@ -30,20 +33,32 @@ class Scorer:
         self.network.load_state_dict(load_file(folder / "weights.safetensors"))
 
     def predict(self, texts: pd.DataFrame | Iterable[str]) -> pd.DataFrame:
-        """A row a text: tokens, nats (of the forward head) and what each head is scored as.
+        """A row a text: tokens, nats (of the forward head), what each head is scored as, and what may come next.
 
+        `next_words` are the likeliest words after the text, `next_probabilities` theirs; a text that ends in a line end
+        is followed by a new line's first word.
         texts: strings, or a table with them in a column `text`. Raises ValueError for a text without a word.
         """
         rows = texts["text"].tolist() if isinstance(texts, pd.DataFrame) else list(texts)
         return pd.DataFrame([self._score(text) for text in rows])
 
-    def _score(self, text: str) -> dict[str, float]:
+    def _score(self, text: str) -> dict[str, Any]:
         ids = [index for line in text.splitlines() if line.strip() for index in encode_line(self.tokenizer, line)]
         if not ids:
             raise ValueError("a text to score must hold at least one word")
         sums = total_nats(self.network, np.asarray(ids, dtype=np.uint32), window=WINDOW, eos=END_ID)
         scores = {SCORES[head]: perplexity(*each) for head, each in sums.items()}
-        return {"tokens": len(ids), "nats": sums["forward"].nats} | scores
+        return {"tokens": len(ids), "nats": sums["forward"].nats} | scores | self._next(text)
+
+    @torch.inference_mode()
+    def _next(self, text: str) -> dict[str, Any]:
+        lines = [line for line in text.splitlines(keepends=True) if line.strip()]
+        ids = [index for line in lines for index in encode_line(self.tokenizer, line, end=line.endswith("\n"))]
+        read = torch.tensor([END_ID, *ids])[:, None]
+        outputs, _ = self.network.read("forward", read, self.network.initial_state(1).forward)
+        likeliest = self.network.logits(outputs[-1, 0]).softmax(-1).topk(min(NEXT, self.tokenizer.get_vocab_size()))
+        words = [self.tokenizer.id_to_token(index) for index in likeliest.indices.tolist()]
+        return {"next_words": words, "next_probabilities": likeliest.values.tolist()}
 
 
 def _load_pyfunc(path: str) -> Scorer:

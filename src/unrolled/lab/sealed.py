@@ -62,6 +62,6 @@ def json_of(path: Path) -> dict[str, Any]:
 
 
 def _mend(directory: Path) -> str:
-    stage = {"runs": "train", "evaluation": "evaluate"}.get(directory.parent.name, "train")
+    stage = {"runs": "train", "evaluation": "evaluate", "probes": "probe"}.get(directory.parent.name, "train")
     target = "ngrams" if directory.name == "kneser_ney" else f"{stage}@{directory.name}"
     return f"make it again with: dvc repro -f -s {target}"

@@ -9,8 +9,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from unrolled.lab.runs import Evaluation, Run
-from unrolled.measures import alignment, gradient_norm_report, half_life, window_maxima
+from unrolled.gradient_norms import alignment, gradient_norm_report, half_life, window_maxima
+from unrolled.lab.runs import Evaluation, Probes, Run
 from unrolled.perplexity import perplexity
 
 Point = tuple[int, float]  # step, value
@@ -43,8 +43,11 @@ def single_values(run: Run, evaluation: Evaluation) -> dict[str, float]:
     return values
 
 
-def curves(run: Run) -> dict[str, list[Point]]:
-    """By step, in windows; by epoch, at the epoch's last step; profiles and addends by time step, or by distance."""
+def curves(run: Run, probes: Probes) -> dict[str, list[Point]]:
+    """By step, in windows; by epoch, at the epoch's last step; profiles and addends by time step, or by distance.
+
+    Perplexity also by the context given, and the Lyapunov exponents by their index.
+    """
     history = run.history
     by_step = {
         "grad_norm/window_max": ("norm_before", "max"),
@@ -64,6 +67,15 @@ def curves(run: Run) -> dict[str, list[Point]]:
     ):
         for (stack, layer), rows in last_finite_epoch(frame).groupby(["stack", "layer"]):
             drawn[f"{kind}/{stack}.{layer}"] = windowed(rows[axis], rows["norm"], "max")
+    for (stack, layer), rows in run.spectra.groupby(["stack", "layer"]):
+        largest = rows.groupby("epoch")["spectral_radius"].max()
+        at = largest.index.map({0: 0, **history.groupby("epoch")["step"].max().to_dict()})
+        drawn[f"spectral_radius/{stack}.{layer}"] = _points(pd.Series(at), largest)
+    given = probes.context[np.isfinite(probes.context["context"])]
+    drawn["context/perplexity"] = _points(given["context"], given["perplexity"])
+    for stack in probes.exponents["stack"].unique().tolist():
+        rows = probes.exponents[probes.exponents["stack"] == stack]
+        drawn[f"exponents/{stack}"] = _points(rows["index"], rows["exponent"])
     return drawn
 
 

@@ -7,6 +7,7 @@ changes nothing, a run that was half-written is completed in place, and a delete
 # ruff: noqa: E402 (mlflow reads its environment while it is imported)
 
 import logging
+import math
 import os
 import shutil
 import socket
@@ -38,6 +39,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.types.schema import Array
 
 import unrolled
 from unrolled.errors import UserError
@@ -48,6 +50,9 @@ from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES
 
 EXPERIMENT = "unrolled"
+REGISTERED, CHAMPION = "unrolled", "champion"  # models:/unrolled@champion
+REGISTERED_NOTE = "The best arms by validation perplexity; `champion` is the best of those that stand now."
+VALID = "forward_perplexity/best_valid"
 BATCH = 1000  # metrics a request: MLflow's limit
 LOCK_SECONDS = 600.0
 SCORER = "unrolled.lab.scorer"  # by name: the model brings its code along, and record does not run it
@@ -84,6 +89,7 @@ def publish(settings: Sequence[Settings], workspace: Path) -> Iterator[Published
         for index, projection in enumerate(projections):
             # A time of its own a run: MLflow lists runs of the same instant in any order.
             yield _publish(client, experiment, projection, started + index)
+        _crown(client, experiment, projections)
 
 
 def ui_link(store: Store, server: str) -> str:
@@ -186,9 +192,10 @@ def _models(run: Run) -> list[str]:
 
 
 def _log_model(run_id: str, projection: Projection) -> None:
-    """A pyfunc model, text -> perplexity, of safetensors, JSON and this package's code: nothing is pickled."""
+    """A pyfunc model of safetensors, JSON and this package's code: nothing is pickled."""
     outputs: list[ColSpec | TensorSpec] = [ColSpec("long", "tokens")]
     outputs += [ColSpec("double", name) for name in ("nats", *(SCORES[head] for head in projection.heads))]
+    outputs += [ColSpec(Array("string"), "next_words"), ColSpec(Array("double"), "next_probabilities")]
     with TemporaryDirectory() as temporary, mlflow.start_run(run_id=run_id), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example")  # the signature is given, and would be its use
         folder = Path(temporary, "arm")
@@ -204,6 +211,29 @@ def _log_model(run_id: str, projection: Projection) -> None:
             pip_requirements=[f"{package}=={version(package)}" for package in MODEL_NEEDS],
             signature=ModelSignature(Schema([ColSpec("string", "text")]), Schema(outputs)),
         )
+
+
+def _crown(client: MlflowClient, experiment: str, projections: Sequence[Projection]) -> None:
+    """Give the alias `champion` of the registered model to the best arm that reads from left to right, if one is whole.
+
+    Best by validation perplexity, of the arms as they stand now: a named DVC experiment is tried, and crowns nobody.
+    """
+    finals = {each.key: each.finals.get(VALID, math.inf) for each in projections if each.heads == ("forward",)}
+    best = min(finals, key=lambda key: finals[key], default=None)
+    run = None if best is None or math.isinf(finals[best]) else _find(client, experiment, best)
+    if run is None or run.data.tags.get("dvc.exp"):
+        return
+    (model,) = _models(run)[:1]
+    if not client.search_registered_models(f"name = '{REGISTERED}'"):
+        client.create_registered_model(REGISTERED, description=REGISTERED_NOTE)
+    versions = client.search_model_versions(f"name = '{REGISTERED}'")
+    version = next((each for each in versions if each.run_id == run.info.run_id), None)
+    if version is None:
+        version = client.create_model_version(
+            REGISTERED, f"models:/{model}", run_id=run.info.run_id, model_id=model, description=run.info.run_name
+        )
+    if CHAMPION not in version.aliases:
+        client.set_registered_model_alias(REGISTERED, CHAMPION, version.version)
 
 
 # ---- the store --------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class Stack(nn.Module):
             read = self._dropped(passed, generator)
             outputs, carried = layer(read, before, profile=profile, generator=generator)
             after.append(carried)
-            passed = self._connected(index, passed, read, outputs)
+            passed = self.connected(index, passed, read, outputs)
         return self._dropped(passed, generator), tuple(after)
 
     def initial_state(self, columns: int) -> tuple[State, ...]:
@@ -96,7 +96,7 @@ class Stack(nn.Module):
     def _dropped(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
         return dropout(values, self.dropout, generator, self.dropout_mask)
 
-    def _connected(self, index: int, below: Tensor, read: Tensor, outputs: Tensor) -> Tensor:
+    def connected(self, index: int, below: Tensor, read: Tensor, outputs: Tensor) -> Tensor:
         """What layer ``index`` passes on, having made ``outputs`` of ``below``, which it ``read`` after dropout."""
         if self.connection == "dense":
             return torch.cat((below, outputs), dim=-1) if index + 1 < len(self.layers) else outputs

@@ -1,0 +1,81 @@
+"""An arm's memory, gradients and explosion as tables and figures in a row: what a run and its probes say together."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from unrolled.gradient_norms import first_explosion, reach
+from unrolled.lab.runs import Probes, Run
+from unrolled.lab.series import last_finite_epoch, lowest_layer
+from unrolled.nets.gates import CARRYING, time_constants
+
+BEFORE, AFTER = 5, 20  # steps shown around an explosion
+WHEN = ("before training", "halfway", "after")
+CARRIERS = tuple(CARRYING.values())
+
+
+def phenomena(run: Run, probes: Probes) -> dict[str, Any]:
+    """Single figures of the forward stack's lowest layer; of spectra, the largest over its gates."""
+    spectra = run.spectra[(run.spectra["stack"] == "forward") & (run.spectra["layer"] == 0)]
+    by_epoch = spectra.groupby("epoch")[["spectral_radius", "largest_singular_value"]].max()
+    last = by_epoch.iloc[-1] if len(by_epoch) else pd.Series(math.nan, by_epoch.columns)
+    held = time_constants_of(probes)
+    lowest = held[(held["stack"] == "forward") & (held["layer"] == 0)]["steps"]
+    explosion = probes.figures["explosion"]
+    return {
+        "gradient_reach": reach(lowest_layer(run.lag_profile)["norm"]),
+        "context_needed": probes.figures["context_needed"],
+        "lyapunov_exponent": probes.figures["lyapunov_exponent"],
+        "spectral_radius": float(last["spectral_radius"]),
+        "largest_singular_value": float(last["largest_singular_value"]),
+        "time_constant": float(lowest.median()) if len(lowest) else None,
+        "first_explosion": explosion["step"] if explosion else None,
+    }
+
+
+def lag_by_training(run: Run) -> pd.DataFrame:
+    """The lag profile of the untrained network, of the epoch halfway, and of the last one that is finite."""
+    last = last_finite_epoch(run.lag_profile)["epoch"].max()
+    frames = []
+    for when, epoch in zip(WHEN, (0, math.ceil(last / 2) if last == last else 0, last), strict=True):
+        rows = run.lag_profile[run.lag_profile["epoch"] == epoch]
+        if when == WHEN[0] or epoch > 0:
+            frames.append(rows.assign(when=when))
+    return pd.concat(frames, ignore_index=True)
+
+
+def largest_spectra(run: Run) -> pd.DataFrame:
+    """By epoch, stack and layer: the largest over the gates."""
+    keys = ["epoch", "stack", "layer"]
+    return run.spectra.groupby(keys, as_index=False)[["spectral_radius", "largest_singular_value"]].max()
+
+
+def saturation(probes: Probes) -> pd.DataFrame:
+    """By stack, layer and gate: the mean over units of the shares of time steps at either end of the gate's range."""
+    keys = ["stack", "layer", "gate"]
+    return probes.gates.groupby(keys, as_index=False, sort=False)[["low_share", "high_share"]].mean()
+
+
+def time_constants_of(probes: Probes) -> pd.DataFrame:
+    """Of each unit of a gate that carries the state, in steps, the longest first; no rows for a cell without one."""
+    carrying = probes.gates[probes.gates["gate"].isin(CARRIERS)]
+    steps = time_constants(torch.tensor(carrying["mean"].to_numpy(dtype=np.float64))).numpy()
+    table = carrying[["stack", "layer"]].assign(steps=steps)
+    table = table.sort_values(["stack", "layer", "steps"], ascending=[False, True, False], ignore_index=True)
+    return table.assign(unit=table.groupby(["stack", "layer"]).cumcount() + 1)
+
+
+def around(run: Run, step: int | None) -> pd.DataFrame:
+    """Loss and gradient norm before clipping of the steps around ``step``; of the first ones where it is None."""
+    first = 1 if step is None else max(1, step - BEFORE)
+    rows = run.history[(run.history["step"] >= first) & (run.history["step"] <= first + BEFORE + AFTER)]
+    return rows[["step", "loss", "norm_before"]].reset_index(drop=True)
+
+
+def explosion_step(run: Run) -> int | None:
+    """Number of the first step whose gradient exploded."""
+    index = first_explosion(run.history["norm_before"]) if len(run.history) else None
+    return None if index is None else int(run.history["step"].iloc[index])

@@ -1,0 +1,31 @@
+"""probes/<arm>: what one trained arm remembers, how its gradients grow, and how it exploded."""
+
+from pathlib import Path
+
+import click
+
+from unrolled.corpus.ids import END_ID
+from unrolled.corpus.streams import read_split
+from unrolled.errors import one_line_errors
+from unrolled.lab.fit import Training
+from unrolled.lab.probe import probe
+from unrolled.lab.runs import Evaluation, Run
+from unrolled.settings import PARAMS, Settings
+
+ENCODED = Path("data/encoded")
+
+
+@click.command()
+@click.argument("arm")
+@one_line_errors
+def main(arm: str) -> None:
+    """Probe ARM's best weights on the test split, and its training around the first explosion."""
+    settings = Settings.load(PARAMS, arm)
+    run, evaluation = Run.read(Path("runs", arm)), Evaluation.read(Path("evaluation", arm))
+    replay = Training.of(settings, run.settings["vocabulary_size"]), read_split(ENCODED, "train")
+    nats, norms = evaluation.nats["forward"], run.history["norm_before"]
+    probe(Path("probes", arm), run.network(), read_split(ENCODED, "test"), nats, settings, END_ID, norms, replay)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unrolled.nets.network import Network
+from unrolled.tasks.context import context_nats
+from unrolled.tasks.language_model import predictions
+
+V, EOS = 11, 0
+TOKENS = np.random.default_rng(0).integers(0, V, 300).astype(np.uint16)
+
+
+def network(*, bidirectional: bool = False, cell: str = "lstm") -> Network:
+    return Network(V, cell=cell, bidirectional=bidirectional, embedding=6, hidden=6, layers=2, tied=True, dropout=0.5)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.integers(12, 299), min_size=1, max_size=6, unique=True), st.integers(1, 12), st.booleans())
+def test_it_is_the_score_of_a_text_that_begins_there(places: list[int], context: int, bidirectional: bool) -> None:
+    """One token at a time: the text from ``context`` tokens before each position on, scored as any text is."""
+    trained = network(bidirectional=bidirectional)
+    found = context_nats(trained, TOKENS, np.array(places), [context])[context]
+    for place, nats in zip(places, found.tolist(), strict=True):
+        # A text's first token is predicted from <eos>; here the state starts from the token itself.
+        state, total = trained.initial_state(1).forward, None
+        for token in TOKENS[place - context : place]:
+            read, state = trained.read("forward", torch.tensor([[int(token)]]), state)
+            total = torch.log_softmax(trained.logits(read[0, 0]), -1)[int(TOKENS[place])]
+        assert nats == pytest.approx(-total.item(), rel=1e-5)
+
+
+def test_all_of_the_context_is_what_evaluation_gives() -> None:
+    """The whole text with <eos> before it, seen from its last token."""
+    trained = network()
+    text = np.concatenate([[EOS], TOKENS]).astype(np.uint16)
+    whole = torch.cat([each.nats("forward") for each in predictions(trained, TOKENS, window=37, eos=EOS)])
+    found = context_nats(trained, text, np.array([len(TOKENS)]), [len(TOKENS)])[len(TOKENS)]
+    assert found.item() == pytest.approx(whole[-1].item(), rel=1e-5)
+
+
+def test_more_positions_than_columns_keep_their_order() -> None:
+    places = np.concatenate([np.arange(20, 300), np.arange(20, 300)[::-1]])
+    found = context_nats(network(), TOKENS, places, [3])[3]
+    torch.testing.assert_close(found[:280], found[280:].flip(0))
+
+
+def test_a_context_that_the_text_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="positions must be 20 to 299"):
+        context_nats(network(), TOKENS, np.array([19]), [5, 20])
+    with pytest.raises(ValueError, match="positions must be 5 to 299"):
+        context_nats(network(), TOKENS, np.array([300]), [5])
+
+
+def test_a_network_that_exploded_predicts_nothing() -> None:
+    trained = network()
+    with torch.no_grad():
+        trained.output_bias.fill_(math.nan)
+    assert context_nats(trained, TOKENS, np.array([50]), [5])[5].tolist() == [math.inf]
