@@ -134,7 +134,7 @@ def _plain(value: float) -> str:
     if not math.isfinite(value):
         return "infinity"
     if 1e-3 <= value < 1e5:
-        return f"{value:,.6f}".rstrip("0").rstrip(".") if value < 1 else f"{value:,.1f}".removesuffix(".0")
+        return f"{value:,.6f}".rstrip("0").rstrip(".") if value < 10 else f"{value:,.0f}"
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
