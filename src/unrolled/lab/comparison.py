@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unrolled import gradient_norms, measures
 from unrolled.errors import UserError
-from unrolled.lab import phenomena
+from unrolled.lab import phenomena, sweeps
 from unrolled.lab.runs import Evaluation, Probes, Run
 from unrolled.lab.series import last_finite_epoch, lowest_layer, recurrent, recurrent_alignment
 from unrolled.perplexity import perplexity
@@ -86,6 +86,7 @@ def compare(arms: Sequence[Arm], peer: Evaluation) -> Comparison:
                 f"{arm.name} and {first.name} were trained or scored on different corpora; "
                 f"bring both up to date with: dvc repro evaluate@{first.name} evaluate@{arm.name}"
             )
+    pairs = [(arm.settings, arm.run) for arm in arms]
     return Comparison(
         [arm.settings for arm in arms],
         [_row(arm) for arm in arms],
@@ -110,6 +111,8 @@ def compare(arms: Sequence[Arm], peer: Evaluation) -> Comparison:
             "time_constants": _stacked(arms, lambda arm: phenomena.time_constants_of(arm.probes)),
             "explosion": _stacked(arms, lambda arm: phenomena.around(arm.run, _first_explosion(arm, arms))),
             "cliff": _stacked(arms, lambda arm: arm.probes.cliff.copy()),
+            "learning_rates": sweeps.learning_rates(pairs, float(first.evaluation.scores["unigram_perplexity"])),
+            "depths": sweeps.depths(pairs),
         },
         str(first.run.summary["reduction"]),
     )

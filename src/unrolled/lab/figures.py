@@ -34,6 +34,7 @@ from unrolled.lab.drawing import (
     save,
 )
 from unrolled.lab.phenomena_figures import PhenomenaFigures
+from unrolled.lab.sweeps import SweepFigures
 
 PROFILES = {  # table -> its x axis, what that is called, and what the norms are of
     "profile": ("time_step", "time step in the window", "all losses of the window"),
@@ -88,6 +89,7 @@ class Figures:
             "addends": addends,
             "overview": lambda: row(overview, self.arms, [*peers, *threshold]),
             **PhenomenaFigures(self.arms, self.tables, self._beyond()).makers(self.lag_overview()),
+            **SweepFigures(self.tables).makers(),
         }
 
     # ---- panels: each draws into one axes -------------------------------------------------------------------------

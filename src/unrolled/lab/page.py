@@ -24,6 +24,16 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 # Figure -> its title and how to read it; the table behind it has the same name.
 FIGURES = {
+    "learning_rates": (
+        "Learning rate and clipping",
+        "Validation perplexity of each learning rate with each threshold. Lost: it diverged, or predicts worse than "
+        "the words' frequencies do. Compare each column at its own best: what clipping buys is the rates that survive.",
+    ),
+    "depths": (
+        "Depth",
+        "The norm of one loss' gradient at each layer, dotted before training. Where it falls towards the lowest "
+        "layer, that layer learns nothing; a connection past the layers carries it down.",
+    ),
     "perplexity": (
         "Perplexity by epoch",
         "Perplexity is the number of equally likely words that the network is, in effect, undecided between: exp of "
@@ -119,6 +129,7 @@ def write(comparison: Comparison, folder: Path, samples: Sequence[Sample], corpu
     figures = [
         (name, title, reading, _inline(folder / "figures" / f"{name}.svg"), _data(folder / "plots" / f"{name}.csv"))
         for name, (title, reading) in FIGURES.items()
+        if (folder / "figures" / f"{name}.svg").is_file()  # a sweep's only where the grid sweeps
     ]
     whole_text(
         folder / "index.html",

@@ -1,6 +1,7 @@
 """Recipes: settings that the literature states, in files that params.yaml takes over; and what they measured here.
 
-recipes/<name>.yaml    about, rungs (which arms make which published figure), params: sections of params.yaml
+recipes/<name>.yaml    about, rungs (which arms make which published figure; an experiment has none), params: sections
+                       of params.yaml
 recipes/<name>.json    what its arms reached when they were trained here; written by `unrolled keep`, never by hand
 """
 
@@ -47,7 +48,7 @@ class Recipe(Section):
     """A recipe as its file states it."""
 
     about: str
-    rungs: Annotated[list[Rung], Field(min_length=1)]
+    rungs: list[Rung] = Field(default_factory=list)  # none: an experiment, whose outcome is its report
     params: dict[str, Any]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from unrolled.corpus.folders import whole_text
 from unrolled.lab.comparison import Comparison, Row
 from unrolled.lab.markdown import number, table
+from unrolled.lab.sweeps import best
 from unrolled.tasks.language_model import SCORES
 
 METRICS = (
@@ -41,6 +42,8 @@ def write(comparison: Comparison, folder: Path) -> None:
     whole_text(folder / "comparison.md", markdown(comparison))
     whole_text(folder / "metrics.json", json.dumps(metrics(comparison), indent=2) + "\n")
     for name, frame in comparison.tables.items():
+        if frame.empty and name in ("learning_rates", "depths"):
+            continue  # nothing was swept
         numbers = frame.select_dtypes("number")
         # A chart has no place for inf or nan, and vega drops the whole line; the table above has them.
         finite = frame[np.isfinite(numbers).all(axis=1)]
@@ -137,6 +140,7 @@ def sections(comparison: Comparison) -> list[Section]:
                 "above 10 times the median of the 10 before it. All of the forward stack's lowest layer.",
             ],
         ),
+        *_sweep(comparison),
         Section(
             "On the same tokens",
             [_pairs(comparison.pairs, share)],
@@ -209,6 +213,19 @@ def _phenomena(rows: Sequence[Row]) -> Table:
 
     headings = ["arm", *PHENOMENA.values()]
     return headings, [[row["arm"], *(cell(name, row[name]) for name in PHENOMENA)] for row in rows]
+
+
+def _sweep(comparison: Comparison) -> list[Section]:
+    table = comparison.tables["learning_rates"]
+    if table.empty:
+        return []
+    headings = ["network", "clip_norm", "best learning rate", "its valid perplexity", "largest that survived"]
+    rows = [
+        [each.family, each.clipping, f"{each.learning_rate:g}", number(each.perplexity), number(each.largest)]
+        for each in best(table)
+    ]
+    meaning = "Survived: it did not diverge, and predicts the validation split better than the words' frequencies do."
+    return [Section("Learning rate and clipping", [(headings, rows)], [meaning])]
 
 
 def _pairs(pairs: Sequence[Row], share: str) -> Table:
