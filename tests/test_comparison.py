@@ -42,6 +42,7 @@ from unrolled.tasks.language_model import SCORES, Sums
 
 ARMS = ["rnn-clipped", "rnn-unclipped", "lstm-clipped", "lstm-unclipped", "bilstm-clipped", "bilstm-unclipped"]
 TOKENS = 400
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 STREAM = np.random.default_rng(0).exponential(4, TOKENS).astype(np.float32)
 
 
@@ -355,6 +356,33 @@ def the_page_needs_nothing_else_and_shows_every_arm_and_figure() -> None:
     for arm in ARMS:
         assert page.text.count(arm) >= 4, arm
     assert "a <made> one" in page.text and "<made>" not in text
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_the_page_opens_without_an_error_and_asks_the_network_for_nothing(grid: list[Settings]) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    comparison = made_and_read(only(grid, "lstm"))
+    draw(comparison, "overview", "cliff", "context")
+    report.write(comparison, Path("report"))
+    write_page(comparison, Path("report"), [], json.loads(Path("data/corpus.json").read_text()))
+    complaints, asked = [], []
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})  # a telephone
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(Path("report/index.html").resolve().as_uri())
+        for figure in ("cliff", "context"):
+            picture = page.locator(f"#{figure} img")
+            picture.scroll_into_view_if_needed()
+            assert picture.evaluate("each => each.complete && each.naturalWidth > 300"), figure
+        for arm in ("lstm-clipped", "lstm-unclipped"):
+            assert page.get_by_text(arm, exact=True).first.is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390  # wide tables scroll in their own frame
+        browser.close()
+    assert complaints == []
+    assert [address[:5] for address in asked if not address.startswith("data:")] == ["file:"]
 
 
 def test_samples_begin_with_the_same_words_and_say_why_there_are_none(
