@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.mixture import interpolated_nats, interpolation_weight
@@ -19,6 +19,7 @@ def test_it_is_the_mean_of_the_probabilities(pairs: list[tuple[float, float]], w
     assert interpolated_nats(-np.log(p), -np.log(q), weight) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+@settings(max_examples=20)
 @given(probabilities)
 def test_no_other_weight_predicts_better(pairs: list[tuple[float, float]]) -> None:
     first, second = -np.log(np.array(pairs)).T

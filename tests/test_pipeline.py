@@ -64,6 +64,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit(place, network__embedding=8, network__hidden=8, train__epochs=1, train__columns=4, train__window=8)
     edit(place, train__learning_rate=2.0, arch__rnn__learning_rate=2.0)  # nobody diverges, so that all have figures
     edit(place, evaluate__bootstrap_samples=20, evaluate__bootstrap_block=20)
+    edit(place, probe__positions=50, probe__lyapunov_steps=20)
     params = YAML().load(place / "params.yaml")
     edit(place, arch={name: params["arch"][name] for name in ("rnn", "bilstm")})
     command(place, "git", "init", "-q")
@@ -98,7 +99,7 @@ def test_a_forced_repro_gives_the_same_lock(place: Path) -> None:
     """Every output of every stage of one arm, byte for byte; and publishing again changes nothing."""
     before = (place / "dvc.lock").read_bytes()
     arm = "bilstm-unclipped"
-    of_arm = f"train@{arm}", "ngrams", f"evaluate@{arm}"
+    of_arm = f"train@{arm}", "ngrams", f"evaluate@{arm}", f"probe@{arm}"
     for stage in ("preprocess", "vocabulary", *of_arm, "compare", "record", "ladder"):
         done = command(place, "dvc", "repro", "-f", "-s", stage)
         assert done.returncode == 0, done.stderr
@@ -110,7 +111,11 @@ def test_a_forced_repro_gives_the_same_lock(place: Path) -> None:
     [
         ({"arch__bilstm__learning_rate": 3.0}, {"train@bilstm-clipped", "train@bilstm-unclipped", "compare", "record"}),
         ({"clipping__clipped__clip_norm": 0.5}, {"train@rnn-clipped", "train@bilstm-clipped", "compare", "record"}),
-        ({"evaluate__seed": 7}, {"ngrams", *(f"evaluate@{arm}" for arm in ARMS), "compare", "record"}),
+        (
+            {"evaluate__seed": 7},
+            {"ngrams", *(f"{stage}@{arm}" for stage in ("evaluate", "probe") for arm in ARMS), "compare", "record"},
+        ),
+        ({"probe__positions": 40}, {*(f"probe@{arm}" for arm in ARMS), "compare", "record"}),
     ],
 )
 def test_an_edited_setting_runs_what_it_must(place: Path, change: dict[str, object], stages: set[str]) -> None:
