@@ -1,5 +1,6 @@
 """probes/<arm>: what one trained arm remembers, how its gradients grow, and how it exploded."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,9 +23,10 @@ def main(arm: str) -> None:
     """Probe ARM's best weights on the test split, and its training around the first explosion."""
     settings = Settings.load(PARAMS, arm)
     run, evaluation = Run.read(Path("runs", arm)), Evaluation.read(Path("evaluation", arm))
-    replay = Training.of(settings, run.settings["vocabulary_size"]), read_split(ENCODED, "train")
+    replay = partial(Training.of, settings, run.settings["vocabulary_size"])
+    test, tokens = read_split(ENCODED, "test"), read_split(ENCODED, "train")
     nats, norms = evaluation.nats["forward"], run.history["norm_before"]
-    probe(Path("probes", arm), run.network(), read_split(ENCODED, "test"), nats, settings, END_ID, norms, replay)
+    probe(Path("probes", arm), run.network(), test, nats, settings, END_ID, norms, replay, tokens)
 
 
 if __name__ == "__main__":

@@ -271,9 +271,10 @@ def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: list[Settings]
     assert list(json.loads(Path("report/comparison.json").read_text())["arms"]) == ARMS
     assert list(json.loads(Path("report/metrics.json").read_text())) == [*ARMS, "kneser_ney", "unigram", "uniform"]
     tables = {path.stem: pd.read_csv(path) for path in Path("report/plots").iterdir()}
-    assert set(tables) == set(FIGURES)
+    shown = set(FIGURES) - {"learning_rates", "depths"}  # this grid sweeps nothing
+    assert set(tables) == shown
     assert all(set(table["arm"]) == set(ARMS) for table in tables.values())
-    names = sorted([*FIGURES, "overview"])
+    names = sorted([*shown, "overview"])
     assert sorted(path.name for path in Path("report/figures").iterdir()) == [
         f"{name}.{kind}" for name in names for kind in ("png", "svg")
     ]
@@ -347,7 +348,7 @@ def the_page_needs_nothing_else_and_shows_every_arm_and_figure() -> None:
     assert not page.open
     assert all(source.startswith(("data:", "#")) for source in page.sources)
     assert page.alternatives and all(page.alternatives)
-    for figure in FIGURES:
+    for figure in sorted(path.stem for path in Path("report/plots").iterdir()):
         picture = base64.b64encode(Path(f"report/figures/{figure}.svg").read_bytes()).decode()
         data = base64.b64encode(Path(f"report/plots/{figure}.csv").read_bytes()).decode()
         assert picture in text and data in text

@@ -44,8 +44,9 @@ def probed(place: Path, arm: str, *, norms: list[float] | None = None, text: np.
     settings = settings_of(arm, **train)
     network = Training.of(settings, V).network
     series = pd.Series([1.0] * 14 if norms is None else norms)
-    replay = Training.of(settings, V), TOKENS
-    probe(place, network, text, nats_of(network, text), settings, EOS, series, replay)
+    probe(
+        place, network, text, nats_of(network, text), settings, EOS, series, lambda: Training.of(settings, V), TOKENS
+    )  # fmt: skip
     return Probes.read(place)
 
 
@@ -132,8 +133,10 @@ def test_a_network_that_exploded_is_probed_all_the_same(tmp_path: Path) -> None:
     with torch.no_grad():
         network.forward_stack.layers[0].weight_hh.fill_(math.nan)
     nats = np.full(len(TEST), np.inf, dtype=np.float32)
-    replay = Training.of(settings, V), TOKENS
-    probe(tmp_path / "probes", network, TEST, nats, settings, EOS, pd.Series([1.0, 1.0, 1.0, math.inf]), replay)
+    norms = pd.Series([1.0, 1.0, 1.0, math.inf])
+    probe(
+        tmp_path / "probes", network, TEST, nats, settings, EOS, norms, lambda: Training.of(settings, V), TOKENS
+    )  # fmt: skip
     found = Probes.read(tmp_path / "probes")
     assert math.isnan(found.figures["lyapunov_exponent"]) and math.isnan(found.figures["context_needed"])
     assert found.figures["explosion"] == {"step": 4, "norm": math.inf}

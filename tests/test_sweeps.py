@@ -67,11 +67,11 @@ def test_each_threshold_is_taken_at_its_own_best() -> None:
     ]
 
 
-def test_who_predicts_worse_than_the_unigram_is_lost() -> None:
-    table = learning_rates([arm(301.0, learning_rate=1.0), arm(299.0, learning_rate=2.0)], UNIGRAM)
+def test_who_predicts_twice_as_badly_as_the_unigram_is_lost() -> None:
+    table = learning_rates([arm(601.0, learning_rate=1.0), arm(599.0, learning_rate=2.0)], UNIGRAM)
     assert table["survived"].tolist() == [0, 1]
-    lost = learning_rates([arm(301.0, learning_rate=1.0), arm(400.0, learning_rate=2.0)], UNIGRAM)
-    assert best(lost) == [Best("rnn", "0.25", 1.0, 301.0, None)]
+    lost = learning_rates([arm(601.0, learning_rate=1.0), arm(700.0, learning_rate=2.0)], UNIGRAM)
+    assert best(lost) == [Best("rnn", "0.25", 1.0, 601.0, None)]
 
 
 def test_two_families_of_one_cell_are_told_apart() -> None:
@@ -105,10 +105,11 @@ def test_what_is_swept_is_drawn(tmp_path: Path) -> None:
         for n in (2, 4)
         for kind in ("plain", "dense")
     ]
-    tables = {"learning_rates": learning_rates(swept(), UNIGRAM), "depths": depths([arm(100.0), *deep])}
+    lstms = [arm(100.0, arch="lstm", learning_rate=rate) for rate in (1.0, 2.0)]
+    tables = {"learning_rates": learning_rates([*swept()[:-1], *lstms], UNIGRAM), "depths": depths([arm(100.0), *deep])}
     makers = SweepFigures(tables).makers()
     assert list(makers) == ["learning_rates", "depths"]
     for name, make in makers.items():
         make().savefig(tmp_path / f"{name}.svg")
     text = (tmp_path / "learning_rates.svg").read_text()
-    assert "<!-- lost -->" in text and "<!-- 150 -->" in text
+    assert "<!-- exploded -->" in text and "<!-- 150 -->" in text

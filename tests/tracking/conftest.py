@@ -4,6 +4,7 @@ import math
 import shutil
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +72,8 @@ def lay_out(root: Path) -> None:
         text = Text(tokens, tokens, tokens, counts, 1000, END_ID)
         evaluate(scores, arm, network, text, settings.evaluate, (np.full(len(tokens), 3.0), np.full(len(tokens), 3.0)))
         nats, norms = Evaluation.read(scores).nats["forward"], Run.read(run).history["norm_before"]
-        replay = Training.of(settings, len(counts)), tokens
-        probe(root / "probes" / arm, network, tokens, nats, settings, END_ID, norms, replay)
+        replay = partial(Training.of, settings, len(counts))
+        probe(root / "probes" / arm, network, tokens, nats, settings, END_ID, norms, replay, tokens)
     (root / "report/figures").mkdir(parents=True)
     (root / "report/comparison.md").write_text("| arm |\n", encoding="utf-8")
     (root / "report/figures/norm.svg").write_text("<svg/>", encoding="utf-8")

@@ -151,7 +151,7 @@ def _legend(figure: Figure, arms: Sequence[Line], extras: Sequence[Line2D], *, b
     columns = [[key(line.arm, line.look) for line in arms if line.arch == arch] for arch in archs]
     columns = [column for column in (*columns, list(extras)) if column]
     if below:
-        height = max(map(len, columns))
+        height = max(map(len, columns), default=0)
         columns = [column + [key("", {"linestyle": "none"})] * (height - len(column)) for column in columns]
     handles = [handle for column in columns for handle in column]
     if handles:

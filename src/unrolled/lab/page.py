@@ -26,8 +26,9 @@ WAYS: dict[str, dict[str, Any]] = {
 FIGURES = {
     "learning_rates": (
         "Learning rate and clipping",
-        "Validation perplexity of each learning rate with each threshold. Lost: it diverged, or predicts worse than "
-        "the words' frequencies do. Compare each column at its own best: what clipping buys is the rates that survive.",
+        "Validation perplexity of each learning rate with each threshold. White: it diverged, or predicts more than "
+        "twice as badly as the words' frequencies do. Compare each column at its own best: what clipping buys is the "
+        "rates that survive.",
     ),
     "depths": (
         "Depth",

@@ -9,6 +9,7 @@ probes/<arm>/
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from unrolled import gradient_norms, measures
 from unrolled.corpus.folders import whole_folder
-from unrolled.corpus.streams import Tokens
+from unrolled.corpus.streams import Tokens, column_length
 from unrolled.lab.cliff import cliff
 from unrolled.lab.fit import Training
 from unrolled.lab.sealed import seal
@@ -39,16 +40,17 @@ BLOCK = 10  # of the scored positions, which lie apart, drawn together in the bo
 
 def probe(
     directory: Path, network: Network, test: Tokens, nats: NDArray[np.float32], settings: Settings, eos: int,
-    norms: pd.Series, replay: tuple[Training, Tokens],
+    norms: pd.Series, replay: Callable[[], Training], tokens: Tokens,
 ) -> dict[str, Any]:  # fmt: skip
     """Probe ``network`` on the test split, write the directory and return its figures.
 
     ``nats`` [N]: of every test token by the forward head with all context before it; ``norms``: the gradient norm
-    before clipping by step; ``replay``: the arm's training before its first step, and the training split.
+    before clipping by step; ``replay`` makes the arm's training as it was before its first step, and ``tokens`` are
+    the split that it was trained on.
     """
     of_context = _context(network, test, nats, settings.probe, settings.evaluate)
     exponents = _exponents(network, test, settings.probe)
-    explosion, slope = _explosion(norms, replay, eos)
+    explosion, slope = _explosion(norms, replay, tokens, settings, eos)
     figures = {
         "arm": settings.arm,
         "context_needed": _needed(of_context),
@@ -145,24 +147,23 @@ def _gates(network: Network, test: Tokens, settings: Probe) -> pd.DataFrame:
 
 
 def _explosion(
-    norms: pd.Series, replay: tuple[Training, Tokens], eos: int
+    norms: pd.Series, replay: Callable[[], Training], tokens: Tokens, settings: Settings, eos: int
 ) -> tuple[dict[str, Any] | None, pd.DataFrame]:
     """Which step it was, and what lies down its gradient; `landed` is 1 in the row of the distance that SGD went.
 
     Measured only in the first epoch, up to whose end no learning rate is annealed.
     """
-    training, tokens = replay
     index = gradient_norms.first_explosion(norms)
     none = pd.DataFrame(columns=["distance", "loss", "landed"], dtype=float)
     if index is None:
         return None, none
     explosion = {"step": index + 1, "norm": float(norms[index])}
-    train = training.train
-    if index >= training.total_steps(tokens) // train.epochs:
+    train = settings.train
+    if index >= math.ceil(column_length(tokens, train.columns) / train.window):
         return explosion, none
     landed = train.learning_rate * min(explosion["norm"], train.clip_norm or math.inf)
     known = train.optimiser == "sgd" and train.weight_decay == 0 and math.isfinite(landed)
     distances = sorted({*DISTANCES, landed}) if known else DISTANCES
-    found = cliff(training, tokens, step=index + 1, distances=distances, eos=eos)
+    found = cliff(replay(), tokens, step=index + 1, distances=distances, eos=eos)
     table = pd.DataFrame({"distance": found.distances, "loss": found.losses})
     return explosion, table.assign(landed=(table["distance"] == landed).astype(int))

@@ -224,7 +224,7 @@ def _sweep(comparison: Comparison) -> list[Section]:
         [each.family, each.clipping, f"{each.learning_rate:g}", number(each.perplexity), number(each.largest)]
         for each in best(table)
     ]
-    meaning = "Survived: it did not diverge, and predicts the validation split better than the words' frequencies do."
+    meaning = "Survived: it did not diverge, and its perplexity is below twice that of the words' frequencies."
     return [Section("Learning rate and clipping", [(headings, rows)], [meaning])]
 
 

@@ -23,6 +23,7 @@ from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
 
 OFF = "off"
+SLOW = 2.0  # times the unigram's perplexity: so far may an arm be that has not exploded, but hardly learnt yet
 SHADES = matplotlib.colormaps["viridis"]
 
 Arms = Sequence[tuple[Settings, Run]]
@@ -34,8 +35,8 @@ Arms = Sequence[tuple[Settings, Run]]
 def learning_rates(arms: Arms, unigram: float) -> pd.DataFrame:
     """A row an arm of each family in which several learning rates were tried.
 
-    `survived`: it did not diverge, and its validation perplexity lies below that of the ``unigram``. `perplexity` is
-    text, for a chart's table has no place for inf.
+    `survived`: it did not diverge, and its validation perplexity lies below twice that of the ``unigram``.
+    `perplexity` is text, for a chart's table has no place for inf.
     """
     rows = []
     for settings, run in arms:
@@ -50,7 +51,7 @@ def learning_rates(arms: Arms, unigram: float) -> pd.DataFrame:
                 "learning_rate": train.learning_rate,
                 "clipping": OFF if train.clip_norm is None else f"{train.clip_norm:g}",
                 "perplexity": f"{reached:.6g}",
-                "survived": int(run.summary["status"] == "finished" and reached < unigram),
+                "survived": int(run.summary["status"] == "finished" and reached < SLOW * unigram),
             }
         )
     table = pd.DataFrame(rows)
@@ -76,7 +77,11 @@ def best(table: pd.DataFrame) -> list[Best]:
         lowest = mine.sort_values("reached", kind="stable").iloc[0]
         alive = mine.loc[mine["survived"] == 1, "learning_rate"]
         largest = float(alive.max()) if len(alive) else None
-        found.append(Best(lowest["family"], lowest["clipping"], lowest["learning_rate"], lowest["reached"], largest))
+        found.append(
+            Best(
+                lowest["family"], lowest["clipping"], float(lowest["learning_rate"]), float(lowest["reached"]), largest
+            )
+        )
     return found
 
 
@@ -150,10 +155,11 @@ class SweepFigures:
             grid = np.full((len(rates), len(clips)), np.nan)
             for _, each in table.iterrows():
                 place = rates.index(each["learning_rate"]), clips.index(each["clipping"])
-                grid[place] = float(each["perplexity"]) if each["survived"] else np.nan
-                label = f"{grid[place]:.0f}" if each["survived"] else "lost"
+                reached = float(each["perplexity"])
+                grid[place] = reached if each["survived"] else np.nan
+                label = f"{reached:,.0f}" if reached < 1e5 else "exploded"
                 axes.text(place[1], place[0], label, ha="center", va="center", color=INK)
-            scale = LogNorm(alive.min(), 4 * alive.max()) if len(alive) else None
+            scale = LogNorm(alive.min() / 4, 1.5 * alive.max()) if len(alive) else None
             axes.imshow(grid, origin="lower", aspect="auto", cmap="YlGn_r", norm=scale, interpolation="nearest")
             axes.set_xticks(range(len(clips)), clips)
             axes.set_yticks(range(len(rates)), [f"{rate:g}" for rate in rates])

@@ -15,7 +15,6 @@ from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from unrolled.bptt import Profile
 from unrolled.nets.cells import RecurrentLayer, check_name
@@ -110,8 +109,13 @@ class Stack(nn.Module):
 def drawn(
     kind: type[Module], rows: int, width: int, bound: float, generator: torch.Generator | None, **options: bool
 ) -> Module:
-    """A torch module of two sizes, its parameters drawn once, uniform in +-bound; ``options`` are the module's."""
-    module: Module = skip_init(kind, rows, width, **options)
+    """A torch module of two sizes, its parameters uniform in +-bound; ``options`` are the module's.
+
+    Not by `skip_init`, whose first use imports torch's compiler: three seconds of every stage. What torch draws first
+    is drawn over, and must not move the random numbers of whoever calls.
+    """
+    with torch.random.fork_rng(devices=[]):
+        module = kind(rows, width, **options)
     for parameter in module.parameters():
         nn.init.uniform_(parameter, -bound, bound, generator=generator)
     return module
