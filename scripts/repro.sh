@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `dvc repro` with the arms trained side by side: scripts/repro.sh JOBS.
+# `dvc repro` with the arms trained, scored and probed side by side: scripts/repro.sh JOBS.
 # DVC runs one stage at a time, but lets several of its processes work on stages that do not meet.
 set -euo pipefail
 jobs=${1:-1}
@@ -8,15 +8,16 @@ case $jobs in
 esac
 [ "$jobs" -gt 1 ] || exec dvc repro
 
-train() {  # one arm, each line of its output under its name
-  dvc --wait-for-lock repro -s "train@$1" 2>&1 | while IFS= read -r line; do printf '%s | %s\n' "$1" "$line"; done
+arm() {  # trained, scored and probed, each line of its output under its name
+  dvc --wait-for-lock repro -s "train@$1" "evaluate@$1" "probe@$1" 2>&1 |
+    while IFS= read -r line; do printf '%s | %s\n' "$1" "$line"; done
 }
-export -f train
+export -f arm
 
-dvc repro vocabulary
+dvc repro ngrams
 cores=$(getconf _NPROCESSORS_ONLN)
 threads=$((cores / jobs > 0 ? cores / jobs : 1))
 # Threads that wait by spinning cost processes side by side an order of magnitude.
 unrolled arms | OMP_NUM_THREADS=$threads OMP_WAIT_POLICY=PASSIVE \
-  xargs -P "$jobs" -I '{}' bash -c 'set -o pipefail; train "$1"' train '{}'
+  xargs -P "$jobs" -I '{}' bash -c 'set -o pipefail; arm "$1"' arm '{}'
 dvc repro
