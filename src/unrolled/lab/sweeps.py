@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from unrolled.lab.drawing import INK, Panel, finish, key, row
 from unrolled.lab.runs import Run
@@ -25,6 +25,7 @@ from unrolled.settings import Settings
 OFF = "off"
 SLOW = 2.0  # times the unigram's perplexity: so far may an arm be that has not exploded, but hardly learnt yet
 SHADES = matplotlib.colormaps["viridis"]
+LOOKS: dict[str, dict[str, Any]] = {"before training": {"linestyle": (0, (1, 2))}, "after": {"linestyle": "-"}}
 
 Arms = Sequence[tuple[Settings, Run]]
 
@@ -111,7 +112,7 @@ def depths(arms: Arms) -> pd.DataFrame:
     for settings, run in arms:
         profile = run.lag_profile[(run.lag_profile["distance"] == 0) & (run.lag_profile["stack"] == "forward")]
         network = settings.network
-        for when, epoch in (("before training", 0), ("after", profile["epoch"].max())):
+        for when, epoch in zip(LOOKS, (0, profile["epoch"].max()), strict=True):
             for layer, norm in profile.loc[profile["epoch"] == epoch, ["layer", "norm"]].itertuples(index=False):
                 reached = _valid_perplexity(run)
                 rows.append((network.connection, network.layers, str(settings.arm), when, layer + 1, norm, reached))
@@ -134,11 +135,8 @@ class SweepFigures:
             found["learning_rates"] = lambda: row([self._heat(str(family)) for family in families], [])
         if len(table := self.tables["depths"]):
             connections = [str(each) for each in table["connection"].unique()]
-            looks: list[dict[str, Any]] = [{"linestyle": (0, (1, 2))}, {"linestyle": "-"}]
-            extras = [key(str(layers), {"color": colour}) for layers, colour in self._shades().items()]
-            extras += [key(when, {"color": INK} | look) for when, look in zip(("before", "after"), looks, strict=True)]
-            panels = [*(self._layers(each, looks) for each in connections), self._by_depth]
-            found["depths"] = lambda: row(panels, [], extras)
+            panels = [*(self._layers(each) for each in connections), self._by_depth, self._key]
+            found["depths"] = lambda: row(panels, [])
         return found
 
     def _heat(self, family: str) -> Panel:
@@ -170,7 +168,7 @@ class SweepFigures:
         layers = sorted(int(each) for each in self.tables["depths"]["layers"].unique())
         return {each: SHADES(index / len(layers)) for index, each in enumerate(layers)}
 
-    def _layers(self, connection: str, looks: Sequence[dict[str, Any]]) -> Panel:
+    def _layers(self, connection: str) -> Panel:
         """Norm of dL/dh by layer: where it falls towards the left, the lower layers learn nothing."""
         whole = self.tables["depths"]
         table = whole[whole["connection"] == connection]
@@ -178,7 +176,7 @@ class SweepFigures:
         def panel(axes: Axes) -> None:
             axes.set(title=connection, xlabel="layer, the loss above the last", yscale="log")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            for look, when in zip(looks, ("before training", "after"), strict=True):
+            for when, look in LOOKS.items():
                 for layers, colour in self._shades().items():
                     mine = table[(table["layers"] == layers) & (table["when"] == when)]
                     for _, arm in mine.groupby("arm"):
@@ -197,5 +195,15 @@ class SweepFigures:
         depths_shown = sorted(table["layers"].unique())
         axes.xaxis.set_major_locator(FixedLocator(depths_shown))
         axes.set_xticklabels([f"{each:g}" for each in depths_shown])
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.legend()
         finish(axes, table["perplexity"])
+
+    def _key(self, axes: Axes) -> None:
+        """What the lines of `_layers` are, in a panel of its own."""
+        axes.set_axis_off()
+        handles = [
+            key(f"{layers} layer{'s'[: layers > 1]}", {"color": each}) for layers, each in self._shades().items()
+        ]
+        handles += [key(when, {"color": INK} | look) for when, look in LOOKS.items()]
+        axes.legend(handles=handles, loc="upper left")
