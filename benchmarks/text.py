@@ -20,7 +20,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from benchmarks.page import against, columns, paragraph, row
 from benchmarks.timing import Conditions, race
-from unrolled.corpus.catalogue import SPLITS, facts
+from unrolled.corpus.catalogue import facts
+from unrolled.corpus.encoded import SPLITS
 from unrolled.corpus.encoding import encode_corpus
 from unrolled.corpus.python_docs import python_documents
 from unrolled.corpus.readers import READERS

@@ -1,6 +1,5 @@
 """report/: all arms of the grid side by side, as tables, figures, metrics and plots."""
 
-import json
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from unrolled.lab.comparison import Arm, compare
 from unrolled.lab.drawing import lines
 from unrolled.lab.figures import Figures
 from unrolled.lab.runs import Evaluation
+from unrolled.sealed import json_of, load, read_sealed
 from unrolled.settings import PARAMS, Settings
 
 REPORT = Path("report")
@@ -25,8 +25,9 @@ def main() -> None:
     comparison = compare([Arm.read(settings) for settings in grid], peer)
     report.write(comparison, REPORT)
     Figures(lines(grid), comparison.tables, comparison.yardsticks, comparison.reduction).write(REPORT / "figures")
+    read_sealed(Path("data/text"), "documents.json")
     opening = Path("data/text/test.txt").read_text(encoding="utf-8")[:1000]
-    corpus = json.loads(Path("data/corpus.json").read_text(encoding="utf-8"))
+    corpus = load(Path("data"), "corpus.json", json_of)
     page.write(comparison, REPORT, page.drawn([str(each.arm) for each in grid], opening), corpus)
     click.echo(report.markdown(comparison))
 

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import click
 
+from unrolled.corpus.encoded import read_corpus
 from unrolled.corpus.ids import END_ID
-from unrolled.corpus.streams import read_split
 from unrolled.errors import one_line_errors
 from unrolled.lab.fit import Training
 from unrolled.lab.probe import probe
 from unrolled.lab.runs import Evaluation, Run
 from unrolled.settings import PARAMS, Settings
-
-ENCODED = Path("data/encoded")
 
 
 @click.command()
@@ -24,9 +22,9 @@ def main(arm: str) -> None:
     settings = Settings.load(PARAMS, arm)
     run, evaluation = Run.read(Path("runs", arm)), Evaluation.read(Path("evaluation", arm))
     replay = partial(Training.of, settings, run.settings["vocabulary_size"])
-    test, tokens = read_split(ENCODED, "test"), read_split(ENCODED, "train")
+    corpus = read_corpus(Path("data/encoded"))
     nats, norms = evaluation.nats["forward"], run.history["norm_before"]
-    probe(Path("probes", arm), run.network(), test, nats, settings, END_ID, norms, replay, tokens)
+    probe(Path("probes", arm), run.network(), corpus.test, nats, settings, END_ID, norms, replay, corpus.train)
 
 
 if __name__ == "__main__":

@@ -32,11 +32,11 @@ from unrolled.lab.markdown import number
 from unrolled.lab.page import FIGURES, WAYS, drawn
 from unrolled.lab.page import write as write_page
 from unrolled.lab.runs import Evaluation
-from unrolled.lab.sealed import seal
 from unrolled.lab.trained import Trained
 from unrolled.nets.gates import Spectrum
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
+from unrolled.sealed import seal
 from unrolled.settings import PARAMS, Settings
 from unrolled.tasks.language_model import SCORES, Sums
 

@@ -16,6 +16,8 @@ from unrolled.corpus.fetch import fetch
 from unrolled.corpus.readers import READERS
 from unrolled.corpus.splits import write_splits
 from unrolled.corpus.vocabulary import build_tokenizer, decode, load_tokenizer
+from unrolled.errors import UserError
+from unrolled.sealed import seal
 
 
 def write_text(folder: Path, train: str = "a a b\nA b\nc\n", valid: str = "a new\n", test: str = "c c\n") -> None:
@@ -23,7 +25,7 @@ def write_text(folder: Path, train: str = "a a b\nA b\nc\n", valid: str = "a new
     for split, text in (("train", train), ("valid", valid), ("test", test)):
         (folder / f"{split}.txt").write_text(text, encoding="utf-8")
     known = {"corpus": "text", "split": "by hand", **{split: {"documents": 1} for split in ("train", "valid", "test")}}
-    (folder / "documents.json").write_text(json.dumps(known), encoding="utf-8")
+    seal(folder / "documents.json", known)
 
 
 def encode(place: Path, **options: Any) -> dict[str, Any]:
@@ -54,6 +56,14 @@ def test_arrays_counts_and_report_of_a_tiny_corpus(tmp_path: Path) -> None:
         "valid": {"documents": 1, "tokens": 3, "characters": 6, "oov_share": 0.333333},
         "test": {"documents": 1, "tokens": 3, "characters": 4, "oov_share": 0.0},
     }
+
+
+def test_the_report_says_how_much_of_a_split_training_shows_word_for_word(tmp_path: Path) -> None:
+    seen, new, short = "long enough that nobody says it by chance", "another line that is quite as long as that", "seen"
+    write_text(tmp_path / "text", train=f"{seen}\n{short}\n", valid=f"{seen}\n{short}\n", test=f"{seen}\n{new}\n" * 2)
+    report = encode(tmp_path)
+    assert "long_lines_in_train" not in report["train"]
+    assert (report["valid"]["long_lines_in_train"], report["test"]["long_lines_in_train"]) == (1.0, 0.5)
 
 
 def test_the_vocabulary_knows_the_training_split_alone(tmp_path: Path) -> None:
@@ -109,10 +119,10 @@ def test_an_error_leaves_nothing_half_written(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="vocabulary comes out empty"):
         encode(tmp_path, min_count=9)
     (tmp_path / "text" / "test.txt").unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError, match=r"test.txt is missing; make it again with: dvc repro -f -s preprocess"):
         encode(tmp_path)
     (tmp_path / "text" / "documents.json").unlink()
-    with pytest.raises(CorpusError, match=r"documents.json does not exist; `dvc repro preprocess` writes it"):
+    with pytest.raises(UserError, match=r"documents.json is missing; make it again with: dvc repro -f -s preprocess"):
         encode(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 

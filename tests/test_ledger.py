@@ -14,8 +14,8 @@ from unrolled.errors import UserError
 from unrolled.lab.fit import Epoch, Step, Training, fit
 from unrolled.lab.ledger import Ledger
 from unrolled.lab.runs import Run
-from unrolled.lab.sealed import sha256
 from unrolled.nets.network import Network
+from unrolled.sealed import sha256
 from unrolled.settings import PARAMS, Settings
 from unrolled.tasks.language_model import Sums
 

@@ -78,7 +78,7 @@ def test_published_splits_are_kept(tmp_path: Path) -> None:
 
 
 def test_too_little_text_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    three = [document(f"{i}.txt", "text") for i in range(3)]
+    three = [document(f"{i}.txt", f"text {i}") for i in range(3)]
     for documents, message in (
         ([document("blank"), document("blank too")], "every document is blank"),
         ([], "every document is blank"),
@@ -91,11 +91,28 @@ def test_too_little_text_is_told_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_seed_that_the_message_offers_works(tmp_path: Path) -> None:
-    documents = [document(f"{i}.txt", "text") for i in range(4)]
+    documents = [document(f"{i}.txt", f"text {i}") for i in range(4)]
     with pytest.raises(CorpusError, match=r"set corpus\.seed to") as caught:
         write(tmp_path / "text", documents, valid=0.05, test=0.1)
     seed = int(str(caught.value).split("corpus.seed to ")[1].split(",")[0])
     assert all(write(tmp_path / "text", documents, seed=seed, valid=0.05, test=0.1).values())
+
+
+def test_a_document_that_repeats_another_is_left_out_and_counted(tmp_path: Path) -> None:
+    """Whatever its name is, and so whichever split it would have fallen into."""
+    documents = [document(f"{i}.txt", f"text {i % 30}", "and more") for i in range(90)]
+    splits = write(tmp_path / "text", documents, valid=0.2, test=0.2)
+    lines = [line for split in splits.values() for line in split if line != "and more"]
+    assert sorted(lines) == sorted(f"text {i}" for i in range(30))
+    report = json.loads((tmp_path / "text" / "documents.json").read_text(encoding="utf-8"))
+    assert report["left_out_as_duplicates"] == 60
+    assert sum(report[split]["documents"] for split in splits) == 30
+
+
+def test_published_splits_that_share_a_document_are_refused(tmp_path: Path) -> None:
+    published = [Document(split, lambda: iter(["the same"]), split) for split in ("train", "test")]
+    with pytest.raises(CorpusError, match="test stands in two splits"):
+        write(tmp_path / "text", published)
 
 
 def test_an_error_half_way_leaves_what_was_there(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Columns and windows: every token once, in order, with its true neighbours."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.corpus.errors import CorpusError
-from unrolled.corpus.streams import read_split, windows
+from unrolled.corpus.streams import windows
 
 EOS = 99
 
@@ -46,9 +44,3 @@ def test_reverse_gives_the_same_windows_last_first() -> None:
 def test_a_split_too_small_is_refused() -> None:
     with pytest.raises(CorpusError, match="5 tokens is too small for 4 columns"):
         next(windows(np.arange(5, dtype=np.uint16), columns=4, window=2, eos=EOS))
-
-
-def test_a_split_is_memory_mapped(tmp_path: Path) -> None:
-    np.save(tmp_path / "train.npy", np.arange(5, dtype=np.uint16))
-    tokens = read_split(tmp_path, "train")
-    assert isinstance(tokens, np.memmap) and tokens.tolist() == [0, 1, 2, 3, 4]

@@ -11,11 +11,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from unrolled.cli import main
+from unrolled.corpus.encoded import MANIFEST, read_corpus
 from unrolled.corpus.ids import END_ID
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.lab.fit import Training, fit
-from unrolled.lab.ledger import Ledger, corpus_digest
+from unrolled.lab.ledger import Ledger
 from unrolled.lab.trained import Trained
+from unrolled.sealed import seal
 from unrolled.settings import PARAMS, Settings
 from unrolled.tasks.language_model import total_nats
 
@@ -35,6 +37,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokens = np.array([index for line in LINES for index in encode_line(tokenizer, line)], dtype=np.uint16)
     for split in ("train", "valid", "test"):
         np.save(encoded / f"{split}.npy", tokens)
+    np.save(encoded / "counts.npy", np.bincount(tokens))
+    seal(encoded / MANIFEST, {})
     for arm, epochs in (("lstm-clipped", 12), ("lstm-unclipped", 1), ("bilstm-clipped", 1)):
         settings = Settings.load(ROOT / PARAMS, arm)
         train = {"epochs": epochs, "columns": 4, "window": 8, "learning_rate": 5.0, "clip_norm": 0.25}
@@ -49,7 +53,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ledger = Ledger(training)
         for record in fit(training, tokens, tokens, eos=END_ID):
             ledger.add(record)
-        ledger.write(place / "runs" / arm, settings, corpus_digest(encoded))
+        ledger.write(place / "runs" / arm, settings, read_corpus(encoded).digest)
     return place
 
 
@@ -141,11 +145,16 @@ def test_what_cannot_be_scored_is_one_line(given: bytes, message: str) -> None:
 
 
 def test_another_corpus_is_refused(workspace: Path) -> None:
-    kept = (ENCODED / "test.npy").read_bytes()
+    kept = {name: (ENCODED / name).read_bytes() for name in ("test.npy", MANIFEST)}
     np.save(ENCODED / "test.npy", np.zeros(3, dtype=np.uint16))
-    result = say("generate", "the", "--arm", "lstm-clipped")
-    (ENCODED / "test.npy").write_bytes(kept)
-    assert result.exit_code == 1 and "was trained on another corpus" in result.stderr
+    altered = say("generate", "the", "--arm", "lstm-clipped")
+    (ENCODED / MANIFEST).unlink()
+    seal(ENCODED / MANIFEST, {})
+    another = say("generate", "the", "--arm", "lstm-clipped")
+    for name, content in kept.items():
+        (ENCODED / name).write_bytes(content)
+    assert altered.exit_code == 1 and "test.npy was altered since it was written" in altered.stderr
+    assert another.exit_code == 1 and "was trained on another corpus" in another.stderr
 
 
 def test_without_a_trained_arm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

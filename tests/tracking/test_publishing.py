@@ -17,8 +17,9 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
+from unrolled import sealed
 from unrolled.errors import UserError
-from unrolled.lab import saved_view, sealed, tracking
+from unrolled.lab import saved_view, tracking
 from unrolled.settings import Settings
 
 PROJECT = Path(__file__).parents[2]

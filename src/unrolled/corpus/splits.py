@@ -1,7 +1,6 @@
 """Documents -> data/text: {train,valid,test}.txt, one unit a line, and documents.json, how the split was made."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import chain, islice
@@ -10,12 +9,14 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from unrolled.corpus.catalogue import SPLITS
+from unrolled.corpus.encoded import SPLITS
 from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.folders import whole_folder
 from unrolled.corpus.text_files import Document
+from unrolled.sealed import seal
 
 Sink = Mapping[str, TextIO]
+DUPLICATES = "duplicates"  # beside the splits, in counts of documents
 
 
 def split_of(name: str, *, valid_share: float, test_share: float, seed: int) -> str:
@@ -37,7 +38,9 @@ def write_splits(
     """Write the split text of ``documents`` and what is known of it (``facts`` and the split) into ``folder``.
 
     Whole documents go to a split, never lines of one; a corpus of a single document is cut into contiguous blocks.
-    The folder appears whole or not at all. Raises CorpusError if a split comes out empty.
+    A document that repeats an earlier one is left out, and counted: with a name of its own it might fall into another
+    split, and the test would ask for what training showed. The folder appears whole or not at all. Raises CorpusError
+    if a split comes out empty, or if published splits share a document.
     """
     several, stream = _peek(iter(documents))
     with whole_folder(folder) as partial:
@@ -55,8 +58,8 @@ def write_splits(
             else:
                 counts = _write_blocks(several[0], sink, valid_share, test_share)
                 how = "contiguous blocks of a single document"
-        report = {**facts, "split": how, **{split: {"documents": counts[split]} for split in SPLITS}}
-        (partial / "documents.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        report = {**facts, "split": how, "left_out_as_duplicates": counts.get(DUPLICATES, 0)}
+        seal(partial / "documents.json", report | {split: {"documents": counts[split]} for split in SPLITS})
 
 
 def _peek(stream: Iterator[Document]) -> tuple[list[Document], Iterator[Document]]:
@@ -69,10 +72,23 @@ def _has_text(document: Document) -> bool:
     return next(document.lines(), None) is not None
 
 
+def _digest(document: Document) -> bytes:
+    """Of the lines; empty for a blank document."""
+    digest = hashlib.blake2b(digest_size=16)
+    blank = True
+    for line in document.lines():
+        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))
+        blank = False
+    return b"" if blank else digest.digest()
+
+
 def _write_published(documents: Iterable[Document], sink: Sink) -> dict[str, int]:
     counts = dict.fromkeys(SPLITS, 0)
+    splits: dict[bytes, str] = {}
     for document in documents:
         assert document.split is not None
+        if splits.setdefault(_digest(document), document.split) != document.split:
+            raise CorpusError(f"{document.name} stands in two splits; get the corpus anew")
         counts[document.split] += 1
         for line in document.lines():
             sink[document.split].write(f"{line}\n")
@@ -82,22 +98,25 @@ def _write_published(documents: Iterable[Document], sink: Sink) -> dict[str, int
 def _write_hashed(
     documents: Iterable[Document], sink: Sink, valid_share: float, test_share: float, seed: int
 ) -> dict[str, int]:
-    counts = dict.fromkeys(SPLITS, 0)
+    counts = dict.fromkeys([*SPLITS, DUPLICATES], 0)
     names: list[str] = []
+    seen = {b""}  # a blank one is not counted
     for document in tqdm(documents, unit=" documents", disable=None):
+        if (digest := _digest(document)) in seen:
+            counts[DUPLICATES] += bool(digest)
+            continue
+        seen.add(digest)
         split = split_of(document.name, valid_share=valid_share, test_share=test_share, seed=seed)
-        blank = True
         for line in document.lines():
             sink[split].write(f"{line}\n")
-            blank = False
-        if not blank:
-            counts[split] += 1
-            if len(names) < 1000:
-                names.append(document.name)
+        counts[split] += 1
+        if len(names) < 1000:
+            names.append(document.name)
     if empty := [split for split in SPLITS if not counts[split]]:
+        found = sum(counts[split] for split in SPLITS)
         mend = _seed_that_fills(names, valid_share, test_share)
         raise CorpusError(
-            f"no document falls into {' and '.join(empty)} ({sum(counts.values())} documents, a hash of the name "
+            f"no document falls into {' and '.join(empty)} ({found} documents, a hash of the name "
             f"decides); {mend}raise corpus.valid_share or corpus.test_share, or join the documents into one file, "
             "which is cut into blocks"
         )

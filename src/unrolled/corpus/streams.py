@@ -13,7 +13,6 @@ next window's first, in every column.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +30,6 @@ class Window(NamedTuple):
     left: Tensor
     target: Tensor
     right: Tensor
-
-
-def read_split(encoded: Path, split: str) -> Tokens:
-    """The token ids of ``split`` (train, valid or test), memory-mapped: never wholly in memory."""
-    tokens: Tokens = np.load(encoded / f"{split}.npy", mmap_mode="r", allow_pickle=False)
-    return tokens
 
 
 def column_length(tokens: Tokens, columns: int) -> int:

@@ -8,7 +8,6 @@ evaluation/<arm>/    and evaluation/kneser_ney/, the n-gram model's, by the same
   calibration.csv    how often the forward head's first choice is right, by how sure it was
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,16 +19,17 @@ import torch
 from safetensors.torch import save_file
 
 from unrolled import measures
+from unrolled.corpus.encoded import read_corpus
 from unrolled.corpus.folders import whole_folder
 from unrolled.corpus.ids import END_ID
-from unrolled.corpus.streams import Tokens, read_split
+from unrolled.corpus.streams import Tokens
 from unrolled.kneser_ney import KneserNey
 from unrolled.lab.dynamic_evaluation import choose_dynamics, dynamic_nats, mean_squares
 from unrolled.lab.neural_cache import cache_nats, choose_cache, forward_reading
-from unrolled.lab.sealed import seal
 from unrolled.mixture import interpolated_nats, interpolation_weight
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
+from unrolled.sealed import json_of, load, seal
 from unrolled.settings import Evaluate
 from unrolled.tasks.language_model import SCORES, predictions, reset_nats
 
@@ -51,9 +51,9 @@ class Text(NamedTuple):
 
 def read_text(encoded: Path, report: Path) -> Text:
     """What the vocabulary stage left, to score."""
-    characters = json.loads(report.read_text(encoding="utf-8"))["test"]["characters"]
-    train, valid, test = (read_split(encoded, split) for split in ("train", "valid", "test"))
-    return Text(train, valid, test, np.load(encoded / "counts.npy"), characters, END_ID)
+    corpus = read_corpus(encoded)
+    characters = load(report.parent, report.name, lambda path: json_of(path)["test"]["characters"])
+    return Text(corpus.train, corpus.valid, corpus.test, corpus.counts, characters, END_ID)
 
 
 class _Scored(NamedTuple):

@@ -14,7 +14,6 @@
 Nothing in it tells the time or the place, so the same settings give the same bytes.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,10 @@ from torch import Tensor
 from unrolled.bptt import Addends
 from unrolled.corpus.folders import whole_folder, whole_text
 from unrolled.lab.fit import REDUCTION, Epoch, Step, Training
-from unrolled.lab.sealed import seal, sha256, write_json
 from unrolled.nets.gates import Spectrum
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
+from unrolled.sealed import seal, sha256, write_json
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES, Sums
 
@@ -132,12 +131,6 @@ class Ledger:
             "clip_norm": settings.train.clip_norm,
             "reduction": REDUCTION,
         }
-
-
-def corpus_digest(encoded: Path) -> str:
-    """sha256 over the encoded splits and the tokenizer: which text, split and vocabulary a run was trained on."""
-    names = ("tokenizer.json", "train.npy", "valid.npy", "test.npy")
-    return hashlib.sha256("".join(sha256(encoded / name) for name in names).encode()).hexdigest()
 
 
 def _copy_of(weights: dict[str, Tensor]) -> dict[str, Tensor]:

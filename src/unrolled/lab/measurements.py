@@ -13,8 +13,8 @@ from unrolled.corpus.folders import whole_text
 from unrolled.errors import UserError
 from unrolled.lab.recipes import PEER, RECIPES, Measurement, applied, measured, read
 from unrolled.lab.runs import Evaluation, Run
-from unrolled.lab.sealed import json_of, sha256
 from unrolled.perplexity import perplexity
+from unrolled.sealed import json_of, sha256
 from unrolled.settings import PARAMS, Settings
 
 

@@ -24,11 +24,11 @@ from unrolled.corpus.folders import whole_folder
 from unrolled.corpus.streams import Tokens, column_length
 from unrolled.lab.cliff import cliff
 from unrolled.lab.fit import Training
-from unrolled.lab.sealed import seal
 from unrolled.nets.exponents import lyapunov_exponents
 from unrolled.nets.gates import SIGNED, gate_values_of_stack
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
+from unrolled.sealed import seal
 from unrolled.settings import Evaluate, Probe, Settings
 from unrolled.tasks.context import context_nats
 

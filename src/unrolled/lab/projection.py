@@ -19,8 +19,8 @@ from unrolled.errors import UserError
 from unrolled.lab.phenomena import phenomena
 from unrolled.lab.runs import Evaluation, Probes, Run
 from unrolled.lab.saved_view import run_colour
-from unrolled.lab.sealed import sha256
 from unrolled.lab.series import Point, curves, single_values
+from unrolled.sealed import sha256
 from unrolled.settings import Settings
 
 SCHEMA = 2  # of what is published; raising it publishes every run anew

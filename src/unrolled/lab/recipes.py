@@ -16,7 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from unrolled.corpus.folders import whole_text
 from unrolled.errors import UserError
-from unrolled.lab.sealed import json_of
+from unrolled.sealed import json_of
 from unrolled.settings import PARAMS, Section, Settings
 
 RECIPES = Path("recipes")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 
-from unrolled.lab.sealed import json_of, load, read_sealed
 from unrolled.nets.network import Network
+from unrolled.sealed import json_of, load, read_sealed
 
 TABLES = ("epochs", "profile", "lag_profile", "addends", "spectra")  # of a run directory
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from unrolled.corpus.encoded import read_corpus
 from unrolled.corpus.ids import END_ID, UNKNOWN_ID
 from unrolled.corpus.vocabulary import decode, encode_line, load_tokenizer
 from unrolled.errors import UserError
-from unrolled.lab.ledger import corpus_digest
 from unrolled.lab.runs import Run
 from unrolled.nets.network import Network
 from unrolled.tasks.generation import generate
@@ -48,12 +48,11 @@ class Trained:
         if not (workspace / "runs" / name).is_dir():
             raise UserError(f"runs/{name} is not there; train it with: dvc repro train@{name}")
         run = Run.read(workspace / "runs" / name)
-        tokenizer = load_tokenizer(workspace / ENCODED / "tokenizer.json")
-        if run.settings["corpus_digest"] != corpus_digest(workspace / ENCODED):
+        if run.settings["corpus_digest"] != read_corpus(workspace / ENCODED).digest:
             raise UserError(
                 f"runs/{name} was trained on another corpus than {ENCODED} holds; run: dvc repro train@{name}"
             )
-        return cls(name, run.network(), tokenizer)
+        return cls(name, run.network(), load_tokenizer(workspace / ENCODED / "tokenizer.json"))
 
     def continued(
         self, prompt: str, *, length: int, samples: int, seed: int, unknown: bool = False,

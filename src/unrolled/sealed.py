@@ -10,6 +10,10 @@ from unrolled.errors import UserError
 
 T = TypeVar("T")
 
+# Who writes which folder; in the second kind each arm has one of its own.
+STAGES = {"text": "preprocess", "encoded": "vocabulary", "data": "vocabulary", "kneser_ney": "ngrams"}
+STAGES_OF_ARMS = {"runs": "train", "evaluation": "evaluate", "probes": "probe"}
+
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Indented, keys in the order given; infinities as Python's json writes them."""
@@ -62,6 +66,6 @@ def json_of(path: Path) -> dict[str, Any]:
 
 
 def _mend(directory: Path) -> str:
-    stage = {"runs": "train", "evaluation": "evaluate", "probes": "probe"}.get(directory.parent.name, "train")
-    target = "ngrams" if directory.name == "kneser_ney" else f"{stage}@{directory.name}"
-    return f"make it again with: dvc repro -f -s {target}"
+    name = directory.absolute().name
+    stage = STAGES.get(name) or f"{STAGES_OF_ARMS.get(directory.absolute().parent.name, 'train')}@{name}"
+    return f"make it again with: dvc repro -f -s {stage}"
