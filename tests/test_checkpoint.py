@@ -66,7 +66,8 @@ def test_a_training_cut_off_anywhere_goes_on_to_the_same_bytes(
     settings, path = small(arm, **CASES[arm]), tmp_path / "checkpoints" / "arm.safetensors"
     whole = train(tmp_path / "none.safetensors", settings)
     whole.write(tmp_path / "whole", settings, "corpus")
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)  # after each step
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)  # after each step ...
+    monkeypatch.setattr(checkpoints, "SHARE", 1e9)  # ... whatever it takes
     cuts = np.random.default_rng(settings.train.epochs).integers(3, 14, 4).tolist()
     for cut in cuts:
         train(path, settings, cut)

@@ -11,6 +11,7 @@ outputs of DVC, which removes those before it runs a stage.
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ from unrolled.lab.ledger import Ledger
 from unrolled.nets.network import States
 from unrolled.settings import Settings
 
-EVERY = 300.0  # seconds between two checkpoints; there is one at each epoch's end too
+EVERY = 60.0  # seconds between two checkpoints, or more: what it takes to write them stays under ...
+SHARE = 0.02  # ... this share of the time; there is one at each epoch's end too
 TEXT = "checkpoint"  # the one entry of metadata: more are written in random order
 
 Content = tuple[dict[str, Tensor], dict[str, Any]]
@@ -38,6 +40,8 @@ class Checkpoint:
 
     def __init__(self, path: Path, training: Training, ledger: Ledger, settings: Settings, corpus_digest: str) -> None:
         self.path, self._training, self._ledger = path, training, ledger
+        # A folder, for safetensors too writes under another name first, and a kill would leave that for ever.
+        self._partial = path.with_name(f".{path.stem}.partial")
         self.seconds = 0.0  # of training, in all the processes that took part
         self._identity = {
             **{f"network.{key}": value for key, value in settings.network.model_dump().items()},
@@ -49,15 +53,16 @@ class Checkpoint:
 
     def kept(self, records: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
         """Pass the records on to whoever adds them to the ledger, and write the file now and then."""
-        written = time.monotonic()
+        written, wait = time.monotonic(), EVERY
         started = written - self.seconds
         for record in records:
             yield record
             now = time.monotonic()
             self.seconds = now - started
-            if self._training.step and (isinstance(record, Epoch) or now - written > EVERY):
+            if self._training.step and (isinstance(record, Epoch) or now - written > wait):
                 self.write()
-                written = now
+                written = time.monotonic()
+                wait = max(EVERY, (written - now) / SHARE)
 
     def write(self) -> None:
         """Put the file in place of what stood there, whole or not at all."""
@@ -67,12 +72,16 @@ class Checkpoint:
         text = {"identity": self._identity, "seconds": self.seconds, "training": of_training, "ledger": of_ledger}
         text["names"] = list(tensors)  # safetensors sorts them, and a table's columns have an order
         text["digest"] = _digest(tensors, text)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        save_file(tensors, partial, metadata={TEXT: json.dumps(text)})
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())  # or a power cut after the rename leaves a name without its bytes
-        os.replace(partial, self.path)
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.mkdir(parents=True)
+        try:
+            whole = self._partial / self.path.name
+            save_file(tensors, whole, metadata={TEXT: json.dumps(text)})
+            with whole.open("rb") as file:
+                os.fsync(file.fileno())  # or a power cut after the rename leaves a name without its bytes
+            os.replace(whole, self.path)
+        finally:
+            shutil.rmtree(self._partial, ignore_errors=True)  # a full disk needs its room
 
     def resume(self) -> None:
         """Set training and ledger to where the file left them, and say so; without a file nothing happens.
@@ -100,6 +109,7 @@ class Checkpoint:
     def remove(self) -> None:
         """The training is done and its run directory stands."""
         self.path.unlink(missing_ok=True)
+        shutil.rmtree(self._partial, ignore_errors=True)
 
 
 def _of_training(training: Training) -> Content:

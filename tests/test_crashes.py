@@ -1,0 +1,87 @@
+"""A training that dies, of whatever, at whatever moment, ends in the same bytes once it is started again."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from unrolled.corpus.encoded import MANIFEST
+from unrolled.corpus.vocabulary import build_tokenizer
+from unrolled.sealed import seal
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A corpus of twenty types, and a network that it takes a third of a second to train on it."""
+    encoded = tmp_path / "data" / "encoded"
+    encoded.mkdir(parents=True)
+    build_tokenizer([" ".join(f"w{index}" for index in range(18))], unit="word").save(str(encoded / "tokenizer.json"))
+    draw = np.random.default_rng(0)
+    for split, length in (("train", 400), ("valid", 60), ("test", 60)):
+        np.save(encoded / f"{split}.npy", (np.cumsum(draw.integers(0, 3, length)) % 20).astype(np.uint16))
+    np.save(encoded / "counts.npy", np.ones(20, dtype=np.int64))
+    seal(encoded / MANIFEST, {})
+    settle(tmp_path, epochs=4)
+    return tmp_path
+
+
+def settle(workspace: Path, *, epochs: int) -> None:
+    params = YAML().load(ROOT / "params.yaml")
+    params["vocabulary"]["min_count"] = 1
+    params["network"] |= {"embedding": 8, "hidden": 8, "dropout": 0.2}
+    params["train"] |= {"epochs": epochs, "columns": 4, "window": 8, "learning_rate": 2.0}
+    YAML().dump(params, workspace / "params.yaml")
+
+
+def crashes(workspace: Path, arm: str, how: str, number: int, *prefix: str) -> dict[str, float]:
+    words = [*prefix, sys.executable, str(ROOT / "tests" / "crashes.py"), str(workspace), arm, how, str(number)]
+    done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arm", "how", "number"), [("lstm-clipped", "operations", 3), ("bilstm-clipped", "moments", 30)]
+)
+def test_a_kill_at_any_moment_costs_nothing(workspace: Path, arm: str, how: str, number: int) -> None:
+    found = crashes(workspace, arm, how, number)
+    assert found["kills"] >= 12
+    assert found["survived"] == found["kills"]
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run([*OWN_MOUNTS, "true"], capture_output=True).returncode != 0,
+    reason="a small disk needs the right to mount one",
+)
+def test_a_full_disk_costs_nothing_and_is_told_in_one_line(workspace: Path) -> None:
+    found = crashes(workspace, "lstm-clipped", "room", 8192, *OWN_MOUNTS)
+    assert found["full"] >= 5
+    assert found["told"] == found["survived"] == found["full"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_request_to_stop_is_met_at_once_with_one_line(workspace: Path, number: signal.Signals, status: int) -> None:
+    settle(workspace, epochs=100_000)
+    words = [sys.executable, str(ROOT / "stages" / "train.py"), "rnn-clipped"]
+    with subprocess.Popen(words, cwd=workspace, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as training:
+        assert training.stderr is not None
+        while "epoch 2" not in training.stderr.readline():
+            assert training.poll() is None
+        training.send_signal(number)
+        *_, line = training.stderr.read().splitlines()
+    assert training.returncode == status
+    assert line == "stopped: the same command goes on from here, a training from its last checkpoint"
+    assert [path.name for path in (workspace / "checkpoints").iterdir()] == ["rnn-clipped.safetensors"]
+    assert not (workspace / "runs").exists() or not list((workspace / "runs").iterdir())
