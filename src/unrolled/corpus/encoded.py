@@ -9,7 +9,7 @@ import numpy as np
 from unrolled.sealed import load, read_sealed
 
 SPLITS = ("train", "valid", "test")
-MANIFEST = "manifest.json"  # tokens by split, and the digest of each file
+MANIFEST = "manifest.json"  # the digest of each file
 
 Ids = np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]
 

@@ -86,7 +86,7 @@ def encode_corpus(
         ids_of = StretchIds(tokenizer)
         splits = {s: encode_file(tokenizer, text / f"{s}.txt", partial / f"{s}.npy", ids_of) for s in SPLITS}
         np.save(partial / "counts.npy", splits["train"].counts)
-        seal(partial / MANIFEST, {"tokens": {split: each.tokens for split, each in splits.items()}})
+        seal(partial / MANIFEST, {})
     written = {
         **{key: value for key, value in facts.items() if key not in (*SPLITS, "files")},
         "unit": unit,

@@ -24,6 +24,7 @@ from unrolled.corpus.folders import whole_folder
 from unrolled.corpus.ids import END_ID
 from unrolled.corpus.streams import Tokens
 from unrolled.kneser_ney import KneserNey
+from unrolled.lab import checks
 from unrolled.lab.dynamic_evaluation import choose_dynamics, dynamic_nats, mean_squares
 from unrolled.lab.neural_cache import cache_nats, choose_cache, forward_reading
 from unrolled.mixture import interpolated_nats, interpolation_weight
@@ -73,6 +74,7 @@ def evaluate(
     ``peer``: an n-gram model's nats of the validation and the test split. What it and the forward head reach together
     is a figure of its own; its weight, as whatever adapts to the text, is chosen on the validation split.
     """
+    checks.no_head_sees_its_target(network, text.test, text.eos)
     scored = _by_network(network, text, settings.window)
     weight = interpolation_weight(scored.valid_nats, peer[0])
     mixed = interpolated_nats(scored.nats["forward"], peer[1], weight)
@@ -94,6 +96,7 @@ def evaluate_ngrams(directory: Path, text: Text, settings: Evaluate) -> dict[str
     confidence, ranks = [], []
     for start in range(0, len(text.test), ROWS):
         table = model.distributions(text.test, start, start + ROWS)
+        checks.probabilities_sum_to_one("the n-gram model", table)
         confidence.append(table.max(axis=1))
         ranks.append(measures.target_ranks(table, text.test[start : start + ROWS]))
     nats, valid_nats = (model.nats(split).astype(np.float32) for split in (text.test, text.valid))
@@ -148,6 +151,9 @@ def _by_network(network: Network, text: Text, window: int) -> _Scored:
             nats.setdefault(head, []).append(prediction.nats(head).numpy())
         forward = prediction.log_probabilities["forward"]
         confidence.append(forward.max(dim=-1).values.exp().numpy())
+        if len(ranks) == 0:  # a window is sample enough
+            for head, each in prediction.log_probabilities.items():
+                checks.probabilities_sum_to_one(head, each.exp().numpy())
         ranks.append(measures.target_ranks(forward.numpy(), prediction.targets.numpy()))
     valid = predictions(network, text.valid, window=window, eos=text.eos)
     valid_nats = [each.nats("forward").numpy() for each in valid]
@@ -185,6 +191,9 @@ def _figure(name: str, nats: Array, settings: Evaluate) -> dict[str, Any]:
 
 
 def _write(directory: Path, scored: _Scored, scores: dict[str, Any], text: Text) -> None:
+    checks.every_token_scored_once(scored.nats, len(text.test))
+    checks.every_token_scored_once({"forward": scored.valid_nats}, len(text.valid))
+    checks.no_probability_above_one(scored.nats)
     bands = measures.frequency_bands(text.counts, np.asarray(text.test, dtype=np.int64), scored.nats["forward"])
     calibration = measures.calibration(scored.confidence, scored.ranks == 0)
     bins = {name: getattr(calibration, name) for name in ("confidence", "accuracy", "tokens")}

@@ -1,0 +1,57 @@
+"""Each check lets what is right pass, and names what is not."""
+
+import numpy as np
+import pytest
+import torch
+
+from unrolled.errors import UserError
+from unrolled.lab import checks
+from unrolled.nets.network import Network
+
+V, EOS = 11, 1
+TOKENS = np.random.default_rng(0).integers(0, V, 90).astype(np.uint16)
+
+
+def network(**changes: object) -> Network:
+    settings = {"embedding": 6, "hidden": 6, "layers": 2, "dropout": 0.3, "tied": True, "bidirectional": True}
+    return Network(V, cell="lstm", generator=torch.Generator().manual_seed(0), **(settings | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_our_networks_do_not_see_their_targets(bidirectional: bool) -> None:
+    checks.no_head_sees_its_target(network(bidirectional=bidirectional), TOKENS, EOS)
+
+
+def test_a_head_that_reads_its_target_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forward stack that is given what stands at the place, as a shift forgotten would."""
+    leaking, hidden = network(bidirectional=False), Network.hidden
+    monkeypatch.setattr(
+        Network, "hidden", lambda self, left, right, *rest: hidden(self, left.roll(-1, 0), right, *rest)
+    )
+    with pytest.raises(UserError, match="no head sees its target: the forward head"):
+        checks.no_head_sees_its_target(leaking, TOKENS, EOS)
+
+
+def test_a_network_that_diverged_has_nothing_to_check() -> None:
+    spoilt = network()
+    spoilt.output_bias.data.fill_(torch.nan)
+    checks.no_head_sees_its_target(spoilt, TOKENS, EOS)
+    checks.probabilities_sum_to_one("forward", np.full((3, V), np.nan, dtype=np.float32))
+    checks.no_probability_above_one({"forward": np.array([1.0, np.inf])})
+
+
+def test_probabilities_that_do_not_sum_to_one_are_found() -> None:
+    even = np.full((3, V), 1 / V, dtype=np.float32)
+    checks.probabilities_sum_to_one("forward", even)
+    even[1, 2] += 0.01
+    with pytest.raises(UserError, match=r"probabilities sum to one: those of forward are off by 0\.01"):
+        checks.probabilities_sum_to_one("forward", even)
+
+
+def test_a_probability_above_one_and_a_token_too_few_are_found() -> None:
+    nats = {"forward": np.array([0.0, 2.0]), "joined": np.array([-0.5, 1.0])}
+    with pytest.raises(UserError, match=r"no probability above one: joined gives a token -0\.5 nats"):
+        checks.no_probability_above_one(nats)
+    checks.every_token_scored_once(nats, 2)
+    with pytest.raises(UserError, match="every token scored once: forward has 2 scores for 3 tokens"):
+        checks.every_token_scored_once(nats, 3)
