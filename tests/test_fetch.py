@@ -2,6 +2,9 @@
 
 import gc
 import hashlib
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,10 +12,13 @@ from pathlib import Path
 
 import pooch.core
 import pytest
+from ruamel.yaml import YAML
 
 from unrolled.corpus.catalogue import PublicFile
 from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.fetch import fetch, mirror_within
+
+ROOT = Path(__file__).parents[1]
 
 # pooch does not close the connection of a download that fails; the collector does, here and not in another test.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -156,3 +162,14 @@ def test_a_relative_mirror_is_found_from_an_experiments_copy(tmp_path: Path, mon
     assert mirror_within(root) == "../data"
     monkeypatch.setenv("UNROLLED_MIRROR", "https://example.org/data")
     assert mirror_within(root) == "https://example.org/data"
+
+
+def test_the_password_of_a_mirror_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = YAML().load(ROOT / "params.yaml")
+    params["corpus"]["name"] = "ptb"
+    YAML().dump(params, tmp_path / "params.yaml")
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "UNROLLED_MIRROR": "http://me:hidden@127.0.0.1:9/x"}
+    words = [sys.executable, str(ROOT / "stages" / "fetch.py")]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "no answer from" in done.stderr and "hidden" not in done.stderr

@@ -52,6 +52,22 @@ def _take_away_broken_lock(lock: Path) -> None:
 
 @main.command()
 @one_line_errors
+def doctor() -> None:
+    """Look whether all that a training needs is there, and say how to mend what is not."""
+    # Here, not above: torch takes seconds to import, and the other commands are to answer at once.
+    from unrolled.lab.doctor import examine
+
+    ill = 0
+    for finding in examine():
+        mark = click.style("ok  ", fg="green") if finding.well else click.style("ILL ", fg="red")
+        click.echo(f"{mark} {finding.about + ':':14}{finding.said}")
+        ill += not finding.well
+    if ill:
+        raise UserError(f"{ill} of these must be mended first" if ill > 1 else "this must be mended first")
+
+
+@main.command()
+@one_line_errors
 def arms() -> None:
     """Print the name of every arm of the grid."""
     for arm in Settings.arms(PARAMS):

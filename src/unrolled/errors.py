@@ -1,5 +1,6 @@
 """A user's mistake, a full disk, a request to stop: how each ends a command, with one line."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -49,6 +50,11 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise _Terminated
 
 
+def without_credentials(text: str) -> str:
+    """The addresses in ``text`` without the user and password that they may carry."""
+    return re.sub(r"://[^@/\s]+@", "://***@", text)
+
+
 def _end(line: str, status: int) -> NoReturn:
-    print(" ".join(line.split()), file=sys.stderr)
+    print(without_credentials(" ".join(line.split())), file=sys.stderr)
     raise SystemExit(status) from None

@@ -41,7 +41,7 @@ def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, 
             except requests.HTTPError as error:
                 raise CorpusError(f"{file.name}: {error}{MEND}") from None
             except requests.RequestException as error:
-                place = urlsplit(address).netloc
+                place = urlsplit(address).netloc.rpartition("@")[2]
                 raise CorpusError(
                     f"{file.name}: no answer from {place} ({type(error).__name__}): is there a network?{MEND}"
                 ) from None

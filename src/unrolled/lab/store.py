@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from unrolled.errors import UserError
+from unrolled.errors import UserError, without_credentials
 
 LATER = "results are safe on disk; publish them later with `make record`"
 HEALTH_SECONDS = 3.0
@@ -70,7 +70,7 @@ def repository(workspace: Path, environ: Mapping[str, str] = os.environ) -> Path
 
 def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """`text` without credentials: neither those of an address nor those of the environment."""
-    text = re.sub(r"://[^@/\s]+@", "://***@", text)
+    text = without_credentials(text)
     for name in SECRETS:
         if environ.get(name):
             text = text.replace(environ[name], "***")

@@ -1,0 +1,122 @@
+"""The doctor finds each thing wrong, says how to mend it, and touches nothing."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from unrolled.cli import main
+from unrolled.corpus.encoding import encode_corpus
+from unrolled.corpus.splits import write_splits
+from unrolled.corpus.text_files import Document
+from unrolled.lab import doctor
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone, as far as the doctor looks, with an encoded corpus."""
+    for name in ("params.yaml", "requirements.lock", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").touch()
+    documents = [Document(f"{index}.txt", lambda index=index: iter([f"a b c {index}"])) for index in range(60)]
+    write_splits(documents, tmp_path / "data/text", valid_share=0.2, test_share=0.2, seed=1, facts={})
+    encode_corpus(
+        tmp_path / "data/text", tmp_path / "data/encoded", tmp_path / "data/corpus.json",
+        unit="word", lowercase=True, min_count=1, max_size=None,
+    )  # fmt: skip
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=t", "-c", "user.email=t@e", "commit", "-q", "--allow-empty", "-mx"],
+    ):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "UNROLLED_MIRROR", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def ill() -> dict[str, str]:
+    return {finding.about: finding.said for finding in doctor.examine() if not finding.well}
+
+
+def test_a_clone_in_order_is_well_and_left_as_it_was(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(path for path in place.rglob("*") if ".git/" not in str(path))
+    monkeypatch.setattr(doctor, "_version", lambda package: _pinned()[package])
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 0, result.output
+    assert [line.split(":")[0][5:] for line in result.output.splitlines()] == list(doctor.LOOKS)
+    assert sorted(path for path in place.rglob("*") if ".git/" not in str(path)) == before
+
+
+def _pinned() -> dict[str, str]:
+    return dict(line.split("==") for line in Path("requirements.lock").read_text().splitlines() if "==" in line)
+
+
+def _corpus_of(name: str) -> None:
+    params = YAML().load(Path("params.yaml"))
+    params["corpus"]["name"] = name
+    YAML().dump(params, Path("params.yaml"))
+
+
+def _altered_tokens() -> None:
+    path = Path("data/encoded/train.npy")
+    path.write_bytes(path.read_bytes()[:-1] + b"\7")
+
+
+def _altered_raw() -> None:
+    _corpus_of("brown")
+    Path("data/raw").mkdir()
+    Path("data/raw/brown.zip").write_bytes(b"other")
+
+
+@pytest.mark.parametrize(
+    ("harm", "about", "words"),
+    [
+        (
+            lambda: Path("requirements.lock").write_text("torch==0.1\nnone-such==2\n"),
+            "versions",
+            "none-such missing (2)",
+        ),
+        (lambda: Path("params.yaml").write_text("a: 1\n"), "settings", "unknown section 'a'"),
+        (lambda: Path("dvc.yaml").unlink(), "DVC", "dvc.yaml is not there"),
+        (lambda: shutil.rmtree(".git"), "DVC", "git init, or clone anew"),
+        (_altered_tokens, "corpus", "train.npy was altered since it was written; make it again with: dvc repro"),
+        (_altered_raw, "corpus", "brown.zip has a wrong sha256; `dvc repro -f -s fetch`"),
+        (lambda: Path("data/corpus.json").write_text("{}"), "disk", "data/corpus.json is damaged"),
+    ],
+)
+def test_each_ill_is_found_with_its_mend(place: Path, harm: Callable[[], object], about: str, words: str) -> None:
+    harm()
+    assert words in ill()[about]
+
+
+def test_what_the_environment_says_is_looked_at(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"http://someone:hidden@127.0.0.1:{free.getsockname()[1]}"
+    _corpus_of("ptb")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4096")
+    monkeypatch.setenv("UNROLLED_MIRROR", nobody)
+    found = ill()
+    assert "does not answer" in found["MLflow"] and "hidden" not in str(found)
+    assert "unset it" in found["threads"]
+    assert "ptb.train.txt cannot be had" in found["corpus"]
+    monkeypatch.setenv("UNROLLED_MIRROR", "nowhere")
+    assert "let UNROLLED_MIRROR name the folder that holds ptb.train.txt" in ill()["corpus"]
+
+
+def test_too_little_room_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "ROOM", 1 << 62)
+    assert "make room" in ill()["disk"]
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("error: ") and "mended first" in result.stderr
