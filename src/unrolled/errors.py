@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NoReturn, ParamSpec
 
 P = ParamSpec("P")
@@ -44,6 +44,17 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
             _end(f"error: {error}", 1)
 
     return wrapped
+
+
+def _hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """What Python does with an error that nobody caught; Ctrl-C while torch is still being imported is no traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"stopped: {GOES_ON}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+sys.excepthook = _hook
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
