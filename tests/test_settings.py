@@ -133,7 +133,7 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"corpus__valid_share": 0.95}, ["leave something to train on"]),
         ({"train__seed": "-"}, ["key 'train.seed' is missing"]),
         ({"train": "-"}, ["section 'train' is missing"]),
-        ({"arch__a-b": {"layers": 2}}, ["'arch.a-b'", "letters, digits and _"]),
+        ({"arch__a-b": {"layers": 2}}, ["'a-b' under 'arch'", "letters, digits and _"]),
         ({"arch__lstm": 3}, ["'arch.lstm' must hold keys, not 3"]),
     ],
 )

@@ -9,21 +9,27 @@ An arm is one cell of the grid ``arch`` x ``clipping``. The rows of both state o
 """
 
 import re
+import reprlib
+import textwrap
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from unrolled.errors import UserError
 
 PARAMS = Path("params.yaml")
 
-Count = Annotated[int, Field(ge=1)]
+# Upper bounds lie far above what anyone trains, and below what 32 bits, single precision or a memory hold.
+LARGEST = 1e30
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # torch's generator heeds 32 bits: others would be the same seed again
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Width = Annotated[int, Field(ge=1, le=2**16)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -38,7 +44,7 @@ class Corpus(Section):
     pattern: str | None
     valid_share: Share
     test_share: Share
-    seed: int
+    seed: Seed
 
     @field_validator("path")
     @classmethod
@@ -58,15 +64,15 @@ class Vocabulary(Section):
     unit: Literal["word", "character"]
     lowercase: bool
     min_count: Count
-    max_size: Annotated[int, Field(ge=3)] | None
+    max_size: Annotated[int, Field(ge=3, le=10**9)] | None
 
 
 class Network(Section):
     cell: Literal["rnn", "relu", "gru", "lstm"]
     bidirectional: bool
-    embedding: Count
-    hidden: Count
-    layers: Count
+    embedding: Width
+    hidden: Width
+    layers: Annotated[int, Field(ge=1, le=1000)]
     connection: Literal["plain", "residual", "highway", "dense"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     dropout_mask: Literal["step", "window"]
@@ -75,8 +81,8 @@ class Network(Section):
     tied: bool
     initialisation: Literal["uniform", "orthogonal", "identity", "chrono"]
     initial_range: Rate | None
-    forget_bias: Annotated[float, Field(allow_inf_nan=False)] | None
-    longest: Annotated[int, Field(ge=3)] | None
+    forget_bias: Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)] | None
+    longest: Annotated[int, Field(ge=3, le=10**9)] | None
 
     # A validator knows the fields above its own; what is wrong with those was said of them.
 
@@ -111,38 +117,38 @@ class Network(Section):
 
 
 class Train(Section):
-    seed: int
+    seed: Seed
     epochs: Count
     columns: Count
-    window: Annotated[int, Field(ge=2)]
+    window: Annotated[int, Field(ge=2, le=10**9)]
     optimiser: Literal["sgd", "adam", "adamw"]
     learning_rate: Rate
-    anneal_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)]
-    anneal_after: Annotated[int, Field(ge=0)] | None
+    anneal_factor: Annotated[float, Field(ge=1, le=LARGEST, allow_inf_nan=False)]
+    anneal_after: Annotated[int, Field(ge=0, le=10**9)] | None
     average_after: Count | None
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    weight_decay: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
     clip_norm: Rate | None = None  # from the clipping row; null = measured, never clipped
 
 
 class Evaluate(Section):
-    window: Count
-    ngram_order: Count
+    window: Annotated[int, Field(ge=1, le=2**16)]
+    ngram_order: Annotated[int, Field(ge=1, le=100)]
     cache_windows: list[Count]
-    cache_thetas: Annotated[list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1)]
+    cache_thetas: Annotated[list[Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]], Field(min_length=1)]
     cache_weights: Annotated[list[Share], Field(min_length=1)]
     dynamic_segment: Count
     dynamic_rates: list[Rate]
     dynamic_decays: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]
-    bootstrap_samples: Annotated[int, Field(ge=2)]
+    bootstrap_samples: Annotated[int, Field(ge=2, le=10**6)]
     bootstrap_block: Count
     confidence: Share
-    seed: int
+    seed: Seed
 
 
 class Probe(Section):
-    contexts: Annotated[list[Count], Field(min_length=1)]
-    positions: Count
-    lyapunov_steps: Annotated[int, Field(ge=2)]
+    contexts: Annotated[list[Annotated[int, Field(ge=1, le=10**4)]], Field(min_length=1)]
+    positions: Annotated[int, Field(ge=1, le=10**7)]
+    lyapunov_steps: Annotated[int, Field(ge=2, le=10**6)]
     lyapunov_exponents: Count
 
 
@@ -194,15 +200,18 @@ class Settings(BaseModel):
         origin: dict[tuple[str, str], str] = {}
         for label, row in rows.items():
             for key, value in (row or {}).items():
-                section = _section_of(key, label, path)
+                _check_key(label, key, CLIPPING_KEYS if label.startswith("clipping.") else ARCH_KEYS, path)
+                section = "network" if key in Network.model_fields else "train"
                 merged[section][key] = value
                 origin[section, key] = label
         built = {}
         for name, model in SECTIONS.items():
+            for key in merged[name]:
+                _check_key(name, key, list(model.model_fields), path)
             try:
                 built[name] = model(**merged[name])
             except ValidationError as error:
-                raise UserError(f"{path}: {_first_line(error, name, model, origin)}") from None
+                raise UserError(f"{path}: {_first_line(error, name, origin)}") from None
         arm = None if arch is None else f"{arch}-{clipping}"
         return cls.model_validate({"arm": arm, "arch": arch, "clipping": clipping, **built})
 
@@ -225,14 +234,16 @@ def _read(path: Path) -> dict[str, Any]:
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is not here: run this in the repository's root") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except OSError:
+        raise
+    except Exception as error:  # ruamel lets through what others say of a thirteenth month or too many brackets
+        raise UserError(f"{path} is not valid YAML: {textwrap.shorten(str(error), 300)}") from None
     known = [*SECTIONS, "arch", "clipping"]
     if not isinstance(raw, dict):
         raise UserError(f"{path} must hold the sections {', '.join(known)}")
     for name in raw:
         if name not in known:
-            raise UserError(f"{path}: unknown section '{name}'{_nearest(str(name), known)}")
+            raise UserError(f"{path}: unknown section {_shown(name)}{_nearest(_shown(name), known)}")
     for name in known:
         if not isinstance(raw.get(name), dict) or not raw[name]:
             raise UserError(f"{path}: section '{name}' is missing or holds no keys")
@@ -244,31 +255,29 @@ def _read(path: Path) -> dict[str, Any]:
 def _grid(raw: dict[str, Any], path: Path) -> dict[str, tuple[str, str]]:
     for axis in ("arch", "clipping"):
         for name, row in raw[axis].items():
-            if not re.fullmatch(r"\w+", str(name), re.ASCII):
-                raise UserError(f"{path}: '{axis}.{name}': a row's name is letters, digits and _")
+            if not isinstance(name, str) or not re.fullmatch(r"\w{1,100}", name, re.ASCII):
+                what = "a row's name is up to 100 letters, digits and _, quoted where it would read as a number"
+                raise UserError(f"{path}: {_shown(name)} under '{axis}': {what}")
             if not isinstance(row, dict | None):
-                raise UserError(f"{path}: '{axis}.{name}' must hold keys, not {row!r}")
-    return {f"{arch}-{clipping}": (str(arch), str(clipping)) for arch in raw["arch"] for clipping in raw["clipping"]}
+                raise UserError(f"{path}: '{axis}.{name}' must hold keys, not {_shown(row)}")
+    return {f"{arch}-{clipping}": (arch, clipping) for arch in raw["arch"] for clipping in raw["clipping"]}
 
 
-def _section_of(key: str, label: str, path: Path) -> str:
-    known = CLIPPING_KEYS if label.startswith("clipping.") else ARCH_KEYS
+def _check_key(section: str, key: object, known: list[str], path: Path) -> None:
     if key not in known:
-        raise UserError(f"{path}: unknown key '{label}.{key}'{_nearest(str(key), known)}")
-    return "network" if key in Network.model_fields else "train"
+        name = key if isinstance(key, str) else _shown(key)
+        raise UserError(f"{path}: unknown key {_shown(f'{section}.{name}')}{_nearest(name, known)}")
 
 
-def _first_line(error: ValidationError, name: str, model: type[Section], origin: dict[tuple[str, str], str]) -> str:
+def _first_line(error: ValidationError, name: str, origin: dict[tuple[str, str], str]) -> str:
     first = error.errors()[0]
     key = str(first["loc"][0]) if first["loc"] else ""
     label = f"{origin.get((name, key), name)}.{key}" if key else name
-    if first["type"] == "extra_forbidden":
-        return f"unknown key '{label}'{_nearest(key, list(model.model_fields))}"
     if first["type"] == "missing":
         return f"key '{label}' is missing"
-    value = f": {first['input']!r}" if key else ""
+    value = f": {_shown(first['input'])}" if key else ""
     names = re.findall("'(.*?)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
-    near = get_close_matches(str(first["input"]), names, n=1, cutoff=0.5)
+    near = get_close_matches(_shown(first["input"]).strip("'"), names, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     # The shared keys were good among themselves, so where one of them is named, a row brought the other half.
     rows = [] if (name, key) in origin else sorted({row for (section, _), row in origin.items() if section == name})
@@ -279,3 +288,13 @@ def _first_line(error: ValidationError, name: str, model: type[Section], origin:
 def _nearest(key: str, known: list[str]) -> str:
     close = get_close_matches(key, known, n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else f" (known: {', '.join(known)})"
+
+
+def _shown(value: object) -> str:
+    """What the file says, in one short line, though it be a line end or a list of lists of lists."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 100
+    try:
+        return short.repr(value)
+    except ValueError:  # Python prints no more than 4,300 digits
+        return "a number of thousands of digits"

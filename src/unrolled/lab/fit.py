@@ -14,6 +14,7 @@ from torch import Tensor
 from unrolled.bptt import Addends, Profile
 from unrolled.clipping import Norms, clip
 from unrolled.corpus.streams import Tokens, Window, column_length, windows
+from unrolled.lab.memory import check_memory
 from unrolled.nets.gates import Spectrum, spectra
 from unrolled.nets.network import Network, States
 from unrolled.settings import Settings, Train
@@ -86,7 +87,11 @@ class Training:
 
     @classmethod
     def of(cls, settings: Settings, types: int) -> Self:
-        """An arm's training before its first step; one generator draws the weights and then the masks."""
+        """An arm's training before its first step; one generator draws the weights and then the masks.
+
+        UserError where it cannot fit into memory.
+        """
+        check_memory(settings, types)
         generator = torch.Generator().manual_seed(settings.train.seed)
         return cls(Network(types, **settings.network.model_dump(), generator=generator), settings.train, generator)
 

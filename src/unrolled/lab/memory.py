@@ -1,0 +1,49 @@
+"""Whether a training fits into this machine's memory: said in one line before it starts, not by being killed in it."""
+
+import os
+
+from unrolled.errors import UserError
+from unrolled.nets.cells import CELLS
+from unrolled.settings import Network, Settings
+
+GIGABYTE = 10**9
+
+
+def check_memory(settings: Settings, types: int) -> None:
+    """UserError where a lower bound of what training takes is more than there is; ``types`` of the vocabulary."""
+    network, train = settings.network, settings.train
+    copies = 2 if train.optimiser == "sgd" else 4  # the best epoch's beside them; adam has two moments
+    stacks, gates = 1 + network.bidirectional, CELLS[network.cell].gates
+    needs = {
+        "network.hidden, network.embedding or network.layers": 4 * copies * weights(network, types),
+        "train.window or train.columns": 4
+        * train.window
+        * train.columns
+        * stacks
+        * network.layers
+        * gates
+        * network.hidden,
+    }
+    there = physical()
+    if (need := sum(needs.values())) > there:
+        raise UserError(
+            f"{settings.arm}: training takes more than {need / GIGABYTE:,.1f} GB of memory, and this machine has "
+            f"{there / GIGABYTE:,.1f} GB; lower {max(needs, key=lambda each: needs[each])}"
+        )
+
+
+def weights(network: Network, types: int) -> int:
+    """The numbers in the matrices of the network, without drawing one."""
+    hidden, above = network.hidden, network.layers - 1
+    below = hidden * above  # what the layers above the first read
+    if network.connection == "dense":
+        below = network.embedding * above + hidden * above * (above + 1) // 2
+    of_stack = CELLS[network.cell].gates * hidden * (network.embedding + below + hidden * network.layers)
+    of_stack += hidden * hidden * above if network.connection == "highway" else 0
+    outside = types * (network.embedding + (0 if network.tied else hidden))
+    return outside + (2 * of_stack + 2 * hidden * hidden if network.bidirectional else of_stack)
+
+
+def physical() -> int:
+    """The machine's memory in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,63 @@
+"""What cannot fit into memory is refused in one line, before a byte of it is taken."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unrolled.errors import UserError
+from unrolled.lab import memory
+from unrolled.lab.fit import Training
+from unrolled.lab.memory import weights
+from unrolled.nets.cells import CELLS
+from unrolled.nets.network import Network
+from unrolled.nets.stack import CONNECTIONS
+from unrolled.settings import PARAMS, Settings
+
+ROOT = Path(__file__).parents[1]
+V = 11
+
+
+def changed(**changes: Any) -> Settings:
+    settings = Settings.load(ROOT / PARAMS, "lstm-clipped")
+    sections = {}
+    for name in ("network", "train"):
+        section = getattr(settings, name)
+        sections[name] = section.model_copy(
+            update={key: value for key, value in changes.items() if hasattr(section, key)}
+        )
+    return settings.model_copy(update=sections)
+
+
+@pytest.mark.parametrize("connection", CONNECTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_weights_are_counted_as_the_network_has_them(cell: str, connection: str, bidirectional: bool) -> None:
+    sizes = {"embedding": 5, "hidden": 3, "layers": 4, "tied": False}
+    settings = changed(cell=cell, connection=connection, bidirectional=bidirectional, **sizes).network
+    matrices = [each for each in Network(V, **settings.model_dump()).parameters() if each.ndim == 2]
+    assert weights(settings, V) == sum(each.numel() for each in matrices)
+
+
+@pytest.mark.parametrize(
+    ("changes", "mend"),
+    [
+        ({"hidden": 2**16, "embedding": 2**16}, "network.hidden"),
+        ({"layers": 1000, "hidden": 4096, "embedding": 4096}, "network.hidden, network.embedding or network.layers"),
+        ({"columns": 10**7, "window": 10**4}, "train.window or train.columns"),
+        ({"window": 10**9}, "train.window or train.columns"),
+    ],
+)
+def test_what_no_memory_holds_is_told(changes: dict[str, Any], mend: str) -> None:
+    with pytest.raises(UserError, match=rf"lstm-clipped: training takes more than [\d,.]+ GB .*; lower {mend}"):
+        Training.of(changed(**changes), V)
+
+
+def test_what_just_fits_is_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = changed(hidden=8, embedding=8, window=10, columns=4)
+    need = 4 * (2 * weights(settings.network, V) + 10 * 4 * 4 * 8)
+    monkeypatch.setattr(memory, "physical", lambda: need)
+    Training.of(settings, V)
+    monkeypatch.setattr(memory, "physical", lambda: need - 1)
+    with pytest.raises(UserError, match="takes more than"):
+        Training.of(settings, V)
