@@ -133,6 +133,17 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"corpus__valid_share": 0.95}, ["leave something to train on"]),
         ({"train__seed": "-"}, ["key 'train.seed' is missing"]),
         ({"train": "-"}, ["section 'train' is missing"]),
+        ({"train__seed": 2**32}, ["'train.seed': 4294967296", "less than 4294967296"]),
+        ({"train__seed": -1}, ["'train.seed': -1"]),
+        ({"train__learning_rate": 1e38}, ["'train.learning_rate': 1e+38", "less than or equal to 1e+30"]),
+        ({"network__hidden": 10**9}, ["'network.hidden': 1000000000", "less than or equal to 65536"]),
+        ({"train__epochs": 10**12}, ["'train.epochs': 1000000000000", "less than or equal to 1000000000"]),
+        ({"train__learning_rate": "x" * 9999}, ["'train.learning_rate': 'xxx", "xxx...xxx"]),
+        ({"train__a\nb": 1}, ["unknown key 'train.a\\nb'"]),
+        ({"arch": {1: {"layers": 2}}}, ["1 under 'arch'", "quoted where it would read as a number"]),
+        ({"arch": {None: {"layers": 2}}}, ["None under 'arch'"]),
+        ({"arch": {"a": {None: 2}}}, ["unknown key 'arch.a.None'"]),
+        ({"network": {1: 2}}, ["unknown key 'network.1'"]),
         ({"arch__a-b": {"layers": 2}}, ["'a-b' under 'arch'", "letters, digits and _"]),
         ({"arch__lstm": 3}, ["'arch.lstm' must hold keys, not 3"]),
     ],
@@ -144,6 +155,24 @@ def test_a_mistake_gets_one_line(tmp_path: Path, change: dict[str, object], word
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2020-13-45", "2020-01-01T99:00:00", "!!int x", "!!float x", "!!bool x", '"\\U00110000"', "9" * 5000,
+        "0x" + "f" * 5000, "[" * 30_000, "[" * 30_000 + "]" * 30_000, "&a [*a]", "!!python/object:os.system x",
+    ],
+    ids=lambda value: value[:20],
+)  # fmt: skip
+def test_what_yaml_makes_no_number_of_gets_one_line(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text().replace("seed: 1", f"seed: {value}", 1))
+    with pytest.raises(UserError) as caught:
+        Settings.load(path)
+    message = str(caught.value)
+    assert message.isprintable() and len(message.removeprefix(str(path))) < 400
+    assert "is not valid YAML" in message or "'corpus.seed'" in message
 
 
 def test_an_arm_that_is_not_in_the_grid(tmp_path: Path) -> None:
