@@ -6,8 +6,10 @@ Everything is streamed: no file, line or archive member is ever held whole in me
 import codecs
 import gzip
 import io
+import os
+import stat
+import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from unrolled.corpus.errors import CorpusError
 
 BLOCK = 1 << 20  # bytes read at a time
 LONGEST_LINE = 1 << 16  # characters: text without line ends (text8 is one line of 100 MB) is cut at a space
+# Text packs 3 to 20 times smaller. What unpacks to more than this, and to so much, is there to fill a disk.
+EXPANSION, HARMLESS = 500, 1 << 30  # times; bytes
 
 Lines = Callable[[], Iterator[str]]
 
@@ -38,7 +42,8 @@ class Document:
 def text_documents(path: Path, pattern: str | None) -> Iterator[Document]:
     """The documents of a file or folder in sorted order, named by their path within it.
 
-    A .zip holds one document a member. Hidden files are left out. ``pattern`` is a glob within the folder.
+    A .zip holds one document a member. Hidden files are left out. ``pattern`` is a glob within the folder. A link is
+    the file that it points to, wherever that lies.
     Raises CorpusError naming what is wrong with the path, the pattern, an archive or a file's bytes.
     """
     if not path.exists():
@@ -68,16 +73,26 @@ def text_documents(path: Path, pattern: str | None) -> Iterator[Document]:
 def zip_documents(path: Path, prefix: str = "") -> Iterator[Document]:
     """One document a member of the archive, in sorted order; nothing is unpacked.
 
-    Raises CorpusError if the archive is truncated or damaged, or a member's name climbs out of it.
+    Raises CorpusError if the archive is truncated or damaged, expands beyond reason, or holds a link, two members of
+    one name, or one whose name climbs out of it.
     """
     with _archive_errors(str(path)):
         # Left open for the documents that read from it; it closes with the last of them.
         archive = zipfile.ZipFile(path)
-    for member in sorted(archive.infolist(), key=lambda member: member.filename):
+        _check_directory(archive, path)
+    members = sorted(archive.infolist(), key=lambda member: member.filename)
+    _check_expansion(sum(member.file_size for member in members), path)
+    seen = set()
+    for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        if name.is_absolute() or ".." in name.parts or not name.parts or ":" in name.parts[0]:
             raise CorpusError(f"{path}: the archive's member '{member.filename}' climbs out of its folder; not used")
         if not member.is_dir() and not _hidden(name):
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise CorpusError(f"{path}: the archive's member '{member.filename}' is a link; pack the file itself")
+            if name in seen:
+                raise CorpusError(f"{path}: the archive holds '{member.filename}' twice; leave one of the two out")
+            seen.add(name)
             yield Document((prefix / name).as_posix(), partial(_member_lines, archive, member, path))
 
 
@@ -121,11 +136,18 @@ def _pieces(line: str) -> Iterator[str]:
 
 def _files(folder: Path, pattern: str | None) -> list[Path]:
     if pattern is not None and (Path(pattern).is_absolute() or ".." in Path(pattern).parts or not pattern):
-        raise CorpusError(f"corpus.pattern: '{pattern}' must stay within the folder corpus.path, as '**/*.txt' does")
-    found = folder.rglob("*") if pattern is None else folder.glob(pattern)
-    files = sorted({file for file in found if file.is_file() and not _hidden(file.relative_to(folder))})
+        raise CorpusError(f"corpus.pattern: {pattern!r} must stay within the folder corpus.path, as '**/*.txt' does")
+    try:
+        found = list(folder.rglob("*") if pattern is None else folder.glob(pattern))
+    except (ValueError, NotImplementedError, IndexError) as error:
+        raise CorpusError(f"corpus.pattern: {pattern!r} is no glob ({error}); '**/*.txt' is one") from None
+    shown = [file for file in found if not _hidden(file.relative_to(folder))]
+    for link in (file for file in shown if file.is_symlink() and not file.is_file()):
+        where = "a folder, which is not followed" if link.is_dir() else "nothing"
+        raise CorpusError(f"corpus.path: {link} is a link to {where}; put the files themselves into {folder}")
+    files = sorted({file for file in shown if file.is_file()})
     if not files and pattern is not None:
-        raise CorpusError(f"corpus.pattern: nothing in {folder} matches '{pattern}'")
+        raise CorpusError(f"corpus.pattern: nothing in {folder} matches {pattern!r}")
     if not files:
         raise CorpusError(f"corpus.path: the folder {folder} is empty; put text files (.txt, .gz, .zip) into it")
     return files
@@ -141,7 +163,9 @@ def _file_lines(path: Path) -> Iterator[str]:
             yield from decoded_lines(file, str(path))
         else:
             with _archive_errors(str(path)), gzip.open(file) as stream:
-                yield from decoded_lines(stream, str(path))  # type: ignore[arg-type]
+                if not file.peek(1):
+                    raise EOFError("it is empty")
+                yield from decoded_lines(_Watched(stream, path), str(path))  # type: ignore[arg-type]
 
 
 def _member_lines(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Iterator[str]:
@@ -149,11 +173,41 @@ def _member_lines(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path)
         yield from decoded_lines(stream, f"{path}: {member.filename}")  # type: ignore[arg-type]
 
 
+def _check_directory(archive: zipfile.ZipFile, path: Path) -> None:
+    """zipfile does not: where one entry's length is damaged, it swallows those that follow."""
+    with path.open("rb") as file:
+        file.seek(-22 - len(archive.comment), os.SEEK_END)  # the end record is 22 bytes and the comment
+        signature, count = struct.unpack("<4s6xH", file.read(12))
+    found = len(archive.infolist()) % (1 << 16)
+    if signature == b"PK\5\6" and count not in (found, 0xFFFF):  # the last in larger archives
+        raise zipfile.BadZipFile(f"its directory holds {found} of {count} members")
+
+
+class _Watched:
+    """A stream unpacked from a file, which stops where it expands beyond reason."""
+
+    def __init__(self, stream: io.BufferedIOBase, path: Path) -> None:
+        self._stream, self._path, self._bytes = stream, path, 0
+
+    def read(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        self._bytes += len(block)
+        _check_expansion(self._bytes, self._path)
+        return block
+
+
+def _check_expansion(size: int, path: Path) -> None:
+    if size > HARMLESS and size > EXPANSION * path.stat().st_size:
+        raise CorpusError(f"{path}: unpacks to more than {EXPANSION} times its size, as no text does; not used")
+
+
 @contextmanager
 def _archive_errors(name: str) -> Iterator[None]:
     try:
         yield
-    except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile) as error:
-        raise CorpusError(f"{name}: truncated or damaged archive ({error}); get it anew") from None
+    except (CorpusError, FileNotFoundError, PermissionError):
+        raise
     except (NotImplementedError, RuntimeError) as error:  # an unknown compression, a password
         raise CorpusError(f"{name}: cannot be unpacked: {error}") from None
+    except Exception as error:  # whatever an unpacker makes of foreign bytes
+        raise CorpusError(f"{name}: truncated or damaged archive ({error}); get it anew") from None
