@@ -18,6 +18,7 @@ import torch  # noqa: E402
 
 # The same examples on every run, and none remembered; machines differ in speed, so no deadline.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("many", deadline=None, database=None, max_examples=5000)  # --hypothesis-profile
 hypothesis.settings.load_profile("fixed")
 torch.set_num_threads(1)
 

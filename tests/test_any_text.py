@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -91,7 +91,6 @@ def check_corpus(data: bytes, unit: str) -> bool:
 
 
 @given(TEXTS, st.sampled_from(["word", "character"]))
-@settings(max_examples=200)
 @example("\ufeff\ufeffa b\r\nc\r\rd e\n" * 9, "character")
 @example("<unk> <eos>\u2028\n" * 9, "word")
 @example("a \u0301\n" * 9, "word")

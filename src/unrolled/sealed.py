@@ -17,7 +17,7 @@ STAGES_OF_ARMS = {"runs": "train", "evaluation": "evaluate", "probes": "probe"}
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Indented, keys in the order given; infinities as Python's json writes them."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    path.write_text(_text_of(content), encoding="utf-8")
 
 
 def seal(path: Path, content: dict[str, Any]) -> None:
@@ -27,16 +27,24 @@ def seal(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_sealed(directory: Path, name: str) -> dict[str, Any]:
-    """What ``seal`` wrote; UserError where it or a file beside it is missing or has other bytes."""
+    """What ``seal`` wrote; UserError where it or a file beside it is missing, has other bytes or came later."""
     content = load(directory, name, json_of)
-    if content.pop("seal", None) != _seal_of(content):
+    same = (directory / name).read_bytes() == _text_of(content).encode()  # its blanks too
+    if content.pop("seal", None) != _seal_of(content) or not same:
         raise UserError(f"{directory / name} was altered since it was written; {_mend(directory)}")
+    for beside in sorted(directory.iterdir()):
+        if beside.name not in (name, *content["files"]) and not beside.name.startswith("."):
+            raise UserError(f"{beside} was not there when {name} was written; take it out, or {_mend(directory)}")
     for beside, digest in content["files"].items():
         if not (directory / beside).is_file():
             raise UserError(f"{directory / beside} is missing; {_mend(directory)}")
         if sha256(directory / beside) != digest:
             raise UserError(f"{directory / beside} was altered since it was written; {_mend(directory)}")
     return content
+
+
+def _text_of(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _seal_of(content: dict[str, Any]) -> str:

@@ -165,7 +165,7 @@ def _read(path: Path) -> Content:
 def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(text, sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 

@@ -70,7 +70,7 @@ class Evaluation:
             directory,
             scores,
             {head: tensor.numpy() for head, tensor in nats.items()},
-            load(directory, "valid_nats.safetensors", load_file)["forward"].numpy(),
+            load(directory, "valid_nats.safetensors", lambda path: load_file(path)["forward"]).numpy(),
             *(load(directory, name, pd.read_csv) for name in ("bands.csv", "calibration.csv")),
         )
 
