@@ -2,9 +2,10 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help ready repro test ui record lint check bench lock
+.PHONY: help ready repro test ui record lint check bench fuzz lock
 
 JOBS ?= 1
+SECONDS ?= 60
 bin := .venv/bin
 
 # Stages say `python`, and mean that of the environment; what another project exported must not reach them.
@@ -41,6 +42,11 @@ check: lint test ## all that a change must pass
 
 bench: ready ## speed, memory and scaling beside what everyone writes
 	@PYTHONPATH=src $(bin)/python -m benchmarks.run
+
+fuzz: ready ## fuzz what reads foreign bytes (SECONDS=60: of each reader)
+	@$(bin)/python -m pip install -q --disable-pip-version-check atheris
+	@for target in settings txt gz zip run checkpoint; do \
+	  PYTHONPATH=src $(bin)/python tests/fuzz.py $$target -max_total_time=$(SECONDS) || exit 1; done
 
 lock: ready ## pin the newest versions that pyproject.toml allows
 	@scripts/lock.sh
