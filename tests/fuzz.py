@@ -29,7 +29,7 @@ with atheris.instrument_imports(include=READERS):
     from unrolled.lab.fit import Training, fit
     from unrolled.lab.ledger import Ledger
     from unrolled.lab.runs import Run
-    from unrolled.lab.sealed import json_of, seal
+    from unrolled.sealed import json_of, seal
     from unrolled.settings import PARAMS, Settings
 
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,8 @@ from unrolled.corpus.catalogue import CATALOGUE, PublicFile
 from unrolled.corpus.encoded import read_corpus
 from unrolled.corpus.fetch import mirror_within
 from unrolled.errors import UserError, without_credentials
+from unrolled.lab.memory import weights
 from unrolled.lab.store import Store, redact
-from unrolled.nets.network import Network
 from unrolled.sealed import json_of, load
 from unrolled.settings import PARAMS, Settings
 
@@ -140,8 +140,7 @@ def _disk() -> str:
         return f"{free / 1e9:.1f} GB free; what is needed is known once the vocabulary is built"
     types, needed = load(REPORT.parent, REPORT.name, lambda path: int(json_of(path)["types"])), ROOM
     for arm in Settings.arms(PARAMS):
-        network = Network(types, **Settings.load(PARAMS, arm).network.model_dump())
-        needed += COPIES * sum(each.numel() * each.element_size() for each in network.parameters())
+        needed += COPIES * 4 * weights(Settings.load(PARAMS, arm).network, types)
     if free < needed:
         raise UserError(f"{free / 1e9:.1f} GB are free, and this grid may need {needed / 1e9:.1f}; make room")
     return f"{free / 1e9:.1f} GB free, of which this grid may need {needed / 1e9:.1f}"
