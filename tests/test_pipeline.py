@@ -204,17 +204,22 @@ def test_a_killed_stage_just_runs_again(place: Path) -> None:
     assert would_run(place) == set()
 
 
-def test_a_lock_that_a_kill_left_half_written_is_taken_away(place: Path) -> None:
-    lock = place / ".dvc" / "tmp" / "rwlock"
-    kept = lock.read_bytes()
+def test_what_a_killed_dvc_left_half_written_is_taken_away(place: Path) -> None:
+    """Its lock; a file of the run cache that is not yet renamed; an entry without one. Each stops DVC for good."""
+    lock, entry = place / ".dvc" / "tmp" / "rwlock", next((place / ".dvc" / "cache" / "runs").glob("*/*"))
+    kept, (whole,) = lock.read_bytes(), entry.iterdir()
+    other = entry.with_name(f"{entry.name[:2]}{'0' * 62}")
     lock.write_bytes(b"")
+    (entry / ".half.tmp").write_bytes(whole.read_bytes()[:100])
+    other.mkdir()
     assert command(place, "dvc", "repro", "-s", "fetch").returncode != 0
     checked = command(place, sys.executable, "-m", "unrolled.cli", "check", PYTHONPATH="src")
     assert checked.returncode == 0, checked.stderr
+    assert list(entry.iterdir()) == [whole] and not other.exists() and not lock.exists()
     assert command(place, "dvc", "repro", "-s", "fetch").returncode == 0
     lock.write_bytes(kept)
     command(place, sys.executable, "-m", "unrolled.cli", "check", PYTHONPATH="src")
-    assert lock.read_bytes() == kept  # a whole one is not touched
+    assert lock.read_bytes() == kept and whole.exists()  # what is whole is not touched
 
 
 def test_an_altered_run_directory_is_named(place: Path) -> None:

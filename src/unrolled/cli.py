@@ -1,8 +1,6 @@
 """`unrolled ...`: what a person does outside the pipeline."""
 
-import json
 import math
-import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,6 +10,7 @@ from unrolled.errors import UserError, one_line_errors
 from unrolled.lab.recipes import Measurement, Rung, measured, read
 from unrolled.lab.recipes import names as all_recipes
 from unrolled.lab.recipes import use as use_recipe
+from unrolled.lab.remains import half_written, take_away
 from unrolled.perplexity import perplexity
 from unrolled.settings import PARAMS, Settings
 
@@ -26,28 +25,13 @@ def main() -> None:
 @main.command()
 @one_line_errors
 def check() -> None:
-    """Validate params.yaml, and that the corpus it names is there."""
+    """Validate params.yaml, see that its corpus is there, and clear away what a killed DVC left half-written."""
     settings = Settings.load(PARAMS)
     if settings.corpus.name == "text" and not Path(settings.corpus.path).exists():
         raise UserError(f"{PARAMS}: 'corpus.path': {settings.corpus.path!r} does not exist; name a file or a folder")
-    _take_away_broken_lock(Path(".dvc/tmp/rwlock"))
-
-
-def _take_away_broken_lock(lock: Path) -> None:
-    """DVC writes its list of readers and writers in place: a kill at that moment leaves it unreadable, for ever.
-
-    It is read twice, for a living DVC may be writing it right now.
-    """
-    for wait in (1.0, 0.0):
-        try:
-            json.loads(lock.read_text(encoding="utf-8"))
-            return
-        except FileNotFoundError:
-            return
-        except ValueError:
-            time.sleep(wait)
-    lock.unlink(missing_ok=True)
-    click.echo(f"{lock} was half-written when DVC was killed; taken away", err=True)
+    if remains := half_written(Path(".dvc")):
+        take_away(remains)
+        click.echo(f"{', '.join(map(str, remains))}: half-written when DVC was killed; taken away", err=True)
 
 
 @main.command()

@@ -18,6 +18,7 @@ from unrolled.corpus.encoded import read_corpus
 from unrolled.corpus.fetch import mirror_within
 from unrolled.errors import UserError, without_credentials
 from unrolled.lab.memory import weights
+from unrolled.lab.remains import half_written
 from unrolled.lab.store import Store, redact
 from unrolled.sealed import json_of, load
 from unrolled.settings import PARAMS, Settings
@@ -94,6 +95,8 @@ def _dvc() -> str:
     done = subprocess.run(["git", "rev-parse", "--verify", "-q", "HEAD"], capture_output=True)
     if done.returncode:
         raise UserError("git has no commit here, and `dvc exp` needs one; commit first")
+    if remains := half_written(Path(".dvc")):
+        raise UserError(f"{remains[0]} was half-written when DVC was killed; `unrolled check` takes it away")
     return "a git repository with DVC in it"
 
 

@@ -1,0 +1,46 @@
+"""What a DVC that was killed leaves half-written, and what then stops every later one (seen in 3.67).
+
+.dvc/tmp/rwlock               the list of readers and writers, written in place: empty or cut off
+.dvc/cache/runs/XX/KEY/       an entry of the run cache: a folder without a file in it, or with one of another name
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+RWLOCK, RUNS = Path("tmp/rwlock"), Path("cache/runs")
+SECONDS = 1.0  # what a living DVC may be writing right now is whole after that
+
+
+def half_written(dvc: Path) -> list[Path]:
+    """Files and folders below the folder ``.dvc`` that no DVC will finish, the innermost first."""
+    found = set(_half_written(dvc))
+    if found:
+        time.sleep(SECONDS)
+        found &= set(_half_written(dvc))
+    return sorted(found, reverse=True)
+
+
+def take_away(remains: list[Path]) -> None:
+    """Remove what ``half_written`` found; a result was never in it."""
+    for path in remains:
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _half_written(dvc: Path) -> Iterator[Path]:
+    try:
+        json.loads((dvc / RWLOCK).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        yield dvc / RWLOCK
+    for entry in (dvc / RUNS).glob("*/*"):
+        files = list(entry.iterdir())
+        partial = [file for file in files if file.name.startswith(".") or not file.stat().st_size]
+        yield from partial
+        if len(partial) == len(files):
+            yield entry
