@@ -63,7 +63,7 @@ LATE_IMPORTS = {
     "src/unrolled/measures.py": {"sklearn.calibration"},
     "src/unrolled/cli.py": {f"unrolled.lab.{name}" for name in ("tracking", "measurements", "trained", "doctor")},
 }
-MLFLOW = {"src/unrolled/lab/tracking.py"}
+MLFLOW = {"src/unrolled/lab/tracking.py", "src/unrolled/lab/published_model.py"}
 
 
 class Import(NamedTuple):
@@ -147,7 +147,7 @@ def test_late_imports_have_a_reason() -> None:
     assert {path: modules for path, modules in late.items() if modules} == LATE_IMPORTS
 
 
-def test_mlflow_is_imported_in_one_place() -> None:
+def test_mlflow_is_imported_where_it_is_published_to() -> None:
     assert {shown(path) for path in OURS if any(i.module.split(".")[0] == "mlflow" for i in imports(path))} <= MLFLOW
 
 

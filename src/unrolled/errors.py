@@ -63,7 +63,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 def without_credentials(text: str) -> str:
     """The addresses in ``text`` without the user and password that they may carry."""
-    return re.sub(r"://[^@/\s]+@", "://***@", text)
+    return re.sub(r"://[^/\s]+@", "://***@", text)
 
 
 def _end(line: str, status: int) -> NoReturn:

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from unrolled.errors import UserError, without_credentials
 
@@ -70,11 +70,12 @@ def repository(workspace: Path, environ: Mapping[str, str] = os.environ) -> Path
 
 def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """`text` without credentials: neither those of an address nor those of the environment."""
-    text = without_credentials(text)
-    for name in SECRETS:
-        if environ.get(name):
-            text = text.replace(environ[name], "***")
-    return text
+    address = environ.get("MLFLOW_TRACKING_URI", "").partition("://")[2].rpartition("@")[0]
+    secrets = [environ.get(name, "") for name in SECRETS] + [address, address.partition(":")[2]]
+    # As spelled in an address and as meant; a long one first, for another may be a part of it.
+    for secret in sorted({form(each) for each in secrets for form in (str, quote, unquote)} - {""}, key=len)[::-1]:
+        text = text.replace(secret, "***")
+    return without_credentials(text)
 
 
 def _check_server(uri: str) -> None:

@@ -1,4 +1,4 @@
-"""The only file that imports mlflow: publishes finished runs from their files, again and again without harm.
+"""Publishes finished runs to MLflow from their files, again and again without harm.
 
 MLflow is a projection of the files. A run is found by the key of its content (`unrolled.key`), so a second publish
 changes nothing, a run that was half-written is completed in place, and a deleted one is published anew.
@@ -7,23 +7,19 @@ changes nothing, a run that was half-written is completed in place, and a delete
 # ruff: noqa: E402 (mlflow reads its environment while it is imported)
 
 import logging
-import math
 import os
-import shutil
 import socket
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-# MLflow's own defaults let a dead server hang for four minutes.
+# MLflow's own defaults let a dead server hang for four minutes, and a repeated request makes a second run where only
+# the answer to the first was lost.
 for _name, _value in {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -36,27 +32,18 @@ import mlflow
 from filelock import FileLock, Timeout
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import ColSpec, Schema, TensorSpec
-from mlflow.types.schema import Array
 
-import unrolled
 from unrolled.errors import UserError
 from unrolled.lab import saved_view
 from unrolled.lab.projection import Projection, project
+from unrolled.lab.published_model import crown, log_model, made_by_another, ready_models, sweep
 from unrolled.lab.store import LATER, Store, redact
 from unrolled.settings import Settings
-from unrolled.tasks.language_model import SCORES
 
 EXPERIMENT = "unrolled"
-REGISTERED, CHAMPION = "unrolled", "champion"  # models:/unrolled@champion
-REGISTERED_NOTE = "The best arms by validation perplexity; `champion` is the best of those that stand now."
-VALID = "forward_perplexity/best_valid"
 BATCH = 1000  # metrics a request: MLflow's limit
 LOCK_SECONDS = 600.0
-SCORER = "unrolled.lab.scorer"  # by name: the model brings its code along, and record does not run it
-MODEL_NEEDS = ("mlflow", "numpy", "pandas", "safetensors", "tokenizers", "torch")
 EXPERIMENT_TAGS = {
     "mlflow.note.content": (
         "Recurrent language models with and without gradient clipping, one run an arm. Twins share a hue: the "
@@ -89,7 +76,7 @@ def publish(settings: Sequence[Settings], workspace: Path) -> Iterator[Published
         for index, projection in enumerate(projections):
             # A time of its own a run: MLflow lists runs of the same instant in any order.
             yield _publish(client, experiment, projection, started + index)
-        _crown(client, experiment, projections)
+        crown(client, lambda key: next(iter(_found(client, experiment, key)), None), projections)
 
 
 def ui_link(store: Store, server: str) -> str:
@@ -126,8 +113,10 @@ def serve_ui(workspace: Path, port: int = 5000) -> None:
 
 
 def _publish(client: MlflowClient, experiment: str, projection: Projection, started: int) -> Published:
-    run = _find(client, experiment, projection.key)
+    found = _found(client, experiment, projection.key)
+    run = next(iter(found), None)
     if run is not None and _whole(client, run, projection):
+        _discard(client, found[1:])
         if run.data.tags.get("dvc.exp") == projection.experiment and _refresh_report(client, run, projection):
             return Published(projection.arm, projection.key, "mended")
         return Published(projection.arm, projection.key, "unchanged")
@@ -153,21 +142,34 @@ def _publish(client: MlflowClient, experiment: str, projection: Projection, star
     for file, folder in projection.artifacts:
         client.log_artifact(run_id, str(file), folder)
     _refresh_report(client, run, projection)
-    if not _models(run):
-        _log_model(run_id, projection)
+    if not ready_models(client, run):
+        log_model(client, run, projection)
     client.set_terminated(run_id, "FINISHED", start + round(1000 * projection.seconds))
+    _discard(client, _found(client, experiment, projection.key)[1:])
+    sweep(client, run)
     return Published(projection.arm, projection.key, change)
 
 
-def _find(client: MlflowClient, experiment: str, key: str) -> Run | None:
-    """The run of that content, deleted ones aside; a finished one first, where two machines published it at once."""
-    found = client.search_runs([experiment], f"tags.`unrolled.key` = '{key}'", order_by=["attributes.start_time ASC"])
-    return min(found, key=lambda run: run.info.status != "FINISHED", default=None)
+def _found(client: MlflowClient, experiment: str, key: str) -> list[Run]:
+    """The runs of that content, deleted ones aside; the one that counts is first: a finished one, then the newest."""
+    found = client.search_runs([experiment], f"tags.`unrolled.key` = '{key}'")
+    return sorted(found, key=lambda run: (run.info.status != "FINISHED", -run.info.start_time, run.info.run_id))
+
+
+def _discard(client: MlflowClient, twins: Sequence[Run]) -> None:
+    """Delete the twins of a finished run: two machines published it at once, or the answer to `create_run` was lost,
+    or a restored experiment brought one back that had been deleted.
+
+    One that holds something and is not finished is left to the machine that is at it.
+    """
+    for twin in twins:
+        if twin.info.status == "FINISHED" or not twin.data.params:
+            client.delete_run(twin.info.run_id)
 
 
 def _whole(client: MlflowClient, run: Run, projection: Projection) -> bool:
     """Finished, and its artifacts are still there: a folder may have been deleted by hand."""
-    if run.info.status != "FINISHED" or not _models(run):
+    if run.info.status != "FINISHED" or not ready_models(client, run):
         return False
     folders = {folder for _, folder in projection.artifacts}
     return all(
@@ -185,55 +187,6 @@ def _refresh_report(client: MlflowClient, run: Run, projection: Projection) -> b
         client.log_artifact(run.info.run_id, str(file), folder)
     client.set_tag(run.info.run_id, "unrolled.report", projection.report_digest)
     return True
-
-
-def _models(run: Run) -> list[str]:
-    return [] if run.outputs is None else [each.model_id for each in run.outputs.model_outputs]
-
-
-def _log_model(run_id: str, projection: Projection) -> None:
-    """A pyfunc model of safetensors, JSON and this package's code: nothing is pickled."""
-    outputs: list[ColSpec | TensorSpec] = [ColSpec("long", "tokens")]
-    outputs += [ColSpec("double", name) for name in ("nats", *(SCORES[head] for head in projection.heads))]
-    outputs += [ColSpec(Array("string"), "next_words"), ColSpec(Array("double"), "next_probabilities")]
-    with TemporaryDirectory() as temporary, mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*input example")  # the signature is given, and would be its use
-        folder = Path(temporary, "arm")
-        folder.mkdir()
-        for file in projection.model:
-            shutil.copyfile(file, folder / file.name)
-        mlflow.pyfunc.log_model(
-            name=projection.arm,
-            loader_module=SCORER,
-            data_path=str(folder),
-            code_paths=[str(Path(unrolled.__file__).parent)],
-            # Named, so that MLflow does not run the model to find them out: 6 s.
-            pip_requirements=[f"{package}=={version(package)}" for package in MODEL_NEEDS],
-            signature=ModelSignature(Schema([ColSpec("string", "text")]), Schema(outputs)),
-        )
-
-
-def _crown(client: MlflowClient, experiment: str, projections: Sequence[Projection]) -> None:
-    """Give the alias `champion` of the registered model to the best arm that reads from left to right, if one is whole.
-
-    Best by validation perplexity, of the arms as they stand now: a named DVC experiment is tried, and crowns nobody.
-    """
-    finals = {each.key: each.finals.get(VALID, math.inf) for each in projections if each.heads == ("forward",)}
-    best = min(finals, key=lambda key: finals[key], default=None)
-    run = None if best is None or math.isinf(finals[best]) else _find(client, experiment, best)
-    if run is None or run.data.tags.get("dvc.exp"):
-        return
-    (model,) = _models(run)[:1]
-    if not client.search_registered_models(f"name = '{REGISTERED}'"):
-        client.create_registered_model(REGISTERED, description=REGISTERED_NOTE)
-    versions = client.search_model_versions(f"name = '{REGISTERED}'")
-    version = next((each for each in versions if each.run_id == run.info.run_id), None)
-    if version is None:
-        version = client.create_model_version(
-            REGISTERED, f"models:/{model}", run_id=run.info.run_id, model_id=model, description=run.info.run_name
-        )
-    if CHAMPION not in version.aliases:
-        client.set_registered_model_alias(REGISTERED, CHAMPION, version.version)
 
 
 # ---- the store --------------------------------------------------------------------------------------------------
@@ -257,6 +210,8 @@ def _open(store: Store) -> Iterator[MlflowClient]:
         ) from None
     except (MlflowException, ImportError, OSError) as error:
         reason = redact(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        if "error code 401" in reason:
+            reason = "user or password is wrong; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         raise UserError(f"MLflow at {redact(store.uri)}: {reason[:300]}; {LATER}") from None
     finally:
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
@@ -269,8 +224,10 @@ def _experiment(client: MlflowClient, store: Store) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         where = None if store.artifacts is None else store.artifacts.as_uri()
-        experiment = client.get_experiment(client.create_experiment(EXPERIMENT, artifact_location=where))
-    elif experiment.lifecycle_stage == "deleted":
+        with made_by_another():
+            client.create_experiment(EXPERIMENT, artifact_location=where)
+        return _experiment(client, store)
+    if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     if store.artifacts is not None and experiment.artifact_location != store.artifacts.as_uri():
         raise UserError(
@@ -288,6 +245,8 @@ def _first_sight(client: MlflowClient, experiment: str, tags: dict[str, str]) ->
             if tags.get(name) != value:
                 client.set_experiment_tag(experiment, name, value)
     except Exception as error:
+        if getattr(error, "error_code", "") == "INTERNAL_ERROR":
+            raise  # no refusal: the server is ill or away, and what follows would say so once more
         logging.getLogger(__name__).warning("the saved view of charts was not written: %s", redact(str(error)))
 
 
