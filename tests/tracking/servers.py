@@ -1,0 +1,99 @@
+"""What a team runs: PostgreSQL on loopback, and an MLflow server before it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def postgres_programs() -> Path | None:
+    """The folder of `initdb` and `postgres`; Debian keeps them off the path."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return next((folder for folder in reversed(folders) if (folder / "postgres").exists()), None)
+
+
+@contextmanager
+def postgres(programs: Path) -> Iterator[str]:
+    """The address of an empty database in a data directory of its own."""
+    # PostgreSQL refuses root, and root's temporary folders are closed to whom it runs as instead.
+    other = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
+    folder, port = Path(tempfile.mkdtemp(prefix="postgres-")), free_port()
+    try:
+        if other:
+            shutil.chown(folder, "nobody", "nogroup")
+        make = [programs / "initdb", "--pgdata", folder / "data", "--username=mlflow", "--auth=trust", "--no-sync"]
+        subprocess.run([*other, *make], cwd="/", check=True, capture_output=True)
+        run = [programs / "postgres", "-D", folder / "data", "-p", str(port), "-k", "", "-h", "127.0.0.1", "-F"]
+        log = subprocess.DEVNULL
+        with subprocess.Popen([*other, *run], cwd="/", stdout=log, stderr=log) as server:
+            try:
+                wait_for_port(port)
+                yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
+            finally:
+                server.send_signal(signal.SIGINT)  # SIGTERM would wait for its clients
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def mlflow_server(
+    store: str, folder: Path, options: tuple[str, ...] = (), environ: Mapping[str, str] | None = None, port: int = 0
+) -> Iterator[str]:
+    """The address of an MLflow server; its artifacts are in `folder`/artifacts, what it says in `folder`/server.log."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+    command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **(environ or {})}
+    with (
+        open(folder / "server.log", "a", encoding="utf-8") as log,
+        subprocess.Popen(
+            [*command, *options],
+            cwd=folder,
+            env={**os.environ, **settings},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        ) as server,
+    ):
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health", server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGTERM)
+
+
+def wait_for_port(port: int) -> None:
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise TimeoutError(f"nobody listens on {port}")
+
+
+def wait_for(address: str, server: "subprocess.Popen[bytes]") -> None:
+    for _ in range(600):
+        if server.poll() is not None:
+            raise ChildProcessError(f"the MLflow server ended with {server.returncode}")
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(address)

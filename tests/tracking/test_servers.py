@@ -1,0 +1,200 @@
+"""What a team runs: an MLflow server on PostgreSQL, with basic auth and a folder of artifacts; publishing to it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from ruamel.yaml import YAML
+from servers import free_port, mlflow_server, postgres, postgres_programs
+
+from unrolled.lab import tracking
+
+PROJECT = Path(__file__).parents[2]
+ARMS = ["lstm-clipped", "lstm-unclipped"]
+USER, PASSWORD = "admin", "correct-horse-battery"
+PROGRAMS = postgres_programs()
+AUTH = """[mlflow]
+default_permission = MANAGE
+database_uri = {}
+admin_username = admin
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
+"""
+
+pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed")
+
+
+class Team(NamedTuple):
+    address: str
+    folder: Path
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """The server, and the folder of its artifacts."""
+    assert PROGRAMS is not None
+    folder = tmp_path_factory.mktemp("team")
+    with postgres(PROGRAMS) as store:
+        (folder / "auth.ini").write_text(AUTH.format(store), encoding="utf-8")
+        environ = {
+            "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "of no secret",
+        }
+        with mlflow_server(store, folder, ("--app-name", "basic-auth"), environ) as address:
+            yield Team(address, folder / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def two_arms(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = shutil.copytree(template, tmp_path_factory.mktemp("two-arms"), dirs_exist_ok=True)
+    params = YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
+    del params["arch"]["bilstm"]
+    YAML().dump(params, root / "params.yaml")
+    return root
+
+
+@pytest.fixture
+def workspace(two_arms: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(two_arms, tmp_path / "workspace")
+
+
+@pytest.fixture
+def client(team: Team, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+    return MlflowClient(team.address)
+
+
+def start(workspace: Path, uri: str, user: str = "", password: str = "") -> "subprocess.Popen[str]":
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING_")}
+    environ |= {"PYTHONPATH": str(PROJECT / "src"), "MLFLOW_TRACKING_URI": uri}
+    if user:
+        environ |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
+    return subprocess.Popen(
+        [sys.executable, str(PROJECT / "stages/record.py")],
+        cwd=workspace,
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def record(workspace: Path, uri: str, user: str = "", password: str = "") -> Outcome:
+    process = start(workspace, uri, user, password)
+    out, err = process.communicate(timeout=300)
+    return Outcome(process.returncode, out, err)
+
+
+def runs_of(client: MlflowClient) -> list[Run]:
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
+
+
+def contents(client: MlflowClient, folder: Path) -> tuple[list[dict[str, object]], list[tuple[str, int]]]:
+    """Every run as it is, every artifact with the time it was written."""
+    files = [(str(path), path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))]
+    return [run.to_dictionary() for run in runs_of(client)], files
+
+
+def forget(client: MlflowClient) -> None:
+    for run in runs_of(client):
+        client.delete_run(run.info.run_id)
+
+
+def test_a_team_publishes_with_user_and_password(team: Team, workspace: Path, client: MlflowClient) -> None:
+    forget(client)
+    before = contents(client, team.folder)
+    refused = record(workspace, team.address, USER, "wrong-" + PASSWORD)
+    assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
+    assert refused.err.startswith("error: ") and "MLFLOW_TRACKING_PASSWORD" in refused.err
+    assert PASSWORD not in refused.err
+    assert not (workspace / "recorded.json").exists() and contents(client, team.folder) == before
+
+    assert record(workspace, team.address, USER, PASSWORD) == (0, "".join(f"{arm}: published\n" for arm in ARMS), "")
+    assert sorted((str(run.info.run_name), run.info.status) for run in runs_of(client)) == [
+        (arm, "FINISHED") for arm in sorted(ARMS)
+    ]
+    for run in runs_of(client):
+        whole(client, run, team.folder, workspace)
+
+    published = contents(client, team.folder)
+    assert record(workspace, team.address, USER, PASSWORD) == (0, "".join(f"{arm}: unchanged\n" for arm in ARMS), "")
+    assert contents(client, team.folder) == published
+
+
+def whole(client: MlflowClient, run: Run, folder: Path, workspace: Path) -> None:
+    arm = str(run.info.run_name)
+    assert run.data.metrics["grad_norm/max"] == 1000
+    assert max(point.value for point in client.get_metric_history(run.info.run_id, "grad_norm/window_max")) == 1000
+    assert run.inputs is not None and len(run.inputs.dataset_inputs) == 1
+    artifacts = folder / run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
+    for source, artifact in ((f"runs/{arm}/history.parquet", "run/history.parquet"), ("report/comparison.md",) * 2):
+        assert (artifacts / artifact).read_bytes() == (workspace / source).read_bytes()
+    assert run.outputs is not None
+    [model] = run.outputs.model_outputs
+    place = client.get_logged_model(model.model_id).artifact_location.removeprefix("mlflow-artifacts:/")
+    [weights] = (folder / place).rglob("weights.safetensors")
+    assert weights.read_bytes() == (workspace / f"runs/{arm}/weights.safetensors").read_bytes()
+
+
+def leaks(secret: str, outcome: Outcome, workspace: Path, team: Team, client: MlflowClient) -> list[str]:
+    """Where `secret`, plain or as an address spells it, can be read."""
+    runs = [str(run.to_dictionary()) for run in runs_of(client)]
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    models = [] if experiment is None else client.search_logged_models([experiment.experiment_id])
+    places = {"out": outcome.out, "err": outcome.err, "runs": str(runs), "models": str([vars(m) for m in models])}
+    places |= {"versions": str([vars(each) for each in client.search_model_versions()])}
+    found = [name for name, text in places.items() if any(form in text for form in (secret, quote(secret, safe="")))]
+    for folder in (workspace, team.folder):
+        for path in folder.rglob("*"):
+            if path.is_file() and any(form.encode() in path.read_bytes() for form in (secret, quote(secret, safe=""))):
+                found.append(str(path))
+    return found
+
+
+@pytest.mark.parametrize("place", ["environment", "address"])
+def test_no_secret_is_written_or_said(place: str, team: Team, workspace: Path, client: MlflowClient) -> None:
+    """Published, refused, and with nobody there."""
+    forget(client)
+    for secret, server, status in (
+        (PASSWORD, team.address, 0),
+        ("w/r@ng:" + PASSWORD, team.address, 1),
+        (PASSWORD, f"http://127.0.0.1:{free_port()}", 1),
+    ):
+        if place == "environment":
+            outcome = record(workspace, server, USER, secret)
+        else:
+            outcome = record(workspace, server.replace("://", f"://{USER}:{quote(secret, safe='')}@"))
+        assert outcome.status == status and outcome.err.count("\n") == status
+        assert leaks(secret, outcome, workspace, team, client) == []
+
+
+@pytest.mark.parametrize("processes", [2])
+def test_machines_that_publish_at_once_leave_one_run_an_arm(
+    processes: int, team: Team, two_arms: Path, tmp_path: Path, client: MlflowClient
+) -> None:
+    """Each in a workspace of its own, so that no lock of ours parts them."""
+    forget(client)
+    workspaces = [shutil.copytree(two_arms, tmp_path / str(index)) for index in range(processes)]
+    started = [start(each, team.address, USER, PASSWORD) for each in workspaces]
+    outcomes = [(*process.communicate(timeout=300), process.returncode) for process in started]
+    assert [(err, status) for _, err, status in outcomes] == [("", 0)] * processes
+    assert sorted((str(run.info.run_name), run.info.status) for run in runs_of(client)) == [
+        (arm, "FINISHED") for arm in sorted(ARMS)
+    ]
