@@ -247,7 +247,8 @@ def _first_sight(client: MlflowClient, experiment: str, tags: dict[str, str]) ->
     except Exception as error:
         if getattr(error, "error_code", "") == "INTERNAL_ERROR":
             raise  # no refusal: the server is ill or away, and what follows would say so once more
-        logging.getLogger(__name__).warning("the saved view of charts was not written: %s", redact(str(error)))
+        reason = redact(str(error).partition("\n")[0])
+        logging.getLogger(__name__).warning("the saved view of charts was not written: %s", reason)
 
 
 def _free_port(port: int) -> int:
