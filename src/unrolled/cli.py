@@ -29,7 +29,7 @@ def check() -> None:
     settings = Settings.load(PARAMS)
     if settings.corpus.name == "text" and not Path(settings.corpus.path).exists():
         raise UserError(f"{PARAMS}: 'corpus.path': {settings.corpus.path!r} does not exist; name a file or a folder")
-    if remains := half_written(Path(".dvc")):
+    if remains := half_written():
         take_away(remains)
         click.echo(f"{', '.join(map(str, remains))}: half-written when DVC was killed; taken away", err=True)
 

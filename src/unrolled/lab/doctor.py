@@ -95,7 +95,7 @@ def _dvc() -> str:
     done = subprocess.run(["git", "rev-parse", "--verify", "-q", "HEAD"], capture_output=True)
     if done.returncode:
         raise UserError("git has no commit here, and `dvc exp` needs one; commit first")
-    if remains := half_written(Path(".dvc")):
+    if remains := half_written():
         raise UserError(f"{remains[0]} was half-written when DVC was killed; `unrolled check` takes it away")
     return "a git repository with DVC in it"
 
