@@ -63,7 +63,7 @@ LATE_IMPORTS = {
     "src/unrolled/measures.py": {"sklearn.calibration"},
     "src/unrolled/cli.py": {f"unrolled.lab.{name}" for name in ("tracking", "measurements", "trained", "doctor")},
 }
-MLFLOW = {"src/unrolled/lab/tracking.py", "src/unrolled/lab/published_model.py"}
+MLFLOW = {f"src/unrolled/lab/{name}.py" for name in ("tracking", "published_model", "under_way")}
 
 
 class Import(NamedTuple):

@@ -9,10 +9,11 @@ changes nothing, a run that was half-written is completed in place, and a delete
 import logging
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,15 +36,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from unrolled.errors import UserError
-from unrolled.lab import saved_view
+from unrolled.lab import saved_view, under_way
 from unrolled.lab.projection import Projection, project
 from unrolled.lab.published_model import crown, log_model, made_by_another, ready_models, sweep
-from unrolled.lab.store import LATER, Store, redact
+from unrolled.lab.store import LATER, Store, redact, repository
 from unrolled.settings import Settings
 
 EXPERIMENT = "unrolled"
 BATCH = 1000  # metrics a request: MLflow's limit
 LOCK_SECONDS = 600.0
+LOOK_SECONDS = 20.0  # between two looks at trainings under way
 EXPERIMENT_TAGS = {
     "mlflow.note.content": (
         "Recurrent language models with and without gradient clipping, one run an arm. Twins share a hue: the "
@@ -76,6 +78,7 @@ def publish(settings: Sequence[Settings], workspace: Path) -> Iterator[Published
         for index, projection in enumerate(projections):
             # A time of its own a run: MLflow lists runs of the same instant in any order.
             yield _publish(client, experiment, projection, started + index)
+        under_way.show(client, experiment, repository(workspace))
         crown(client, lambda key: next(iter(_found(client, experiment, key)), None), projections)
 
 
@@ -92,13 +95,18 @@ def ui_link(store: Store, server: str) -> str:
 
 
 def serve_ui(workspace: Path, port: int = 5000) -> None:
-    """Print the saved view's link, then become the MLflow UI on 127.0.0.1 (until Ctrl-C).
+    """Print the saved view's link and serve the MLflow UI on 127.0.0.1 until Ctrl-C; trainings under way are shown.
 
-    With a tracking server in MLFLOW_TRACKING_URI there is nothing to start: the link is all.
+    With a tracking server in MLFLOW_TRACKING_URI there is nothing to start: it ends where no training is under way.
     """
     store = Store.locate(workspace)
+    if under_way.checkpoints(workspace):
+        show_under_way(store, workspace)
     if store.remote:
         print(f"The results: {ui_link(store, redact(store.uri).replace('***@', ''))}", flush=True)
+        while under_way.checkpoints(workspace):
+            time.sleep(LOOK_SECONDS)
+            show_under_way(store, workspace)
         return
     port = _free_port(port)
     print(f"The results, in about ten seconds (Ctrl-C ends): {ui_link(store, f'http://127.0.0.1:{port}')}", flush=True)
@@ -106,7 +114,26 @@ def serve_ui(workspace: Path, port: int = 5000) -> None:
     command += ["--host", "127.0.0.1", "--port", str(port)]
     if store.artifacts is not None:
         command += ["--artifacts-destination", str(store.artifacts)]
-    os.execve(sys.executable, command, {**os.environ, "MLFLOW_TRACKING_URI": store.uri})
+    with subprocess.Popen(command, env={**os.environ, "MLFLOW_TRACKING_URI": store.uri}) as server:
+        try:
+            while server.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    server.wait(LOOK_SECONDS)
+                show_under_way(store, workspace)
+        except KeyboardInterrupt:
+            pass  # the server, in the foreground as well, has had it too
+        finally:
+            server.terminate()
+
+
+def show_under_way(store: Store, workspace: Path) -> None:
+    """Show in MLflow how far the trainings under way have come; a store that does not answer is told, and no harm."""
+    try:
+        store.check()
+        with _open(store) as client:
+            under_way.show(client, _experiment(client, store), repository(workspace))
+    except UserError as error:
+        print(f"trainings under way are not shown now: {error}", file=sys.stderr)
 
 
 # ---- one run ----------------------------------------------------------------------------------------------------
