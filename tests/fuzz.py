@@ -137,7 +137,7 @@ def main() -> None:
         except UserError as error:
             assert str(error), "an error that says nothing"
 
-    atheris.Setup([*sys.argv, "-max_len=8192", str(PLACE / "seeds")], once)
+    atheris.Setup([*sys.argv, "-max_len=8192", "-reduce_inputs=0", str(PLACE / "seeds")], once)
     atheris.Fuzz()
 
 
