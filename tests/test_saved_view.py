@@ -40,7 +40,7 @@ def test_explosions_are_drawn_on_a_log_axis_and_final_values_as_bars(state: Any)
 
 
 def test_runs_are_listed_in_the_order_of_the_grid(state: Any) -> None:
-    assert (state["orderByKey"], state["orderByAsc"]) == ("attributes.start_time", True)
+    assert (state["orderByKey"], state["orderByAsc"]) == ("attributes.start_time", False)
 
 
 def test_writing_it_again_changes_nothing() -> None:

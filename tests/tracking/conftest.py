@@ -137,14 +137,14 @@ def client(root: Path) -> MlflowClient:
 
 @pytest.fixture
 def runs(client: MlflowClient) -> Callable[[], list[MlflowRun]]:
-    """The runs that are not deleted, in the order of their start."""
+    """The runs that are not deleted, as the saved view lists them: the newest first."""
 
     def search() -> list[MlflowRun]:
         experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
         assert experiment is not None
         return list(
             client.search_runs(
-                [experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY, order_by=["attributes.start_time ASC"]
+                [experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY, order_by=["attributes.start_time DESC"]
             )
         )
 

@@ -103,7 +103,7 @@ def _state() -> dict[str, Any]:
     return {
         "searchFilter": "",
         "orderByKey": "attributes.start_time",
-        "orderByAsc": True,
+        "orderByAsc": False,  # the newest first: MLflow draws the first twenty
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],

@@ -76,8 +76,8 @@ def publish(settings: Sequence[Settings], workspace: Path) -> Iterator[Published
         experiment = _experiment(client, store)
         started = int(time.time() * 1000)
         for index, projection in enumerate(projections):
-            # A time of its own a run: MLflow lists runs of the same instant in any order.
-            yield _publish(client, experiment, projection, started + index)
+            # A time of its own a run, for MLflow lists runs of the same instant in any order; the newest comes first.
+            yield _publish(client, experiment, projection, started - index)
         under_way.show(client, experiment, repository(workspace))
         crown(client, lambda key: next(iter(_found(client, experiment, key)), None), projections)
 
