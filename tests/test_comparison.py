@@ -157,6 +157,7 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Setti
     PARAMS.write_text(json.dumps(params), encoding="utf-8")  # which is YAML too
     Path("data/text").mkdir(parents=True)
     Path("data/text/test.txt").write_text("So it\nwent on and on <and> on\n")
+    seal(Path("data/text/documents.json"), {})
     sizes = {split: {"tokens": 1000} for split in ("train", "valid", "test")}
     Path("data/corpus.json").write_text(json.dumps({"corpus": "a <made> one", "types": 5, "unit": "word", **sizes}))
     yield [Settings.load(PARAMS, arm) for arm in ARMS]
