@@ -110,7 +110,7 @@ def compare(arms: Sequence[Arm], peer: Evaluation) -> Comparison:
             "saturation": _stacked(arms, lambda arm: phenomena.saturation(arm.probes)),
             "time_constants": _stacked(arms, lambda arm: phenomena.time_constants_of(arm.probes)),
             "explosion": _stacked(arms, lambda arm: phenomena.around(arm.run, _first_explosion(arm, arms))),
-            "cliff": _stacked(arms, lambda arm: arm.probes.cliff.copy()),
+            "cliff": _stacked(arms, lambda arm: phenomena.cliff_of(arm.probes)),
             "learning_rates": sweeps.learning_rates(pairs, float(first.evaluation.scores["unigram_perplexity"])),
             "depths": sweeps.depths(pairs),
         },

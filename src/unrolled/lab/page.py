@@ -94,8 +94,8 @@ FIGURES = {
     "cliff": (
         "The cliff",
         "The weights as they stood before the first step whose gradient exploded, moved down that gradient: near by "
-        "the loss falls, further on it rises like a wall. The dot is where the step landed: learning rate times the "
-        "norm after clipping.",
+        "the loss falls, further on it rises like a wall. A dot is where the step landed, learning rate times "
+        "the norm; an open one, where its clipped twin would have from the same weights.",
     ),
     "profile": (
         "The gradient that training sees",

@@ -75,6 +75,12 @@ def around(run: Run, step: int | None) -> pd.DataFrame:
     return rows[["step", "loss", "norm_before"]].reset_index(drop=True)
 
 
+def cliff_of(probes: Probes) -> pd.DataFrame:
+    """The loss by distance down the gradient that exploded, and that gradient's norm, the same in every row."""
+    explosion = probes.figures["explosion"]
+    return probes.cliff.assign(norm=explosion["norm"] if explosion else math.nan)
+
+
 def explosion_step(run: Run) -> int | None:
     """Number of the first step whose gradient exploded."""
     index = first_explosion(run.history["norm_before"]) if len(run.history) else None

@@ -25,6 +25,7 @@ SPECTRA: dict[str, dict[str, Any]] = {
     "spectral_radius": {"linestyle": "-", "marker": "o"},
     "largest_singular_value": {"linestyle": (0, (4, 1.6)), "marker": "D"},
 }
+DOT: dict[str, Any] = {"marker": "o", "markersize": 9, "linestyle": "none"}
 LOWEST_EXPONENT = -4.0  # nats a step: what fades faster is gone after three steps
 
 
@@ -43,7 +44,10 @@ class PhenomenaFigures:
         whens = [key(when, {"color": INK} | look) for when, look in WHEN_LOOK.items()]
         kinds = [key(kind.replace("_", " "), {"color": INK} | look) for kind, look in SPECTRA.items()]
         level = [key("neither grows nor fades", THRESHOLD)]
-        landed: list[Line2D] = [key("where the step landed", {"color": INK, "marker": "o", "linestyle": "none"})]
+        landed: list[Line2D] = [
+            key("where the step landed", DOT | {"color": INK}),
+            key("where it would have, clipped", DOT | {"color": INK, "markerfacecolor": "white"}),
+        ]
         steps = [self._steps(arch, what) for what in ("loss", "norm_before") for arch in archs]
 
         def by_arch(panel: Callable[[str], Panel], extras: Sequence[Line2D] = (), *, share: bool = True) -> Figure:
@@ -199,7 +203,9 @@ class PhenomenaFigures:
     def _cliff(self, arch: str) -> Panel:
         """The loss down the gradient of each twin's first explosion."""
         table = self.tables["cliff"]
-        mine_of = {line.arm: table[table["arm"] == line.arm] for line in self.arms if line.arch == arch}
+        twins = [line for line in self.arms if line.arch == arch]
+        mine_of = {line.arm: table[table["arm"] == line.arm] for line in twins}
+        thresholds = {line.clip_norm for line in twins if line.clip_norm is not None}
 
         def panel(axes: Axes) -> None:
             axes.set(title=f"{arch}: loss down the gradient", xlabel="distance in the weights", xscale="log")
@@ -210,13 +216,17 @@ class PhenomenaFigures:
                 return
             own = pd.concat(mine_of.values())["loss"]
             top = 100 * own.min()
-            for line in (line for line in self.arms if line.arch == arch):
+            for line in twins:
                 mine = mine_of[line.arm]
                 mine = mine[mine["distance"] > 0]
                 draw(axes, line, mine["distance"], mine["loss"], top=top)
+                dot = DOT | {"color": line.colour, "zorder": 6}
                 for _, at in mine[mine["landed"] > 0].iterrows():
-                    dot: dict[str, Any] = {"marker": "o", "markersize": 9, "color": line.colour, "zorder": 6}
                     axes.plot(at["distance"], min(at["loss"], top), **dot)
+                    for clip_norm in thresholds if line.clip_norm is None else ():
+                        near = at["distance"] * min(1.0, clip_norm / at["norm"])
+                        loss = np.exp(np.interp(np.log(near), np.log(mine["distance"]), np.log(mine["loss"])))
+                        axes.plot(near, min(loss, top), **dot | {"markerfacecolor": "white"})
             finish(axes, own, top=top)
 
         return panel
