@@ -26,7 +26,7 @@ repro: ready ## train, evaluate, compare and record all arms (JOBS=2: two arms s
 	@scripts/repro.sh $(JOBS)
 
 test: ready ## run the tests
-	@$(bin)/python -m pytest -q -n 2 --dist loadfile
+	@$(bin)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 ui: ready ## open the results in MLflow's user interface
 	@$(bin)/unrolled ui

@@ -52,12 +52,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project over a small text, with a small network, committed and reproduced once."""
     place = tmp_path_factory.mktemp("pipeline") / "project"
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    needed = ("src/", "stages/", "recipes/", ".dvc/", "text/", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml")
+    folders = ("src/", "stages/", "scripts/", "recipes/", ".dvc/", "text/")
     for name in tracked:
-        if name.startswith(needed):
+        if name.startswith(folders) or name in (".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"):
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, place / name)
-    (place / ".dvc" / "plots" / "offline.html").touch()
+    shutil.copy(ROOT / ".dvc" / "plots" / "offline.html", place / ".dvc" / "plots")
     text = (ROOT / "tests" / "test_pipeline.py").read_text().splitlines()
     (place / "text" / "own.txt").write_text("\n".join(text * 2))
     edit(place, corpus__name="text", vocabulary__min_count=1)
@@ -70,7 +70,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command(place, "git", "init", "-q")
     command(place, "git", "config", "user.name", "test")
     command(place, "git", "config", "user.email", "test@example.org")
-    done = command(place, "dvc", "repro")
+    done = command(place, "scripts/repro.sh", "2", PYTHONPATH=str(place / "src"))
     assert done.returncode == 0, done.stdout + done.stderr
     command(place, "git", "add", "-A")
     command(place, "git", "commit", "-qm", "first")
@@ -100,9 +100,10 @@ def test_a_forced_repro_gives_the_same_lock(place: Path) -> None:
     before = (place / "dvc.lock").read_bytes()
     arm = "bilstm-unclipped"
     of_arm = f"train@{arm}", "ngrams", f"evaluate@{arm}", f"probe@{arm}"
-    for stage in ("preprocess", "vocabulary", *of_arm, "compare", "record", "ladder"):
-        done = command(place, "dvc", "repro", "-f", "-s", stage)
-        assert done.returncode == 0, done.stderr
+    stages = "preprocess", "vocabulary", *of_arm, "compare", "record", "ladder"
+    done = command(place, "dvc", "repro", "-f", "-s", *stages)
+    assert done.returncode == 0, done.stderr
+    assert [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")] == [*stages]
     assert (place / "dvc.lock").read_bytes() == before
 
 
@@ -143,8 +144,6 @@ def test_an_edited_module_retrains_nothing_it_has_no_part_in(place: Path, module
     ("override", "words"),
     [
         ("+train.clpi=1", ["unknown key 'train.clpi'"]),
-        ("clipping.clipped.clip_norm=0", ["'clipping.clipped.clip_norm': 0", "greater than 0"]),
-        ("network.dropout=1", ["'network.dropout': 1", "less than 1"]),
         ("vocabulary.min_count=100000", ["vocabulary comes out empty"]),
     ],
 )
@@ -160,9 +159,7 @@ def test_a_mistake_in_an_experiment_is_one_line(place: Path, override: str, word
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("empty.txt", b"", ["empty.txt", "empty"]),
         ("binary.txt", b"one two\x00three\n", ["binary.txt", "7"]),
-        ("latin.txt", "café".encode("latin-1"), ["latin.txt", "3"]),
         ("short.txt", b"only a few words here\n" * 3, []),
     ],
 )
@@ -221,7 +218,8 @@ def test_what_a_killed_dvc_left_half_written_is_taken_away(place: Path) -> None:
     restored = command(place, "dvc", "repro")
     assert restored.returncode == 0, restored.stderr
     assert "train.py" not in restored.stdout  # the run cache knows what was in the lock
-    assert results.read_bytes() == known
+    yaml = YAML(typ="safe", pure=True)
+    assert yaml.load(results) == yaml.load(known)  # arms side by side come in any order
     lock.write_bytes(kept)
     command(place, sys.executable, "-m", "unrolled.cli", "check", PYTHONPATH="src")
     assert lock.read_bytes() == kept and whole.exists()  # what is whole is not touched
@@ -240,8 +238,19 @@ def test_an_altered_run_directory_is_named(place: Path) -> None:
 
 
 def test_an_experiment_reaches_the_same_store_under_its_own_name(place: Path) -> None:
+    before = command(place, "git", "status", "--porcelain").stdout
     done = command(place, "dvc", "exp", "run", "--temp", "-n", "gentle", "-S", "clipping.clipped.clip_norm=0.5")
     assert done.returncode == 0, done.stdout + done.stderr
+    trained = {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage 'train@")}
+    assert trained == {"train@rnn-clipped", "train@bilstm-clipped"}
+    assert command(place, "git", "status", "--porcelain").stdout == before
+    differences = json.loads(command(place, "dvc", "metrics", "diff", "--json", "HEAD", "gentle").stdout)
+    of_arms = differences["report/metrics.json"]
+    assert {name.partition(".")[0] for name in of_arms} == {"rnn-clipped", "bilstm-clipped"}
+    drawn = command(place, "dvc", "plots", "diff", "HEAD", "gentle", "-o", str(place.parent / "plots"))
+    assert drawn.returncode == 0, drawn.stderr
+    page = (place.parent / "plots" / "index.html").read_text()
+    assert '"rev": "HEAD"' in page and '"rev": "gentle"' in page and "<script src" not in page
     client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
     (experiment,) = client.search_experiments(filter_string="name = 'unrolled'")
     names = sorted(run.info.run_name for run in client.search_runs([experiment.experiment_id]))
