@@ -6,7 +6,7 @@ import click
 
 from unrolled.errors import one_line_errors
 from unrolled.lab import page, report
-from unrolled.lab.comparison import Arm, compare
+from unrolled.lab.comparison import compare, read_grid
 from unrolled.lab.drawing import lines
 from unrolled.lab.figures import Figures
 from unrolled.lab.runs import Evaluation
@@ -19,17 +19,21 @@ REPORT = Path("report")
 @click.command()
 @one_line_errors
 def main() -> None:
-    """Compare every arm of params.yaml's grid; directories of arms that left the grid are not read."""
+    """Compare every arm of params.yaml's grid, or, called by hand before all are there, those that are."""
     grid = [Settings.load(PARAMS, arm) for arm in Settings.arms(PARAMS)]
     peer = Evaluation.read(Path("evaluation/kneser_ney"))
-    comparison = compare([Arm.read(settings) for settings in grid], peer)
+    arms, missing = read_grid(grid)
+    comparison = compare(arms, peer, list(missing))
     report.write(comparison, REPORT)
-    Figures(lines(grid), comparison.tables, comparison.yardsticks, comparison.reduction).write(REPORT / "figures")
+    drawn = [line for line in lines(grid) if line.arm not in missing]
+    Figures(drawn, comparison.tables, comparison.yardsticks, comparison.reduction).write(REPORT / "figures")
     read_sealed(Path("data/text"), "documents.json")
     opening = Path("data/text/test.txt").read_text(encoding="utf-8")[:1000]
     corpus = load(Path("data"), "corpus.json", json_of)
-    page.write(comparison, REPORT, page.drawn([str(each.arm) for each in grid], opening), corpus)
+    page.write(comparison, REPORT, page.drawn([arm.name for arm in arms], opening), corpus)
     click.echo(report.markdown(comparison))
+    for arm, stages in missing.items():
+        click.echo(f"{arm} is left out, for it is not there yet; make it with: dvc repro {stages}", err=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@ import base64
 import csv
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -433,22 +434,50 @@ def test_metrics_are_numbers_under_names_without_dots(grid: list[Settings]) -> N
         ("probes/lstm-clipped/{}", "probe@lstm-clipped"),
     ],
 )
-@pytest.mark.parametrize("harm", ["missing", "damaged", "folder missing"])
-def test_a_lost_arm_is_one_line_with_the_mend(grid: list[Settings], file: str, stage_of_it: str, harm: str) -> None:
+@pytest.mark.parametrize("harm", ["missing", "damaged"])
+def test_a_lost_file_is_one_line_with_the_mend(grid: list[Settings], file: str, stage_of_it: str, harm: str) -> None:
     made_and_read(grid)
     one_of = {"runs": "summary.json", "evaluation": "nats.safetensors", "probes": "context.csv"}
     path = Path(file.format(one_of[file.partition("/")[0]]))
     if harm == "missing":
         path.unlink()
-    elif harm == "damaged":
-        path.write_bytes(path.read_bytes()[:-20])
     else:
-        shutil.rmtree(path.parent)
+        path.write_bytes(path.read_bytes()[:-20])
     result = run_stage()
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert str(path.parent) in line and f"dvc repro -f -s {stage_of_it}" in line
     assert not Path("report").exists()
+
+
+@pytest.mark.parametrize(
+    ("lost", "stages"),
+    [
+        (["probes/rnn-clipped"], "probe@rnn-clipped"),
+        (["runs/rnn-clipped", "evaluation/rnn-clipped"], "train@rnn-clipped evaluate@rnn-clipped"),
+    ],
+)
+def test_without_an_arm_the_others_are_reported(grid: list[Settings], lost: list[str], stages: str) -> None:
+    made_and_read(only(grid, "rnn"))
+    for folder in lost:
+        shutil.rmtree(folder)
+    result = run_stage()
+    assert result.exit_code == 0, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("rnn-clipped is left out") and line.endswith(f"dvc repro {stages}")
+    assert re.search(r"^\| rnn-clipped \|( +\|)+ not there yet \|$", Path("report/comparison.md").read_text(), re.M)
+    assert set(pd.read_csv("report/plots/perplexity.csv")["arm"]) == {"rnn-unclipped"}
+    assert "not there yet" in Page(Path("report/index.html").read_text()).text
+
+
+@pytest.mark.parametrize(("folder", "stage"), [("runs", "train@rnn-clipped"), ("evaluation/kneser_ney", "ngrams")])
+def test_without_any_arm_or_without_the_peer_there_is_no_report(grid: list[Settings], folder: str, stage: str) -> None:
+    made_and_read(only(grid, "rnn"))
+    shutil.rmtree(folder)
+    result = run_stage()
+    assert result.exit_code == 1 and not Path("report").exists()
+    (line,) = result.stderr.splitlines()
+    assert f"dvc repro -f -s {stage}" in line
 
 
 # ---- divergence is a result

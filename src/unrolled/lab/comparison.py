@@ -64,9 +64,13 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`rows` one an arm, `yardsticks` perplexity by name, `pairs` one a comparison, `tables` by plot name."""
+    """`rows` one an arm, `yardsticks` perplexity by name, `pairs` one a comparison, `tables` by plot name.
+
+    `missing`: arms of the grid that are not there yet.
+    """
 
     arms: Sequence[Settings]
+    missing: Sequence[str]
     rows: list[Row]
     yardsticks: dict[str, float]
     pairs: list[Row]
@@ -74,10 +78,25 @@ class Comparison:
     reduction: str
 
 
-def compare(arms: Sequence[Arm], peer: Evaluation) -> Comparison:
+def read_grid(grid: Sequence[Settings]) -> tuple[list[Arm], dict[str, str]]:
+    """The arms that are there, and of each that is not, the stages that would make it.
+
+    UserError where none is there, or a file of one is missing or damaged.
+    """
+    made = {"train": "runs", "evaluate": "evaluation", "probe": "probes"}
+    missing = {}
+    for arm in (str(each.arm) for each in grid):
+        stages = [f"{stage}@{arm}" for stage, folder in made.items() if not Path(folder, arm).is_dir()]
+        if stages:
+            missing[arm] = " ".join(stages)
+    there = [each for each in grid if str(each.arm) not in missing]
+    return [Arm.read(each) for each in there or grid], missing
+
+
+def compare(arms: Sequence[Arm], peer: Evaluation, missing: Sequence[str] = ()) -> Comparison:
     """Compare arms that were trained and scored on the same tokens, and ``peer``, the n-gram model's evaluation.
 
-    UserError names an arm that was trained or scored on others.
+    Those ``missing`` are named as such. UserError names an arm that was trained or scored on others.
     """
     first = arms[0]
     for arm in arms:
@@ -89,6 +108,7 @@ def compare(arms: Sequence[Arm], peer: Evaluation) -> Comparison:
     pairs = [(arm.settings, arm.run) for arm in arms]
     return Comparison(
         [arm.settings for arm in arms],
+        missing,
         [_row(arm) for arm in arms],
         {"kneser_ney": peer.scores["forward_perplexity"]}
         | {name: float(first.evaluation.scores[f"{name}_perplexity"]) for name in ("unigram", "uniform")},

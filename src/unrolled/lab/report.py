@@ -158,6 +158,8 @@ def _perplexities(comparison: Comparison, share: str) -> Table:
             status = f"diverged at step {row['diverged_at_step']}" if row["status"] == "diverged" else row["status"]
             scores = [_with_interval(row, name) for name in shown]
             yield [row["arm"], *scores, number(row["valid_perplexity"]), number(row["best_epoch"]), status]
+        for name in comparison.missing:
+            yield [name, *[""] * (len(headings) - 2), "not there yet"]
         for name, value in comparison.yardsticks.items():
             yield [f"*{name.replace('_', '-')}*", number(value), *[""] * (len(headings) - 2)]
 
