@@ -53,9 +53,11 @@ install() {
       fail "$interpreter cannot make a virtual environment; on Debian and Ubuntu, apt install python3-venv mends that"
   fi
   # Unpacking beside the environment, not in /tmp, needs room on one disk only.
-  TMPDIR=$PWD/.venv/tmp "$python" -m pip install -qq --disable-pip-version-check -r requirements.lock &&
+  TMPDIR=$PWD/.venv/tmp "$python" -m pip install -qq --no-compile --disable-pip-version-check -r requirements.lock &&
     "$python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . ||
     fail "pip could not install the packages (its reason stands above); call make again to start afresh"
+  # pip would write byte code on one core, which takes longer than all the rest, and of everybody's tests as well.
+  "$python" -m compileall -qq -j 0 -x '/tests?/' .venv/lib >/dev/null || true  # templates of code are no code
   "$python" scripts/offline_plots.py
   rm -rf .venv/tmp
   built_from >"$ready.part"
