@@ -22,7 +22,6 @@ ready: ## set up .venv, and nothing else
 	@scripts/set-up.sh
 
 repro: ready ## train, evaluate, compare and record all arms (JOBS=2: two arms side by side)
-	@$(bin)/unrolled check
 	@scripts/repro.sh $(JOBS)
 
 test: ready ## run the tests

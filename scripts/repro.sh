@@ -6,6 +6,15 @@ jobs=${1:-1}
 case $jobs in
   '' | *[!0-9]* | 0*) echo "error: JOBS=$jobs is no number of processes; JOBS=2 trains two arms at a time" >&2; exit 1 ;;
 esac
+
+# One at a time in a folder: DVC's own locks would stop a second one in the midst of its work. Not every system has flock.
+mkdir -p .dvc/tmp
+exec 9>.dvc/tmp/repro
+if command -v flock >/dev/null && ! flock -n 9; then
+  echo "another make repro is at work in this folder; this one waits for it ..." >&2
+  flock 9
+fi
+unrolled check
 [ "$jobs" -gt 1 ] || exec dvc repro
 
 arm() {  # trained, scored and probed, each line of its output under its name

@@ -10,7 +10,7 @@ from unrolled.errors import UserError, one_line_errors
 from unrolled.lab.recipes import Measurement, Rung, measured, read
 from unrolled.lab.recipes import names as all_recipes
 from unrolled.lab.recipes import use as use_recipe
-from unrolled.lab.remains import half_written, take_away
+from unrolled.lab.remains import take_away
 from unrolled.perplexity import perplexity
 from unrolled.settings import PARAMS, Settings
 
@@ -29,8 +29,7 @@ def check() -> None:
     settings = Settings.load(PARAMS)
     if settings.corpus.name == "text" and not Path(settings.corpus.path).exists():
         raise UserError(f"{PARAMS}: 'corpus.path': {settings.corpus.path!r} does not exist; name a file or a folder")
-    if remains := half_written():
-        take_away(remains)
+    if remains := take_away():
         click.echo(f"{', '.join(map(str, remains))}: half-written when DVC was killed; taken away", err=True)
 
 

@@ -1,37 +1,61 @@
 """What a DVC that was killed leaves half-written, and what then stops every later one (seen in 3.67).
 
+dvc.lock                      the results, written in place: cut off
 .dvc/tmp/rwlock               the list of readers and writers, written in place: empty or cut off
 .dvc/cache/runs/XX/KEY/       an entry of the run cache: a folder without a file in it, or with one of another name
 """
 
 import json
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from dvc.lock import Lock, LockError
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML
 
 LOCK, RWLOCK, RUNS = Path("dvc.lock"), Path(".dvc/tmp/rwlock"), Path(".dvc/cache/runs")
-SECONDS = 1.0  # what a living DVC may be writing right now is whole after that
+WRITING = Path(".dvc/tmp/lock")  # held by a DVC that lives, whenever it writes one of these
 
 
 def half_written() -> list[Path]:
     """Files and folders of the repository in the working directory that no DVC will finish, the innermost first."""
-    found = set(_half_written())
-    if found:
-        time.sleep(SECONDS)
-        found &= set(_half_written())
-    return sorted(found, reverse=True)
+    with _nobody_writes() as rest:
+        return _found() if rest else []
 
 
-def take_away(remains: list[Path]) -> None:
-    """Remove what ``half_written`` found; a result was never in it."""
-    for path in remains:
-        if path.is_dir():
-            path.rmdir()
-        else:
-            path.unlink(missing_ok=True)
+def take_away() -> list[Path]:
+    """Remove what is half-written, and name it; a result was never in it."""
+    with _nobody_writes() as rest:
+        remains = _found() if rest else []
+        for path in remains:
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink()
+    return remains
+
+
+@contextmanager
+def _nobody_writes() -> Iterator[bool]:
+    """Hold DVC's lock; false where another holds on to it for three seconds."""
+    if not WRITING.parent.is_dir():  # no DVC ever ran here
+        yield True
+        return
+    lock = Lock(str(WRITING))
+    try:
+        lock.lock()
+    except LockError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.unlock()
+
+
+def _found() -> list[Path]:
+    return sorted(_half_written(), reverse=True)
 
 
 def _half_written() -> Iterator[Path]:
