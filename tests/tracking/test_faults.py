@@ -10,7 +10,7 @@ import pytest
 from faulty_proxy import FAULTS, FaultyProxy, faulty_proxy
 from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
-from servers import mlflow_server
+from servers import free_port, mlflow_server
 
 from unrolled.errors import UserError
 from unrolled.lab import published_model, tracking
@@ -146,3 +146,19 @@ def test_a_run_whose_answer_was_lost_is_not_doubled_by_a_repeated_request(
     proxy.fail("hang on answer", 0, once=True, path="/runs/create")
     assert publish() == ["published"] * 2
     assert published(server, "repeated") == undisturbed[0]
+
+
+def test_a_server_that_dies_between_two_runs_and_returns(
+    template: Path, publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Any
+) -> None:
+    named("returned", monkeypatch)
+    store, port = f"sqlite:///{tmp_path}/mlflow.db", free_port()
+    with mlflow_server(store, tmp_path, port=port) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        (first,) = tracking.publish([Settings.load(template / "params.yaml", ARMS[0])], template)
+    with pytest.raises(UserError, match="make record") as caught:
+        publish()
+    assert "\n" not in str(caught.value) and address in str(caught.value)
+    with mlflow_server(store, tmp_path, port=port):
+        assert [first.change, *publish()] == ["published", "unchanged", "published"]
+        assert published(address, "returned") == undisturbed[0]
