@@ -1,5 +1,6 @@
 """A miniature of the whole pipeline through DVC itself: what runs, what does not run again, what a mistake says."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -94,6 +96,18 @@ def test_a_second_repro_does_nothing(place: Path) -> None:
     assert would_run(place) == set()
     assert command(place, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
     assert command(place, "git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="no flock here")
+def test_a_second_make_repro_waits_for_the_first(place: Path) -> None:
+    with open(place / ".dvc" / "tmp" / "repro", "w", encoding="utf-8") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        second = subprocess.Popen(["scripts/repro.sh"], cwd=place, env=environ(PYTHONPATH="src"), **pipes)
+        assert second.stderr is not None and "this one waits" in second.stderr.readline()
+        assert second.poll() is None
+    said, _ = second.communicate(timeout=120)
+    assert second.returncode == 0 and "up to date" in said and "Running" not in said
 
 
 def test_a_forced_repro_gives_the_same_lock(place: Path) -> None:
