@@ -16,6 +16,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
+from sqlalchemy.exc import OperationalError
 
 from unrolled import sealed
 from unrolled.errors import UserError
@@ -33,6 +34,18 @@ def test_a_second_publish_changes_nothing(publish: Publish, everything: Everythi
     before = everything()
     assert publish() == dict.fromkeys(ARMS, "unchanged")
     assert everything() == before
+
+
+def test_a_database_without_room_is_one_line(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> None:
+        raise OperationalError("CREATE TABLE", {}, OSError("database or disk is full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "get_experiment_by_name", full)
+        with pytest.raises(UserError, match="database or disk is full; results are safe") as caught:
+            publish()
+    assert "\n" not in str(caught.value)
+    assert publish() == dict.fromkeys(ARMS, "unchanged")
 
 
 def test_a_half_written_run_is_completed_in_place(

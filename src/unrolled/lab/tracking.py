@@ -34,6 +34,7 @@ from filelock import FileLock, Timeout
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from unrolled.errors import UserError
 from unrolled.lab import saved_view, under_way
@@ -235,7 +236,7 @@ def _open(store: Store) -> Iterator[MlflowClient]:
         raise UserError(
             f"another process has been publishing for {LOCK_SECONDS:.0f} s ({store.lock}); {LATER}"
         ) from None
-    except (MlflowException, ImportError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:  # SQLAlchemy's where a disk is full
         reason = redact(str(error).splitlines()[0] if str(error) else type(error).__name__)
         if "error code 401" in reason:
             reason = "user or password is wrong; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
