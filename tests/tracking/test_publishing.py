@@ -42,7 +42,7 @@ def test_a_database_without_room_is_one_line(publish: Publish, monkeypatch: pyte
 
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "get_experiment_by_name", full)
-        with pytest.raises(UserError, match="database or disk is full; results are safe") as caught:
+        with pytest.raises(UserError, match="disk is full; make room; results are safe") as caught:
             publish()
     assert "\n" not in str(caught.value)
     assert publish() == dict.fromkeys(ARMS, "unchanged")

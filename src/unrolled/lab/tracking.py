@@ -57,6 +57,7 @@ EXPERIMENT_TAGS = {
 
 for _logger in ("mlflow", "alembic"):
     logging.getLogger(_logger).setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it shows as an error, it raises as well
 
 
 class Published(NamedTuple):
@@ -238,6 +239,8 @@ def _open(store: Store) -> Iterator[MlflowClient]:
         ) from None
     except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:  # SQLAlchemy's where a disk is full
         reason = redact(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        if "disk is full" in str(error):  # in the midst of what the transaction was
+            reason = "the database or its disk is full; make room"
         if "error code 401" in reason:
             reason = "user or password is wrong; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         raise UserError(f"MLflow at {redact(store.uri)}: {reason[:300]}; {LATER}") from None
