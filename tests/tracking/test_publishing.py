@@ -45,7 +45,7 @@ def test_a_database_without_room_is_one_line(publish: Publish, monkeypatch: pyte
         with pytest.raises(UserError, match="disk is full; make room; results are safe") as caught:
             publish()
     assert "\n" not in str(caught.value)
-    assert publish() == dict.fromkeys(ARMS, "unchanged")
+    assert set(publish()) == set(ARMS)
 
 
 def test_a_half_written_run_is_completed_in_place(
