@@ -1,5 +1,6 @@
 """A checkpoint: wherever a training was cut off, what goes on from it ends in the same bytes; another's is refused."""
 
+import shutil
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,27 @@ def test_without_a_file_there_is_nothing_to_say_and_a_finished_one_is_removed(
     assert checkpoint.path.exists()
     checkpoint.remove()
     assert not checkpoint.path.exists()
+
+
+@pytest.mark.parametrize("call", [0, 1])
+def test_ctrl_c_in_the_clean_up_leaves_no_half_of_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """Before a file is written, and after: a folder may be there that no `finally` of the writing removes."""
+    remove, calls = shutil.rmtree, iter(range(100))
+
+    def interrupted(place: Path, **options: Any) -> None:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        remove(place, **options)
+
+    path = tmp_path / "checkpoints" / "arm.safetensors"
+    (path.parent / ".arm.partial").mkdir(parents=True)
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    monkeypatch.setattr(checkpoints.shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(path, small("lstm-clipped"))
+    assert list(path.parent.iterdir()) == [path][:call]
 
 
 def test_the_time_of_earlier_processes_counts(tmp_path: Path) -> None:

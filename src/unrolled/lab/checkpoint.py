@@ -55,14 +55,17 @@ class Checkpoint:
         """Pass the records on to whoever adds them to the ledger, and write the file now and then."""
         written, wait = time.monotonic(), EVERY
         started = written - self.seconds
-        for record in records:
-            yield record
-            now = time.monotonic()
-            self.seconds = now - started
-            if self._training.step and (isinstance(record, Epoch) or now - written > wait):
-                self.write()
-                written = time.monotonic()
-                wait = max(EVERY, (written - now) / SHARE)
+        try:
+            for record in records:
+                yield record
+                now = time.monotonic()
+                self.seconds = now - started
+                if self._training.step and (isinstance(record, Epoch) or now - written > wait):
+                    self.write()
+                    written = time.monotonic()
+                    wait = max(EVERY, (written - now) / SHARE)
+        finally:  # Ctrl-C may have come in the midst of the clean-up in `write`
+            shutil.rmtree(self._partial, ignore_errors=True)
 
     def write(self) -> None:
         """Put the file in place of what stood there, whole or not at all."""
