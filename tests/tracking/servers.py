@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def free_port() -> int:
@@ -87,7 +88,7 @@ def wait_for_port(port: int) -> None:
     raise TimeoutError(f"nobody listens on {port}")
 
 
-def wait_for(address: str, server: "subprocess.Popen[bytes]") -> None:
+def wait_for(address: str, server: "subprocess.Popen[Any]") -> None:
     for _ in range(600):
         if server.poll() is not None:
             raise ChildProcessError(f"the MLflow server ended with {server.returncode}")

@@ -8,12 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import wait_for
 
 from unrolled.lab.saved_view import SECTIONS
 
@@ -36,21 +35,11 @@ def link(root: Path) -> Iterator[str]:
     try:
         assert ui.stdout is not None
         address = "http://" + ui.stdout.readline().strip().partition("http://")[2]
-        wait_for(address.partition("/#")[0] + "/health")
+        wait_for(address.partition("/#")[0] + "/health", ui)
         yield address
     finally:
         os.killpg(ui.pid, signal.SIGTERM)
         ui.communicate(timeout=60)
-
-
-def wait_for(address: str) -> None:
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.5)
-    raise TimeoutError(address)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")

@@ -14,6 +14,14 @@ from unrolled.lab.runs import Evaluation, Probes, Run
 from unrolled.perplexity import perplexity
 
 Point = tuple[int, float]  # step, value
+# A curve's name, its column of the history, what stands for the steps of a window.
+BY_STEP = {
+    "grad_norm/window_max": ("norm_before", "max"),
+    "grad_norm/window_median": ("norm_before", "median"),
+    "grad_norm/applied": ("norm_after", "max"),
+    "train/loss": ("loss", "mean"),
+    "train/learning_rate": ("learning_rate", "max"),
+}
 
 
 def single_values(run: Run, evaluation: Evaluation) -> dict[str, float]:
@@ -49,14 +57,7 @@ def curves(run: Run, probes: Probes) -> dict[str, list[Point]]:
     Perplexity also by the context given, and the Lyapunov exponents by their index.
     """
     history = run.history
-    by_step = {
-        "grad_norm/window_max": ("norm_before", "max"),
-        "grad_norm/window_median": ("norm_before", "median"),
-        "grad_norm/applied": ("norm_after", "max"),
-        "train/loss": ("loss", "mean"),
-        "train/learning_rate": ("learning_rate", "max"),
-    }
-    drawn = {name: windowed(history["step"], history[column], how) for name, (column, how) in by_step.items()}
+    drawn = {name: windowed(history["step"], history[column], how) for name, (column, how) in BY_STEP.items()}
     ends = run.epochs["epoch"].map(history.groupby("epoch")["step"].max())
     for column, name in _perplexities(run.epochs).items():
         drawn[f"{name}/valid"] = _points(ends, run.epochs[column])

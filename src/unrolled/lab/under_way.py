@@ -8,7 +8,7 @@ MLflow can harm it. Imported by tracking alone.
 import json
 import math
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,20 +16,13 @@ import numpy as np
 from mlflow.tracking import MlflowClient
 from safetensors import safe_open
 
+from unrolled.lab.series import BY_STEP
 from unrolled.perplexity import perplexity
 from unrolled.tasks.language_model import SCORES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TAG, STEP = "unrolled.under_way", "unrolled.step"  # which checkpoint of which machine is shown, and up to which step
 FOLDERS = ("checkpoints", ".dvc/tmp/exps/*/checkpoints")  # an experiment's lie in its temporary workspace
-# As in series.py: a curve's name, its column of the history, what stands for the steps since the last look.
-CURVES: dict[str, tuple[str, Callable[[Array], Any]]] = {
-    "grad_norm/window_max": ("norm_before", np.max),
-    "grad_norm/window_median": ("norm_before", np.median),
-    "grad_norm/applied": ("norm_after", np.max),
-    "train/loss": ("loss", np.mean),
-    "train/learning_rate": ("learning_rate", np.max),
-}
 
 
 class UnderWay(NamedTuple):
@@ -72,10 +65,10 @@ def _points(training: UnderWay, shown: int) -> Iterator[tuple[str, float, int]]:
     fresh = history["step"] > shown
     if not fresh.any():
         return
-    for name, (column, reduced) in CURVES.items():
+    for name, (column, how) in BY_STEP.items():  # the steps since the last look are one window
         finite = history[column][fresh & np.isfinite(history[column])]
         if len(finite):
-            yield name, float(reduced(finite)), int(history["step"][-1])
+            yield name, float(getattr(np, how)(finite)), int(history["step"][-1])
     for number, _, valid in training.epochs:
         of_epoch = history["step"][history["epoch"] == number]
         if len(of_epoch) and of_epoch[-1] > shown:
