@@ -268,12 +268,38 @@ def test_a_fresh_clone_with_the_results_of_another_publishes_them_without_traini
     assert command(clone, "git", "status", "--porcelain", "dvc.lock").stdout == ""
 
 
-def test_an_experiment_reaches_the_same_store_under_its_own_name(place: Path) -> None:
+def queue(place: Path) -> dict[str, str]:
+    """How each experiment of the queue stands, by its name."""
+    said = command(place, "dvc", "queue", "status").stdout.splitlines()
+    rows = (line.split() for line in said[1:] if line and not line.startswith("Worker"))
+    return {name: status for _, name, *_, status in rows}
+
+
+def test_experiments_side_by_side_reach_one_store_each_under_its_own_name(place: Path) -> None:
+    norms = {"gentle": 0.5, "soft": 0.1}
     before = command(place, "git", "status", "--porcelain").stdout
-    done = command(place, "dvc", "exp", "run", "--temp", "-n", "gentle", "-S", "clipping.clipped.clip_norm=0.5")
-    assert done.returncode == 0, done.stdout + done.stderr
-    trained = {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage 'train@")}
-    assert trained == {"train@rnn-clipped"}
+    for name, norm in norms.items():
+        done = command(place, "dvc", "exp", "run", "--queue", "-n", name, "-S", f"clipping.clipped.clip_norm={norm}")
+        assert done.returncode == 0, done.stderr
+    # Its workers keep what it writes to: through a pipe this would wait for their end.
+    subprocess.run(
+        ["dvc", "queue", "start", "-j", "2"],
+        cwd=place,
+        env=environ(),
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 600
+    while {"Queued", "Running"} & set(queue(place).values()) and time.monotonic() < end:
+        time.sleep(1)
+    logs = {name: command(place, "dvc", "queue", "logs", name).stdout for name in norms}
+    command(place, "dvc", "queue", "stop", "--kill")
+    assert queue(place) == dict.fromkeys(norms, "Success"), logs
+    for log in logs.values():
+        trained = {line.split("'")[1] for line in log.splitlines() if line.startswith("Running stage 'train@")}
+        assert trained == {"train@rnn-clipped"} and "locked" not in log
     assert command(place, "git", "status", "--porcelain").stdout == before
     differences = json.loads(command(place, "dvc", "metrics", "diff", "--json", "HEAD", "gentle").stdout)
     of_arms = differences["report/metrics.json"]
@@ -285,7 +311,7 @@ def test_an_experiment_reaches_the_same_store_under_its_own_name(place: Path) ->
     client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
     (experiment,) = client.search_experiments(filter_string="name = 'unrolled'")
     names = sorted(run.info.run_name for run in client.search_runs([experiment.experiment_id]))
-    assert names == sorted([*ARMS, "rnn-clipped gentle"])
+    assert names == sorted([*ARMS, *(f"rnn-clipped {name}" for name in norms)])
     for run in client.search_runs([experiment.experiment_id]):
         artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
         assert artifacts.is_dir() and artifacts.is_relative_to(place / "mlartifacts")
