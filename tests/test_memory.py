@@ -56,8 +56,21 @@ def test_what_no_memory_holds_is_told(changes: dict[str, Any], mend: str) -> Non
 def test_what_just_fits_is_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = changed(hidden=8, embedding=8, window=10, columns=4)
     need = 4 * (2 * weights(settings.network, V) + 10 * 4 * 4 * 8)
-    monkeypatch.setattr(memory, "physical", lambda: need)
+    monkeypatch.setattr(memory, "available", lambda: need)
     Training.of(settings, V)
-    monkeypatch.setattr(memory, "physical", lambda: need - 1)
+    monkeypatch.setattr(memory, "available", lambda: need - 1)
     with pytest.raises(UserError, match="takes more than"):
         Training.of(settings, V)
+
+
+@pytest.mark.parametrize(("content", "expected"), [("4096\n", 4096), ("max\n", None), (str(2**63), None), (None, None)])
+def test_a_container_may_allow_less_than_the_machine_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, expected: int | None
+) -> None:
+    monkeypatch.setattr(memory, "CONTAINER", ())
+    of_machine = memory.available()
+    limit = tmp_path / "memory.max"
+    if content is not None:
+        limit.write_text(content)
+    monkeypatch.setattr(memory, "CONTAINER", (limit,))
+    assert memory.available() == (expected or of_machine)

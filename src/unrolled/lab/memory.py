@@ -1,12 +1,16 @@
-"""Whether a training fits into this machine's memory: said in one line before it starts, not by being killed in it."""
+"""Whether a training fits into memory: said in one line before it starts, not by being killed in it."""
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 from unrolled.errors import UserError
 from unrolled.nets.cells import CELLS
 from unrolled.settings import Network, Settings
 
 GIGABYTE = 10**9
+# What a container allows in all, in bytes: control groups of version 2 and of version 1.
+CONTAINER = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def check_memory(settings: Settings, types: int) -> None:
@@ -24,11 +28,11 @@ def check_memory(settings: Settings, types: int) -> None:
         * gates
         * network.hidden,
     }
-    there = physical()
+    there = available()
     if (need := sum(needs.values())) > there:
         raise UserError(
-            f"{settings.arm}: training takes more than {need / GIGABYTE:,.1f} GB of memory, and this machine has "
-            f"{there / GIGABYTE:,.1f} GB; lower {max(needs, key=lambda each: needs[each])}"
+            f"{settings.arm}: training takes more than {need / GIGABYTE:,.1f} GB of memory, and there are "
+            f"{there / GIGABYTE:,.1f} GB here; lower {max(needs, key=lambda each: needs[each])}"
         )
 
 
@@ -44,6 +48,10 @@ def weights(network: Network, types: int) -> int:
     return outside + (2 * of_stack + 2 * hidden * hidden if network.bidirectional else of_stack)
 
 
-def physical() -> int:
-    """The machine's memory in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def available() -> int:
+    """The bytes of memory that this process may take: the machine's, or fewer where its container allows fewer."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in CONTAINER:
+        with suppress(OSError, ValueError):  # not there, or "max"
+            sizes.append(int(limit.read_text()))
+    return min(sizes)
