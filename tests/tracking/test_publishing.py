@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from unrolled import sealed
 from unrolled.errors import UserError
 from unrolled.lab import saved_view, tracking
+from unrolled.lab.published_model import CHAMPION, REGISTERED
 from unrolled.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
@@ -73,6 +74,23 @@ def test_a_deleted_run_is_published_anew(client: MlflowClient, publish: Publish,
     client.delete_run(deleted.info.run_id)
     assert publish()["lstm-clipped"] == "published"
     assert run_of("lstm-clipped").info.run_id != deleted.info.run_id
+
+
+def test_of_two_runs_of_the_same_content_one_goes_with_its_model_and_its_version(
+    client: MlflowClient, publish: Publish, run_of: RunOf
+) -> None:
+    first = run_of("lstm-clipped")
+    client.delete_run(first.info.run_id)
+    publish()
+    second = run_of("lstm-clipped")
+    client.restore_run(first.info.run_id)
+    assert publish() == dict.fromkeys(ARMS, "unchanged")
+    assert run_of("lstm-clipped").info.run_id == second.info.run_id
+    models = client.search_logged_models([first.info.experiment_id])
+    assert first.info.run_id not in {model.source_run_id for model in models}
+    versions = client.search_model_versions(f"name = '{REGISTERED}'")
+    assert first.info.run_id not in {version.run_id for version in versions}
+    assert client.get_model_version_by_alias(REGISTERED, CHAMPION).run_id == second.info.run_id
 
 
 def test_a_deleted_experiment_comes_back_with_its_runs(

@@ -10,12 +10,13 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import pytest
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 from servers import free_port, mlflow_server, postgres, postgres_programs
 
 from unrolled.lab import tracking
+from unrolled.lab.published_model import CHAMPION, REGISTERED
 
 PROJECT = Path(__file__).parents[2]
 ARMS = ["lstm-clipped", "lstm-unclipped"]
@@ -106,6 +107,13 @@ def runs_of(client: MlflowClient) -> list[Run]:
     return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
 
 
+def models_of(client: MlflowClient) -> list[LoggedModel]:
+    """The oldest first."""
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    found = [] if experiment is None else client.search_logged_models([experiment.experiment_id])
+    return sorted(found, key=lambda model: model.creation_timestamp)
+
+
 def contents(client: MlflowClient, folder: Path) -> tuple[list[dict[str, object]], list[tuple[str, int]]]:
     """Every run as it is, every artifact with the time it was written."""
     files = [(str(path), path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))]
@@ -191,6 +199,7 @@ def test_machines_that_publish_at_once_leave_one_run_an_arm(
 ) -> None:
     """Each in a workspace of its own, so that no lock of ours parts them."""
     forget(client)
+    before = len(models_of(client))
     workspaces = [shutil.copytree(two_arms, tmp_path / str(index)) for index in range(processes)]
     started = [start(each, team.address, USER, PASSWORD) for each in workspaces]
     outcomes = [(*process.communicate(timeout=300), process.returncode) for process in started]
@@ -198,3 +207,8 @@ def test_machines_that_publish_at_once_leave_one_run_an_arm(
     assert sorted((str(run.info.run_name), run.info.status) for run in runs_of(client)) == [
         (arm, "FINISHED") for arm in sorted(ARMS)
     ]
+    run_ids = {run.info.run_id for run in runs_of(client)}
+    assert {model.source_run_id for model in models_of(client)[before:]} == run_ids
+    assert len(models_of(client)) == before + len(ARMS)
+    champion = client.get_model_version_by_alias(REGISTERED, CHAMPION)
+    assert champion.run_id in run_ids

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 from mlflow.entities import LoggedModel, LoggedModelStatus, Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
@@ -69,7 +70,19 @@ def sweep(client: MlflowClient, run: Run) -> None:
     for model in models:
         # One that is pending may be another machine's, which is at it.
         if model != kept and model.status != LoggedModelStatus.PENDING:
+            with another_was_first():
+                client.delete_logged_model(model.model_id)
+
+
+def discard(client: MlflowClient, run: Run) -> None:
+    """Delete a run that another one stands for, with its models and what is registered of them."""
+    for each in client.search_model_versions(f"name = '{REGISTERED}' and run_id = '{run.info.run_id}'"):
+        with another_was_first():
+            client.delete_model_version(REGISTERED, each.version)
+    for model in _models(client, run):
+        with another_was_first():
             client.delete_logged_model(model.model_id)
+    client.delete_run(run.info.run_id)
 
 
 def crown(client: MlflowClient, find: Callable[[str], Run | None], projections: Sequence[Projection]) -> None:
@@ -82,28 +95,35 @@ def crown(client: MlflowClient, find: Callable[[str], Run | None], projections: 
     run = None if best is None or math.isinf(finals[best]) else find(best)
     if run is None or run.data.tags.get("dvc.exp"):
         return
-    model = ready_models(client, run)[0].model_id
     if not client.search_registered_models(f"name = '{REGISTERED}'"):
-        with made_by_another():
+        with another_was_first():
             client.create_registered_model(REGISTERED, description=REGISTERED_NOTE)
-    versions = client.search_model_versions(f"name = '{REGISTERED}'")
-    version = next((each for each in versions if each.run_id == run.info.run_id), None)
-    if version is None:
-        version = client.create_model_version(
-            REGISTERED, f"models:/{model}", run_id=run.info.run_id, model_id=model, description=run.info.run_name
-        )
-    if CHAMPION not in version.aliases:
-        client.set_registered_model_alias(REGISTERED, CHAMPION, version.version)
+    with another_was_first():  # its run stands for this one now, and it crowns
+        best_version = _version(client, run)
+        if best_version is not None and CHAMPION not in best_version.aliases:
+            client.set_registered_model_alias(REGISTERED, CHAMPION, best_version.version)
 
 
 @contextmanager
-def made_by_another() -> Iterator[None]:
-    """What is made inside may have come to be since it was looked for: two machines publish at once."""
+def another_was_first() -> Iterator[None]:
+    """What is made or deleted inside may be there or gone since it was looked for: two machines publish at once."""
     try:
         yield
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
             raise
+
+
+def _version(client: MlflowClient, run: Run) -> ModelVersion | None:
+    """The registered version of a run's model, made where there is none; None where the run has no whole model."""
+    versions = client.search_model_versions(f"name = '{REGISTERED}' and run_id = '{run.info.run_id}'")
+    models = ready_models(client, run)
+    if versions or not models:
+        return next(iter(versions), None)
+    model, name = models[0].model_id, run.info.run_name
+    return client.create_model_version(
+        REGISTERED, f"models:/{model}", run_id=run.info.run_id, model_id=model, description=name
+    )
 
 
 def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:

@@ -39,7 +39,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from unrolled.errors import UserError
 from unrolled.lab import saved_view, under_way
 from unrolled.lab.projection import Projection, project
-from unrolled.lab.published_model import crown, log_model, made_by_another, ready_models, sweep
+from unrolled.lab.published_model import another_was_first, crown, discard, log_model, ready_models, sweep
 from unrolled.lab.store import LATER, Store, redact, repository
 from unrolled.settings import Settings
 
@@ -193,7 +193,7 @@ def _discard(client: MlflowClient, twins: Sequence[Run]) -> None:
     """
     for twin in twins:
         if twin.info.status == "FINISHED" or not twin.data.params:
-            client.delete_run(twin.info.run_id)
+            discard(client, twin)
 
 
 def _whole(client: MlflowClient, run: Run, projection: Projection) -> bool:
@@ -255,7 +255,7 @@ def _experiment(client: MlflowClient, store: Store) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         where = None if store.artifacts is None else store.artifacts.as_uri()
-        with made_by_another():
+        with another_was_first():
             client.create_experiment(EXPERIMENT, artifact_location=where)
         return _experiment(client, store)
     if experiment.lifecycle_stage == "deleted":
