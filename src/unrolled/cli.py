@@ -76,7 +76,8 @@ def _expected(rung: Rung, runs: list[Measurement]) -> str:
     if scores and rung.score == "forward_perplexity":
         said = f"valid {', '.join(valid)}; {said}"
     if seconds := [run["seconds"] for run in runs if "seconds" in run and rung.score == "forward_perplexity"]:
-        said += f"; {max(seconds) / 60:.0f} minutes a seed"
+        longest = max(seconds)
+        said += f"; {longest:.0f} seconds" if longest < 60 else f"; {longest / 60:.0f} minutes a seed"
     if dates := [run["date"] for run in runs]:
         said += f" ({max(dates)})"
     if rung.published and rung.published.test:
