@@ -73,7 +73,13 @@ def test_a_full_disk_costs_nothing_and_is_told_in_one_line(workspace: Path) -> N
 def test_a_request_to_stop_is_met_at_once_with_one_line(workspace: Path, number: signal.Signals, status: int) -> None:
     settle(workspace, epochs=100_000)
     words = [sys.executable, str(ROOT / "stages" / "train.py"), "rnn-clipped"]
-    with subprocess.Popen(words, cwd=workspace, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as training:
+
+    def hear() -> None:  # a shell makes what it runs in the background deaf to Ctrl-C, and so what that starts
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        words, cwd=workspace, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, preexec_fn=hear
+    ) as training:
         assert training.stderr is not None
         while "epoch 2" not in training.stderr.readline():
             assert training.poll() is None
