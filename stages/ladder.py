@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from unrolled.errors import one_line_errors
-from unrolled.lab.ladder import climb, write
 from unrolled.lab.recipes import RECIPES
+from unrolled.report.ladder import climb, write
 
 
 @click.command()

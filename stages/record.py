@@ -7,8 +7,8 @@ import click
 
 from unrolled.corpus.folders import whole_text
 from unrolled.errors import one_line_errors
-from unrolled.lab.tracking import publish
 from unrolled.settings import PARAMS, Settings
+from unrolled.tracking.publishing import publish
 
 RECEIPT = Path("recorded.json")
 

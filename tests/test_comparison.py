@@ -23,21 +23,21 @@ from unrolled import measures
 from unrolled.bptt import Addends
 from unrolled.clipping import Norms
 from unrolled.errors import UserError
-from unrolled.lab import drawing, report
-from unrolled.lab.comparison import Arm, Comparison, compare
-from unrolled.lab.drawing import lines
-from unrolled.lab.figures import Figures
 from unrolled.lab.fit import Epoch, Step, Training
 from unrolled.lab.ledger import Ledger
-from unrolled.lab.markdown import number
-from unrolled.lab.page import FIGURES, WAYS, drawn
-from unrolled.lab.page import write as write_page
-from unrolled.lab.phenomena_figures import PhenomenaFigures
 from unrolled.lab.runs import Evaluation
 from unrolled.lab.trained import Trained
 from unrolled.nets.gates import Spectrum
 from unrolled.nets.network import Network
 from unrolled.perplexity import perplexity
+from unrolled.report import drawing, tables
+from unrolled.report.comparison import Arm, Comparison, compare
+from unrolled.report.drawing import lines
+from unrolled.report.figures import Figures
+from unrolled.report.markdown import number
+from unrolled.report.page import FIGURES, WAYS, drawn
+from unrolled.report.page import write as write_page
+from unrolled.report.phenomena_figures import PhenomenaFigures
 from unrolled.sealed import seal
 from unrolled.settings import PARAMS, Settings
 from unrolled.tasks.language_model import SCORES, Sums
@@ -307,7 +307,7 @@ def only(grid: Sequence[Settings], *archs: str) -> list[Settings]:
 
 
 def test_markdown_keeps_what_sees_both_sides_apart(grid: list[Settings]) -> None:
-    text = report.markdown(made_and_read(grid))
+    text = tables.markdown(made_and_read(grid))
     heading, _, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][:11]
     assert "sees both sides; not a language model" in heading[3] and "sees the left" in heading[1]
     assert [row[0] for row in rows] == [*ARMS, "*kneser-ney*", "*unigram*", "*uniform*"]
@@ -315,7 +315,7 @@ def test_markdown_keeps_what_sees_both_sides_apart(grid: list[Settings]) -> None
 
 
 def test_markdown_shows_the_forward_head_scored_in_other_ways(grid: list[Settings]) -> None:
-    text = report.markdown(made_and_read(grid))
+    text = tables.markdown(made_and_read(grid))
     assert "| arm | started anew at each sentence, 95 % interval | with n-grams, 95 % interval | w |" in text
     assert "| lstm-clipped | 110.0 [100.0, 120.0] | 90.00 [80.00, 95.00] | 0.300 |" in text
 
@@ -367,7 +367,7 @@ def test_the_page_opens_without_an_error_and_asks_the_network_for_nothing(grid: 
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     comparison = made_and_read(only(grid, "lstm"))
     draw(comparison, "overview", "cliff", "context")
-    report.write(comparison, Path("report"))
+    tables.write(comparison, Path("report"))
     write_page(comparison, Path("report"), [], json.loads(Path("data/corpus.json").read_text()))
     complaints, asked = [], []
     with playwright.sync_playwright() as play:
@@ -410,14 +410,14 @@ def test_samples_begin_with_the_same_words_and_say_why_there_are_none(
     assert [sample.refusal for sample in samples] == [""] * 4 + ["a bidirectional network cannot generate"] * 2
     comparison = made_and_read(only(grid, "lstm", "bilstm"))
     draw(comparison)
-    report.write(comparison, Path("report"))
+    tables.write(comparison, Path("report"))
     write_page(comparison, Path("report"), samples, json.loads(Path("data/corpus.json").read_text()))
     page = Page(Path("report/index.html").read_text())
     assert "went on and on <and> 1" in page.text and page.text.count("cannot generate") == 2
 
 
 def test_metrics_are_numbers_under_names_without_dots(grid: list[Settings]) -> None:
-    metrics = report.metrics(made_and_read(grid))
+    metrics = tables.metrics(made_and_read(grid))
     for arm, values in metrics.items():
         assert "." not in arm
         assert {name: type(value) for name, value in values.items() if type(value) not in (int, float)} == {}
@@ -507,9 +507,9 @@ def test_a_diverged_arm_is_shown(grid: list[Settings]) -> None:
 def test_an_arm_that_diverged_before_anything_was_known(grid: list[Settings]) -> None:
     nothing = Made(handicap=math.inf, norms=(math.nan, math.nan), diverged=1)
     comparison = made_and_read(grid[:2], rnn_unclipped=nothing)
-    report.write(comparison, Path("report"))
-    assert "diverged at step 1" in report.markdown(comparison)
-    metrics = report.metrics(comparison)["rnn-unclipped"]
+    tables.write(comparison, Path("report"))
+    assert "diverged at step 1" in tables.markdown(comparison)
+    metrics = tables.metrics(comparison)["rnn-unclipped"]
     assert {name: metrics.get(name) for name in ("forward_perplexity", "nonfinite_share", "diverged")} == {
         "forward_perplexity": math.inf,
         "nonfinite_share": 1,

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
+from unrolled import doctor
 from unrolled.cli import main
 from unrolled.corpus.encoding import encode_corpus
 from unrolled.corpus.splits import write_splits
 from unrolled.corpus.text_files import Document
-from unrolled.lab import doctor
 
 ROOT = Path(__file__).parents[1]
 

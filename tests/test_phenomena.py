@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unrolled.lab import phenomena
+from unrolled.report import phenomena
 
 
 def run(*, epochs: int = 4, diverged: bool = False) -> Made:

@@ -146,7 +146,7 @@ def test_an_edited_setting_runs_what_it_must(place: Path, change: dict[str, obje
 
 @pytest.mark.parametrize(
     ("module", "stages"),
-    [("lab/tracking.py", {"record"}), ("lab/figures.py", {"compare"})],
+    [("tracking/publishing.py", {"record"}), ("report/figures.py", {"compare"})],
 )
 def test_an_edited_module_retrains_nothing_it_has_no_part_in(place: Path, module: str, stages: set[str]) -> None:
     path = place / "src" / "unrolled" / module

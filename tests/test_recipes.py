@@ -16,11 +16,11 @@ from unrolled.errors import UserError
 from unrolled.lab import recipes
 from unrolled.lab.evaluate import Text, evaluate, evaluate_ngrams
 from unrolled.lab.fit import Training, fit
-from unrolled.lab.ladder import climb, write
 from unrolled.lab.ledger import Ledger
-from unrolled.lab.markdown import number
 from unrolled.lab.measurements import keep
 from unrolled.lab.recipes import PEER, applied, measured, names, read, use
+from unrolled.report.ladder import climb, write
+from unrolled.report.markdown import number
 from unrolled.settings import SECTIONS, Settings
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.lab.series import last_finite_epoch, windowed
+from unrolled.report.series import last_finite_epoch, windowed
 
 numbers = st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=1500)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from unrolled.errors import UserError
-from unrolled.lab.store import Store, redact, repository
+from unrolled.tracking.store import Store, redact, repository
 
 
 @contextmanager

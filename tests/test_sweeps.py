@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unrolled.lab.sweeps import Best, SweepFigures, best, depths, learning_rates
+from unrolled.report.sweeps import Best, SweepFigures, best, depths, learning_rates
 from unrolled.settings import Settings
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"

@@ -38,7 +38,7 @@ def check() -> None:
 def doctor() -> None:
     """Look whether all that a training needs is there, and say how to mend what is not."""
     # Here, not above: torch takes seconds to import, and the other commands are to answer at once.
-    from unrolled.lab.doctor import examine
+    from unrolled.doctor import examine
 
     ill = 0
     for finding in examine():
@@ -166,7 +166,7 @@ def _heat(bits: float) -> str:
 def ui(port: int) -> None:
     """Open the results in MLflow's user interface."""
     # Here, not above: mlflow takes 2 s to import, and `unrolled check` is to answer at once.
-    from unrolled.lab.tracking import serve_ui
+    from unrolled.tracking.publishing import serve_ui
 
     serve_ui(Path(), port)
 

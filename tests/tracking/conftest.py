@@ -19,7 +19,6 @@ from unrolled.bptt import Addends
 from unrolled.clipping import Norms
 from unrolled.corpus.ids import END_ID
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
-from unrolled.lab import tracking
 from unrolled.lab.evaluate import Text, evaluate
 from unrolled.lab.fit import Epoch, Step, Training
 from unrolled.lab.ledger import Ledger
@@ -29,6 +28,7 @@ from unrolled.nets.gates import Spectrum
 from unrolled.nets.network import Network
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import Sums
+from unrolled.tracking import publishing
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 TEXT = ["the cat sat on the mat", "the dog sat on the log"] * 20
@@ -120,7 +120,7 @@ def shared(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def publish(shared: Path) -> Callable[[], dict[str, str]]:
     """Publishes once more; what that did to each arm."""
-    return lambda: {each.arm: each.change for each in tracking.publish(grid(shared), shared)}
+    return lambda: {each.arm: each.change for each in publishing.publish(grid(shared), shared)}
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def runs(client: MlflowClient) -> Callable[[], list[MlflowRun]]:
     """The runs that are not deleted, as the saved view lists them: the newest first."""
 
     def search() -> list[MlflowRun]:
-        experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+        experiment = client.get_experiment_by_name(publishing.EXPERIMENT)
         assert experiment is not None
         return list(
             client.search_runs(

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from servers import wait_for
 
-from unrolled.lab.saved_view import SECTIONS
+from unrolled.tracking.saved_view import SECTIONS
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-SERVE = "import sys; from pathlib import Path; from unrolled.lab.tracking import serve_ui; serve_ui(Path(), 5700)"
+SERVE = "from pathlib import Path; from unrolled.tracking.publishing import serve_ui; serve_ui(Path(), 5700)"
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from mlflow.tracking import MlflowClient
 from servers import free_port, mlflow_server
 
 from unrolled.errors import UserError
-from unrolled.lab import published_model, tracking
 from unrolled.settings import Settings
+from unrolled.tracking import published_model, publishing
 
 ARMS = ("lstm-clipped", "lstm-unclipped")
 Publish = Callable[[], list[str]]
@@ -55,14 +55,14 @@ def proxy(proxied: tuple[str, FaultyProxy], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "EXPERIMENT", name)
+    monkeypatch.setattr(publishing, "EXPERIMENT", name)
     monkeypatch.setattr(published_model, "REGISTERED", name)
 
 
 @pytest.fixture
 def publish(template: Path) -> Publish:
     grid = [Settings.load(template / "params.yaml", arm) for arm in ARMS]
-    return lambda: [each.change for each in tracking.publish(grid, template)]
+    return lambda: [each.change for each in publishing.publish(grid, template)]
 
 
 def published(server: str, experiment: str) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def undisturbed(
         named("undisturbed", patch)
         switch.mend()
         grid = [Settings.load(template / "params.yaml", arm) for arm in ARMS]
-        assert [each.change for each in tracking.publish(grid, template)] == ["published"] * 2
+        assert [each.change for each in publishing.publish(grid, template)] == ["published"] * 2
         seen = switch.seen
         yield published(address, "undisturbed"), seen
 
@@ -155,7 +155,7 @@ def test_a_server_that_dies_between_two_runs_and_returns(
     store, port = f"sqlite:///{tmp_path}/mlflow.db", free_port()
     with mlflow_server(store, tmp_path, port=port) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        (first,) = tracking.publish([Settings.load(template / "params.yaml", ARMS[0])], template)
+        (first,) = publishing.publish([Settings.load(template / "params.yaml", ARMS[0])], template)
     with pytest.raises(UserError, match="make record") as caught:
         publish()
     assert "\n" not in str(caught.value) and address in str(caught.value)

@@ -20,9 +20,9 @@ from sqlalchemy.exc import OperationalError
 
 from unrolled import sealed
 from unrolled.errors import UserError
-from unrolled.lab import saved_view, tracking
-from unrolled.lab.published_model import CHAMPION, REGISTERED
 from unrolled.settings import Settings
+from unrolled.tracking import publishing, saved_view
+from unrolled.tracking.published_model import CHAMPION, REGISTERED
 
 PROJECT = Path(__file__).parents[2]
 ARMS = ["lstm-clipped", "lstm-unclipped", "bilstm-clipped", "bilstm-unclipped"]
@@ -160,7 +160,7 @@ def test_a_store_that_was_moved_is_one_line(root: Path, template: Path, tmp_path
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     shutil.copy(root / "mlflow.db", tmp_path / "mlflow.db")
     with pytest.raises(UserError, match="was moved or made elsewhere"):
-        list(tracking.publish([Settings.load(tmp_path / "params.yaml", "lstm-clipped")], tmp_path))
+        list(publishing.publish([Settings.load(tmp_path / "params.yaml", "lstm-clipped")], tmp_path))
 
 
 def test_a_server_that_stops_answering_is_one_line_in_time(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ def test_a_server_that_stops_answering_is_one_line_in_time(template: Path, monke
         threading.Thread(target=server.serve_forever, args=(0.02,)).start()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{server.server_port}")
         with pytest.raises(UserError, match="make record") as caught:
-            list(tracking.publish([Settings.load(template / "params.yaml", "lstm-clipped")], template))
+            list(publishing.publish([Settings.load(template / "params.yaml", "lstm-clipped")], template))
         release.set()
         server.shutdown()
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)

@@ -15,8 +15,8 @@ from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 from servers import free_port, mlflow_server, postgres, postgres_programs
 
-from unrolled.lab import tracking
-from unrolled.lab.published_model import CHAMPION, REGISTERED
+from unrolled.tracking import publishing
+from unrolled.tracking.published_model import CHAMPION, REGISTERED
 
 PROJECT = Path(__file__).parents[2]
 ARMS = ["lstm-clipped", "lstm-unclipped"]
@@ -103,13 +103,13 @@ def record(workspace: Path, uri: str, user: str = "", password: str = "") -> Out
 
 
 def runs_of(client: MlflowClient) -> list[Run]:
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    experiment = client.get_experiment_by_name(publishing.EXPERIMENT)
     return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
 
 
 def models_of(client: MlflowClient) -> list[LoggedModel]:
     """The oldest first."""
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    experiment = client.get_experiment_by_name(publishing.EXPERIMENT)
     found = [] if experiment is None else client.search_logged_models([experiment.experiment_id])
     return sorted(found, key=lambda model: model.creation_timestamp)
 
@@ -164,7 +164,7 @@ def whole(client: MlflowClient, run: Run, folder: Path, workspace: Path) -> None
 def leaks(secret: str, outcome: Outcome, workspace: Path, team: Team, client: MlflowClient) -> list[str]:
     """Where `secret`, plain or as an address spells it, can be read."""
     runs = [str(run.to_dictionary()) for run in runs_of(client)]
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    experiment = client.get_experiment_by_name(publishing.EXPERIMENT)
     models = [] if experiment is None else client.search_logged_models([experiment.experiment_id])
     places = {"out": outcome.out, "err": outcome.err, "runs": str(runs), "models": str([vars(m) for m in models])}
     places |= {"versions": str([vars(each) for each in client.search_model_versions()])}

@@ -11,12 +11,12 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from unrolled.corpus.ids import END_ID
-from unrolled.lab import tracking
 from unrolled.lab.checkpoint import Checkpoint
 from unrolled.lab.fit import Epoch, Training, fit
 from unrolled.lab.ledger import Ledger
-from unrolled.lab.store import Store
 from unrolled.settings import Settings
+from unrolled.tracking import publishing
+from unrolled.tracking.store import Store
 
 TOKENS = (np.cumsum(np.random.default_rng(0).integers(0, 3, 600)) % 9).astype(np.uint16)
 
@@ -53,7 +53,7 @@ def training(root: Path) -> Iterator[Halting]:
 @pytest.fixture
 def look(root: Path, runs: Callable[[], list[Run]]) -> Callable[[], list[Run]]:
     def show() -> list[Run]:
-        tracking.show_under_way(Store.locate(root), root)
+        publishing.show_under_way(Store.locate(root), root)
         return [run for run in runs() if run.info.run_name == "lstm-clipped (training)"]
 
     return show
@@ -99,6 +99,6 @@ def test_neither_a_damaged_checkpoint_nor_a_server_that_is_away_does_harm(
     training.checkpoint.path.parent.mkdir(exist_ok=True)
     training.checkpoint.path.write_bytes(b"no checkpoint")
     assert look() == []
-    tracking.show_under_way(Store(uri="http://127.0.0.1:9", lock=root / "lock"), root)
+    publishing.show_under_way(Store(uri="http://127.0.0.1:9", lock=root / "lock"), root)
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "not shown now: the MLflow server http://127.0.0.1:9 does not answer" in said

@@ -16,10 +16,11 @@ from mlflow.tracking import MlflowClient
 
 from unrolled.corpus.ids import END_ID
 from unrolled.corpus.vocabulary import encode_line, load_tokenizer
-from unrolled.lab import runs, saved_view
+from unrolled.lab import runs
 from unrolled.perplexity import perplexity
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES, total_nats
+from unrolled.tracking import saved_view
 
 STEPS, SPIKE_AT = 5000, 3210  # of conftest's runs
 RunOf = Callable[[str], Run]

@@ -9,9 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from unrolled.corpus.folders import whole_text
 from unrolled.errors import UserError
-from unrolled.lab.comparison import Comparison
-from unrolled.lab.report import Table, sections
 from unrolled.lab.trained import Trained
+from unrolled.report.comparison import Comparison
+from unrolled.report.tables import Table, sections
 from unrolled.settings import Settings
 
 SAMPLE_TOKENS, PROMPT_WORDS, SEED = 40, 4, 1
@@ -124,7 +124,7 @@ def write(comparison: Comparison, folder: Path, samples: Sequence[Sample], corpu
     corpus: the report of the vocabulary stage.
     """
     environment = Environment(
-        loader=PackageLoader("unrolled.lab", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("unrolled.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     figures = [

@@ -1,4 +1,4 @@
-"""The model of a published run: logged, found whole, and the best one crowned. Imported by tracking alone."""
+"""The model of a published run: logged, found whole, and the best one crowned. Imported by publishing alone."""
 
 import math
 import shutil
@@ -19,13 +19,13 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.types.schema import Array
 
 import unrolled
-from unrolled.lab.projection import Projection
 from unrolled.tasks.language_model import SCORES
+from unrolled.tracking.projection import Projection
 
 REGISTERED, CHAMPION = "unrolled", "champion"  # models:/unrolled@champion
 REGISTERED_NOTE = "The best arms by validation perplexity; `champion` is the best of those that stand now."
 VALID = "forward_perplexity/best_valid"
-SCORER = "unrolled.lab.scorer"  # by name: the model brings its code along, and record does not run it
+SCORER = "unrolled.tracking.scorer"  # by name: the model brings its code along, and record does not run it
 MODEL_NEEDS = ("mlflow", "numpy", "pandas", "safetensors", "tokenizers", "torch")
 
 

@@ -37,11 +37,11 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from unrolled.errors import UserError
-from unrolled.lab import saved_view, under_way
-from unrolled.lab.projection import Projection, project
-from unrolled.lab.published_model import another_was_first, crown, discard, log_model, ready_models, sweep
-from unrolled.lab.store import LATER, Store, redact, repository
 from unrolled.settings import Settings
+from unrolled.tracking import saved_view, under_way
+from unrolled.tracking.projection import Projection, project
+from unrolled.tracking.published_model import another_was_first, crown, discard, log_model, ready_models, sweep
+from unrolled.tracking.store import LATER, Store, redact, repository
 
 EXPERIMENT = "unrolled"
 BATCH = 1000  # metrics a request: MLflow's limit

@@ -19,9 +19,9 @@ from unrolled.corpus.fetch import mirror_within
 from unrolled.errors import UserError, without_credentials
 from unrolled.lab.memory import weights
 from unrolled.lab.remains import half_written
-from unrolled.lab.store import Store, redact
 from unrolled.sealed import json_of, load
 from unrolled.settings import PARAMS, Settings
+from unrolled.tracking.store import Store, redact
 
 RAW, ENCODED, REPORT = Path("data/raw"), Path("data/encoded"), Path("data/corpus.json")
 SECONDS = 3.0  # that an address may take to answer

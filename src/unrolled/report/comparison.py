@@ -1,6 +1,6 @@
 """All arms of the grid side by side: rows, paired differences, and the long tables behind the plots; numbers only.
 
-What is written of them, and how it reads, is in report.py.
+What is written of them, and how it reads, is in tables.py.
 """
 
 import math
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from unrolled import gradient_norms, measures
 from unrolled.errors import UserError
-from unrolled.lab import phenomena, sweeps
 from unrolled.lab.runs import Evaluation, Probes, Run
-from unrolled.lab.series import last_finite_epoch, lowest_layer, recurrent, recurrent_alignment
 from unrolled.perplexity import perplexity
+from unrolled.report import phenomena, sweeps
+from unrolled.report.series import last_finite_epoch, lowest_layer, recurrent, recurrent_alignment
 from unrolled.settings import Settings
 from unrolled.tasks.language_model import SCORES
 

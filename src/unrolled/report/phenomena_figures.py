@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from unrolled.lab.drawing import INK, THRESHOLD, Line, Panel, draw, finish, key, note, row
-from unrolled.lab.phenomena import WHEN
+from unrolled.report.drawing import INK, THRESHOLD, Line, Panel, draw, finish, key, note, row
+from unrolled.report.phenomena import WHEN
 
 WHEN_LOOK: dict[str, dict[str, Any]] = dict(
     zip(

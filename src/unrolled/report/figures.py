@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from unrolled.gradient_norms import window_maxima
-from unrolled.lab.drawing import (
+from unrolled.report.drawing import (
     INK,
     PEER,
     POINTS,
@@ -33,8 +33,8 @@ from unrolled.lab.drawing import (
     row,
     save,
 )
-from unrolled.lab.phenomena_figures import PhenomenaFigures
-from unrolled.lab.sweeps import SweepFigures
+from unrolled.report.phenomena_figures import PhenomenaFigures
+from unrolled.report.sweeps import SweepFigures
 
 PROFILES = {  # table -> its x axis, what that is called, and what the norms are of
     "profile": ("time_step", "time step in the window", "all losses of the window"),

@@ -14,9 +14,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from unrolled.corpus.folders import whole_text
-from unrolled.lab.drawing import FAINT, INK, STYLE, save
-from unrolled.lab.markdown import number, table
 from unrolled.lab.recipes import PEER, RECIPES, Measurement, Rung, measured, names, read
+from unrolled.report.drawing import FAINT, INK, STYLE, save
+from unrolled.report.markdown import number, table
 
 HUES = ["#4269D0", "#EFB118", "#FF725C", "#6CC5B0", "#3CA951", "#A463F2"]  # Observable's ten, for as many recipes
 

@@ -22,7 +22,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from unrolled.lab.saved_view import run_colour
+from unrolled.report.colours import run_colour
 from unrolled.settings import Settings
 
 Dash = tuple[float, Sequence[float]]  # offset, lengths on and off

@@ -16,10 +16,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from unrolled.errors import UserError
-from unrolled.lab.phenomena import phenomena
 from unrolled.lab.runs import Evaluation, Probes, Run
-from unrolled.lab.saved_view import run_colour
-from unrolled.lab.series import Point, curves, single_values
+from unrolled.report.colours import run_colour
+from unrolled.report.phenomena import phenomena
+from unrolled.report.series import Point, curves, single_values
 from unrolled.sealed import sha256
 from unrolled.settings import Settings
 

@@ -17,9 +17,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from unrolled.lab.drawing import INK, Panel, finish, key, row
 from unrolled.lab.runs import Run
 from unrolled.perplexity import perplexity
+from unrolled.report.drawing import INK, Panel, finish, key, row
 from unrolled.settings import Settings
 
 OFF = "off"

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from unrolled.corpus.folders import whole_text
-from unrolled.lab.comparison import Comparison, Row
-from unrolled.lab.markdown import number, table
-from unrolled.lab.sweeps import best
+from unrolled.report.comparison import Comparison, Row
+from unrolled.report.markdown import number, table
+from unrolled.report.sweeps import best
 from unrolled.tasks.language_model import SCORES
 
 METRICS = (

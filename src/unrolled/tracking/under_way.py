@@ -2,7 +2,7 @@
 
 A run of its own, that says so in its name, shows such a training; it is deleted once there is no checkpoint any more,
 for then the finished training is published from its files. The training knows nothing of this: nothing that befalls
-MLflow can harm it. Imported by tracking alone.
+MLflow can harm it. Imported by publishing alone.
 """
 
 import json
@@ -16,8 +16,8 @@ import numpy as np
 from mlflow.tracking import MlflowClient
 from safetensors import safe_open
 
-from unrolled.lab.series import BY_STEP
 from unrolled.perplexity import perplexity
+from unrolled.report.series import BY_STEP
 from unrolled.tasks.language_model import SCORES
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -9,8 +9,8 @@ import torch
 
 from unrolled.gradient_norms import first_explosion, reach
 from unrolled.lab.runs import Probes, Run
-from unrolled.lab.series import last_finite_epoch, lowest_layer
 from unrolled.nets.gates import CARRYING, time_constants
+from unrolled.report.series import last_finite_epoch, lowest_layer
 
 BEFORE, AFTER = 5, 20  # steps shown around an explosion
 WHEN = ("before training", "halfway", "after")
