@@ -164,9 +164,8 @@ def whole(client: MlflowClient, run: Run, folder: Path, workspace: Path) -> None
 def leaks(secret: str, outcome: Outcome, workspace: Path, team: Team, client: MlflowClient) -> list[str]:
     """Where `secret`, plain or as an address spells it, can be read."""
     runs = [str(run.to_dictionary()) for run in runs_of(client)]
-    experiment = client.get_experiment_by_name(publishing.EXPERIMENT)
-    models = [] if experiment is None else client.search_logged_models([experiment.experiment_id])
-    places = {"out": outcome.out, "err": outcome.err, "runs": str(runs), "models": str([vars(m) for m in models])}
+    models = [vars(model) for model in models_of(client)]
+    places = {"out": outcome.out, "err": outcome.err, "runs": str(runs), "models": str(models)}
     places |= {"versions": str([vars(each) for each in client.search_model_versions()])}
     found = [name for name, text in places.items() if any(form in text for form in (secret, quote(secret, safe="")))]
     for folder in (workspace, team.folder):
