@@ -8,6 +8,7 @@ from unrolled.corpus.encoded import read_corpus
 from unrolled.corpus.ids import END_ID
 from unrolled.errors import one_line_errors
 from unrolled.lab.checkpoint import Checkpoint
+from unrolled.lab.device import find_device
 from unrolled.lab.fit import Training, fit
 from unrolled.lab.ledger import Ledger
 from unrolled.lab.progress import shown
@@ -16,11 +17,12 @@ from unrolled.settings import PARAMS, Settings
 
 @click.command()
 @click.argument("arm")
+@click.option("--device", envvar="UNROLLED_DEVICE", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @one_line_errors
-def train(arm: str) -> None:
+def train(arm: str, device: str) -> None:
     """Train ARM and write its run directory."""
-    settings, corpus = Settings.load(PARAMS, arm), read_corpus(Path("data/encoded"))
-    training = Training.of(settings, len(corpus.counts))
+    settings, found, corpus = Settings.load(PARAMS, arm), find_device(device), read_corpus(Path("data/encoded"))
+    training = Training.of(settings, len(corpus.counts), found)
     ledger = Ledger(training)
     checkpoint = Checkpoint(Path("checkpoints", f"{arm}.safetensors"), training, ledger, settings, corpus.digest)
     checkpoint.resume()

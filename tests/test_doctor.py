@@ -38,7 +38,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "UNROLLED_MIRROR", "OMP_NUM_THREADS"):
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "UNROLLED_MIRROR", "OMP_NUM_THREADS", "UNROLLED_DEVICE"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -105,10 +105,11 @@ def test_what_the_environment_says_is_looked_at(place: Path, monkeypatch: pytest
     _corpus_of("ptb")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody)
     monkeypatch.setenv("OMP_NUM_THREADS", "4096")
+    monkeypatch.setenv("UNROLLED_DEVICE", "cuda:99")
     monkeypatch.setenv("UNROLLED_MIRROR", nobody)
     found = ill()
     assert "does not answer" in found["MLflow"] and "hidden" not in str(found)
-    assert "unset it" in found["threads"]
+    assert "unset it" in found["threads"] and "cuda:99 is not here" in found["device"]
     assert "ptb.train.txt cannot be had" in found["corpus"]
     monkeypatch.setenv("UNROLLED_MIRROR", "nowhere")
     assert "let UNROLLED_MIRROR name the folder that holds ptb.train.txt" in ill()["corpus"]

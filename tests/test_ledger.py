@@ -166,7 +166,7 @@ def test_timings_name_the_run_they_belong_to(tmp_path: Path) -> None:
     ledger.write_timings(tmp_path / "timings" / "x.json", tmp_path / "runs" / "x", 2.0)
     timings = json.loads((tmp_path / "timings" / "x.json").read_text())
     assert timings["run"] == sha256(tmp_path / "runs" / "x" / "summary.json")
-    assert timings["tokens_per_second"] == 500
+    assert (timings["tokens_per_second"], timings["device"]) == (500, "cpu")
 
 
 def test_the_history_reads_as_a_table(tmp_path: Path) -> None:

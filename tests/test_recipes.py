@@ -193,6 +193,9 @@ def test_the_ladder_shows_every_rung(workspace: Path) -> None:
     listed = CliRunner().invoke(main, ["recipes"]).output
     assert f"valid {noted['tiny-clipped']['valid_perplexity']:.2f}" in listed and "published: test 11.5" in listed
     assert "2 minutes a seed" in listed and "; 14 seconds (" in listed
+    Path("recipes/tiny.json").write_text(Path("recipes/tiny.json").read_text().replace('"cpu"', '"a GPU"'))
+    write(climb(recipes.RECIPES), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    assert "| 2.0 on a GPU |" in Path("docs/ladder.md").read_text()
 
 
 def test_a_ladder_on_which_nobody_stood_can_be_shown(workspace: Path) -> None:

@@ -17,6 +17,7 @@ from unrolled.corpus.catalogue import CATALOGUE, PublicFile
 from unrolled.corpus.encoded import read_corpus
 from unrolled.corpus.fetch import mirror_within
 from unrolled.errors import UserError, without_credentials
+from unrolled.lab.device import CPU, describe, find_device
 from unrolled.lab.memory import weights
 from unrolled.lab.remains import half_written
 from unrolled.sealed import json_of, load
@@ -73,6 +74,11 @@ def _threads() -> str:
     if wanted.isdigit() and int(wanted) > cores:
         raise UserError(f"OMP_NUM_THREADS={wanted} threads on {cores} cores wait for each other; unset it")
     return f"{cores} cores, {wanted or cores} threads"
+
+
+def _device() -> str:
+    device = find_device(os.environ.get("UNROLLED_DEVICE") or "cpu")
+    return f"trains on {device}" + (f", {describe(device)}" if device != CPU else "")
 
 
 def _writable() -> str:
@@ -153,6 +159,7 @@ LOOKS: dict[str, Callable[[], str]] = {
     "versions": _versions,
     "settings": _settings,
     "threads": _threads,
+    "device": _device,
     "write access": _writable,
     "DVC": _dvc,
     "MLflow": _mlflow,

@@ -73,6 +73,7 @@ def test_a_diverged_run_says_so_and_holds_nothing_that_is_not_finite(root: Path,
     run = run_of("lstm-unclipped")
     assert (run.data.metrics["diverged"], run.data.tags["diverged"]) == (1, f"at step {STEPS}")
     assert f"Diverged at step {STEPS}" in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["device"] == "cpu"
     connection = sqlite3.connect(root / "mlflow.db")
     [[largest, nans]] = connection.execute("SELECT max(abs(value)), sum(is_nan) FROM metrics").fetchall()
     connection.close()

@@ -46,18 +46,25 @@ def column_length(tokens: Tokens, columns: int) -> int:
 
 
 def windows(
-    tokens: Tokens, *, columns: int, window: int, eos: int, reverse: bool = False, first: int = 0
+    tokens: Tokens,
+    *,
+    columns: int,
+    window: int,
+    eos: int,
+    reverse: bool = False,
+    first: int = 0,
+    device: torch.device | None = None,
 ) -> Iterator[Window]:
     """The split in windows of at most ``window`` time steps, the last one shorter; ``reverse`` gives the last first.
 
-    ``first`` leaves out so many windows from the split's start.
+    ``first`` leaves out so many windows from the split's start; ``device``: where they are wanted, None: the CPU.
     """
     length = column_length(tokens, columns)
     starts = range(first * window, length, window)
     for start in reversed(starts) if reverse else starts:
         rows = np.arange(start, min(start + window, length))
         index = rows[:, None] + length * np.arange(columns)
-        yield Window(*(_read(tokens, index + shift, eos) for shift in (-1, 0, 1)))
+        yield Window(*(_read(tokens, index + shift, eos).to(device) for shift in (-1, 0, 1)))
 
 
 def _read(tokens: Tokens, index: np.ndarray[tuple[int, int], np.dtype[np.int64]], eos: int) -> Tensor:

@@ -23,6 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from unrolled.lab.device import CPU
 from unrolled.lab.fit import Epoch, Step, Training
 from unrolled.lab.ledger import Ledger
 from unrolled.nets.network import States
@@ -49,6 +50,7 @@ class Checkpoint:
             "corpus": corpus_digest,
             "code": _code_digest(),
             "torch": torch.__version__,
+            "device": training.network.device.type,
         }
 
     def kept(self, records: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
@@ -71,7 +73,7 @@ class Checkpoint:
         """Put the file in place of what stood there, whole or not at all."""
         (tensors, of_training), (rows, of_ledger) = _of_training(self._training), self._ledger.state()
         tensors |= {f"ledger/{name}": each for name, each in rows.items()}
-        tensors = {name: each.detach().clone() for name, each in tensors.items()}  # views share what they show
+        tensors = {name: each.detach().to(CPU, copy=True) for name, each in tensors.items()}  # views share storage
         text = {"identity": self._identity, "seconds": self.seconds, "training": of_training, "ledger": of_ledger}
         text["names"] = list(tensors)  # safetensors sorts them, and a table's columns have an order
         text["digest"] = _digest(tensors, text)
@@ -130,6 +132,7 @@ def _of_training(training: Training) -> Content:
 
 
 def _set_training(training: Training, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
+    device = training.network.device  # where what follows is wanted; torch sees to its weights and its optimiser
     training.network.load_state_dict(_under(tensors, "weights"))
     optimiser = training.optimiser.state_dict()
     for name, each in _under(tensors, "optimiser").items():
@@ -141,11 +144,12 @@ def _set_training(training: Training, tensors: dict[str, Tensor], counters: dict
     stacks: dict[str, dict[int, list[Tensor]]] = {"forward": {}, "backward": {}}
     for name, each in sorted(_under(tensors, "state").items()):
         stack, layer, _ = name.split("/")
-        stacks[stack].setdefault(int(layer), []).append(each)
+        stacks[stack].setdefault(int(layer), []).append(each.to(device))
     forward, backward = (tuple(tuple(of[layer]) for layer in sorted(of)) for of in stacks.values())
     training.state = States(forward, backward) if forward else None
-    training.profiles = _under(tensors, "profiles")
-    training.averages = _under(tensors, "averages") or None
+    training.profiles = {name: each.to(device) for name, each in _under(tensors, "profiles").items()}
+    averages = {name: each.to(device) for name, each in _under(tensors, "averages").items()}
+    training.averages = averages or None
     training.generator.set_state(tensors["generator"])
     for name in ("step", "epoch", "position", "valid_losses", "averaged"):
         setattr(training, name, counters[name])

@@ -14,6 +14,7 @@ from torch import Tensor
 from unrolled.bptt import Addends, Profile
 from unrolled.clipping import Norms, clip
 from unrolled.corpus.streams import Tokens, Window, column_length, windows
+from unrolled.lab.device import CPU
 from unrolled.lab.memory import check_memory
 from unrolled.nets.gates import Spectrum, spectra
 from unrolled.nets.network import Network, States
@@ -79,21 +80,23 @@ class Training:
 
     def __post_init__(self) -> None:
         sgd = self.train.optimiser == "sgd" and self.train.weight_decay == 0
-        # A gradient for the rows that were read, and no others; what adam and weight decay sum up wants them all.
-        self.network.embedding.sparse = self.network.output is None or sgd
+        # A gradient for the rows that were read, and no others; what adam and weight decay sum up wants them all, and a
+        # GPU fills them in less time than it takes to find out which were read.
+        self.network.embedding.sparse = self.network.device.type == "cpu" and (self.network.output is None or sgd)
         kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.train.optimiser]
         rate, decay = self.train.learning_rate, self.train.weight_decay
         self.optimiser = kind(self.network.parameters(), lr=rate, weight_decay=decay)
 
     @classmethod
-    def of(cls, settings: Settings, types: int) -> Self:
-        """An arm's training before its first step; one generator draws the weights and then the masks.
+    def of(cls, settings: Settings, types: int, device: torch.device = CPU) -> Self:
+        """An arm's training before its first step; one generator draws the weights and then the masks, on the CPU.
 
-        UserError where it cannot fit into memory.
+        UserError where it cannot fit into the memory of ``device``.
         """
-        check_memory(settings, types)
+        check_memory(settings, types, device)
         generator = torch.Generator().manual_seed(settings.train.seed)
-        return cls(Network(types, **settings.network.model_dump(), generator=generator), settings.train, generator)
+        network = Network(types, **settings.network.model_dump(), generator=generator).to(device)
+        return cls(network, settings.train, generator)
 
     @property
     def learning_rate(self) -> float:
@@ -159,7 +162,9 @@ def steps(training: Training, tokens: Tokens, eos: int) -> Iterator[Step]:
 def upcoming(training: Training, tokens: Tokens, eos: int) -> Iterator[tuple[Window, States]]:
     """The windows of the epoch under way that were not read yet, each with the state that its step starts from."""
     network, train = training.network, training.train
-    read = windows(tokens, columns=train.columns, window=train.window, eos=eos, first=training.position)
+    read = windows(
+        tokens, columns=train.columns, window=train.window, eos=eos, first=training.position, device=network.device
+    )
     for window, ahead in pairwise(chain(read, [None])):
         assert window is not None
         state = training.state or network.initial_state(train.columns)

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from unrolled.bptt import Addends
 from unrolled.corpus.folders import whole_folder, whole_text
+from unrolled.lab.device import CPU, describe
 from unrolled.lab.fit import REDUCTION, Epoch, Step, Training
 from unrolled.nets.gates import Spectrum
 from unrolled.nets.network import Network
@@ -115,6 +116,7 @@ class Ledger:
             "seconds": round(seconds, 3),
             "tokens_per_second": round(tokens / seconds, 1),
             "threads": torch.get_num_threads(),
+            "device": describe(self._training.network.device),
         }
         whole_text(path, json.dumps(timings, indent=2) + "\n")
 
@@ -134,7 +136,7 @@ class Ledger:
 
 
 def _copy_of(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: each.detach().clone() for name, each in weights.items()}
+    return {name: each.detach().to(CPU, copy=True) for name, each in weights.items()}
 
 
 def _settings_of_run(settings: Settings, network: Network, corpus_digest: str) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def _timing(workspace: Path, arm: str, run: Path | None) -> Measurement:
     timing = json_of(path) if path.is_file() else {}
     if run is not None and timing.get("run") != sha256(run / "summary.json"):
         return {}
-    return {name: timing[name] for name in ("seconds", "tokens_per_second", "threads") if name in timing}
+    return {name: timing[name] for name in ("seconds", "tokens_per_second", "threads", "device") if name in timing}
 
 
 def _circumstances() -> Measurement:

@@ -4,6 +4,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import torch
+
 from unrolled.errors import UserError
 from unrolled.nets.cells import CELLS
 from unrolled.settings import Network, Settings
@@ -13,8 +15,8 @@ GIGABYTE = 10**9
 CONTAINER = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def check_memory(settings: Settings, types: int) -> None:
-    """UserError where a lower bound of what training takes is more than there is; ``types`` of the vocabulary."""
+def check_memory(settings: Settings, types: int, device: torch.device) -> None:
+    """UserError where a lower bound of what training takes is more than ``device`` has; ``types`` of the vocabulary."""
     network, train = settings.network, settings.train
     copies = 2 if train.optimiser == "sgd" else 4  # the best epoch's beside them; adam has two moments
     stacks, gates = 1 + network.bidirectional, CELLS[network.cell].gates
@@ -28,7 +30,7 @@ def check_memory(settings: Settings, types: int) -> None:
         * gates
         * network.hidden,
     }
-    there = available()
+    there = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available()
     if (need := sum(needs.values())) > there:
         raise UserError(
             f"{settings.arm}: training takes more than {need / GIGABYTE:,.1f} GB of memory, and there are "

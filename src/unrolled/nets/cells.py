@@ -33,7 +33,7 @@ class TanhRNN:
         torch.add(_minus_one(stash.dtype, stash.device), stash, alpha=2, out=after[0])
 
     def factors(self, stash: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
-        return (torch.addcmul(stash.new_tensor(1), after[0], after[0], value=-1),)
+        return (torch.addcmul(stash.new_ones(()), after[0], after[0], value=-1),)
 
     def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:
         gates[0].mul_(d_hidden)
@@ -167,7 +167,7 @@ def _turned(weight_hh: Tensor) -> Tensor:
 def _minus_one(dtype: torch.dtype, device: torch.device) -> Tensor:
     """A 0-dim tensor: made once, since making it costs more than the operation that it stands in."""
     with torch.inference_mode(False):
-        return torch.tensor(-1.0, dtype=dtype, device=device)
+        return torch.full((), -1.0, dtype=dtype, device=device)
 
 
 CELLS: dict[str, Cell] = {"rnn": TanhRNN(), "relu": ReLURNN(), "gru": GRU(), "lstm": LSTM()}

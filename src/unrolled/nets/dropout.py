@@ -1,4 +1,7 @@
-"""Dropout with a generator of its own, so that a seed decides the masks whatever else draws random numbers."""
+"""Dropout with a generator of its own, so that a seed decides the masks whatever else draws random numbers.
+
+They are drawn where the generator is, on the CPU, so that a seed draws the same masks for a network on any device.
+"""
 
 import torch
 from torch import Tensor
@@ -21,8 +24,9 @@ def dropout(values: Tensor, rate: float, generator: torch.Generator | None, mask
     """
     if rate == 0 or generator is None:
         return values
-    keep = torch.empty_like(values[:1] if mask == "window" else values).bernoulli_(1 - rate, generator=generator)
-    return values * keep.div_(1 - rate)
+    like = values[:1] if mask == "window" else values
+    keep = torch.empty_like(like, device=generator.device).bernoulli_(1 - rate, generator=generator).div_(1 - rate)
+    return values * keep.to(values.device)
 
 
 def dropped_types(types: int, rate: float, generator: torch.Generator | None, like: Tensor) -> Tensor | None:
@@ -32,4 +36,5 @@ def dropped_types(types: int, rate: float, generator: torch.Generator | None, li
     """
     if rate == 0 or generator is None:
         return None
-    return like.new_empty(types).bernoulli_(1 - rate, generator=generator).div_(1 - rate)
+    keep = like.new_empty(types, device=generator.device).bernoulli_(1 - rate, generator=generator)
+    return keep.div_(1 - rate).to(like.device)

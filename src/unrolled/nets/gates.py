@@ -32,7 +32,7 @@ class Spectrum(NamedTuple):
 
 def spectra(layer: RecurrentLayer) -> dict[str, Spectrum]:
     """Of each gate's block; nan where a weight is not finite."""
-    blocks = layer.weight_hh.detach().double().split(layer.hidden)
+    blocks = layer.weight_hh.detach().cpu().double().split(layer.hidden)
     return {name: _spectrum(block) for name, block in zip(GATES[type(layer.cell)], blocks, strict=True)}
 
 

@@ -90,6 +90,11 @@ class Network(nn.Module):
             nn.init.uniform_(self.output_bias, -rows, rows, generator=generator)
 
     @property
+    def device(self) -> torch.device:
+        """Where its weights are, and all that it reads must be."""
+        return self.embedding.weight.device
+
+    @property
     def bidirectional(self) -> bool:
         return self.join is not None
 

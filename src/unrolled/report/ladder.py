@@ -149,10 +149,15 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _minutes(step: Step) -> str:
-    """The median, and on how many threads."""
-    threads = sorted({run["threads"] for run in step.runs if "threads" in run})
-    on = f" on {', '.join(map(str, threads))} thread{'s' * (threads != [1])}" if threads else ""
-    return f"{statistics.median(step.minutes):.1f}{on}" if step.minutes else ""
+    """The median, and on how many threads or which GPU."""
+    places = ", ".join(sorted({_place(run) for run in step.runs if "threads" in run}))
+    return f"{statistics.median(step.minutes):.1f}{places and f' on {places}'}" if step.minutes else ""
+
+
+def _place(run: Measurement) -> str:
+    if (device := run.get("device", "cpu")) != "cpu":
+        return str(device)
+    return f"{run['threads']} thread{'s' * (run['threads'] != 1)}"
 
 
 def _interval(step: Step) -> str:

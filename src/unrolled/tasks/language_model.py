@@ -82,10 +82,10 @@ def predictions(network: Network, tokens: Tokens, *, window: int, eos: int) -> I
     state = network.initial_state(1)
     if network.bidirectional:
         backward = state.backward
-        for each in windows(tokens, columns=1, window=window, eos=eos, reverse=True):
+        for each in windows(tokens, columns=1, window=window, eos=eos, reverse=True, device=network.device):
             edges.append(backward)
             backward = network.read("backward", each.right, backward)[1]
-    for each in windows(tokens, columns=1, window=window, eos=eos):
+    for each in windows(tokens, columns=1, window=window, eos=eos, device=network.device):
         state = States(state.forward, edges.pop() if edges else ())
         heads, state = network.hidden(each.left, each.right, state)
         yield Prediction(
@@ -136,7 +136,8 @@ def lag_profiles(network: Network, tokens: Tokens, *, columns: int, steps: int, 
     The loss is summed over the columns. Each stack first reads a window for its context, a forward stack the one to the
     left, a backward stack the one to the right, so that it is not measured from a cold start.
     """
-    read = windows(tokens, columns=columns, window=min(steps, column_length(tokens, columns) // 2), eos=eos)
+    longest = column_length(tokens, columns) // 2
+    read = windows(tokens, columns=columns, window=min(steps, longest), eos=eos, device=network.device)
     first, second = next(read), next(read)
     norms: dict[str, Tensor] = {}
     for head, context, measured, last in (("forward", first, second, -1), ("backward", second, first, 0)):
@@ -163,7 +164,8 @@ def addends(network: Network, tokens: Tokens, *, columns: int, window: int, eos:
     forward stack has read the window to the left, a backward stack the one to the right, where there is one. The
     parameters' `.grad` is left as it was and no random number drawn: training goes on as if nothing had been measured.
     """
-    read = windows(tokens, columns=columns, window=min(window, column_length(tokens, columns) // 2), eos=eos)
+    longest = column_length(tokens, columns) // 2
+    read = windows(tokens, columns=columns, window=min(window, longest), eos=eos, device=network.device)
     context, measured, ahead = next(read), next(read), next(read, None)
     with torch.no_grad():
         _, forward = network.read("forward", context.left, network.initial_state(columns).forward)

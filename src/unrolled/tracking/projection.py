@@ -111,6 +111,8 @@ def _project(
         "diverged": f"at step {run.summary['diverged_at_step']}" if values["diverged"] else "no",
         "mlflow.note.content": _note(arm, params, values, run.summary),
     }
+    if "device" in timing:
+        tags["device"] = str(timing["device"])
     if left_out:
         tags["not_finite"] = ", ".join(f"{name} = {value}" for name, value in left_out.items())
     return Projection(
