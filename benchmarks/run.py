@@ -12,6 +12,7 @@ import click
 import torch
 
 from benchmarks import page
+from benchmarks.breakdown import breakdown_section
 from benchmarks.contestants import PLAIN
 from benchmarks.generation import generation_section
 from benchmarks.jobs import jobs_section
@@ -24,6 +25,7 @@ from benchmarks.training import layer_section, step_section
 PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "layer": ("One layer, forward and backward", layer_section),
     "step": ("A whole training step", step_section),
+    "breakdown": ("Where the time of a step goes", breakdown_section),
     "scaling": ("Cost against size", scaling_section),
     "memory": ("Peak memory of training", memory_section),
     "text": ("Preparing text", text_section),
