@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from unrolled.compiled.softmax import softmax_gradient
 
-LOGITS = 6 * 2**20  # numbers in a chunk's logits, 25 MB: from 32 MB on malloc takes fresh pages
+LOGITS = 7 * 2**20  # numbers in a chunk's logits, 29 MB: from 32 MB on malloc takes fresh pages
 ROWS = 64  # and at least so many rows, or the products are slow
 
 

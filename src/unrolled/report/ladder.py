@@ -21,6 +21,7 @@ from unrolled.report.markdown import number, table
 HUES = ["#4269D0", "#EFB118", "#FF725C", "#6CC5B0", "#3CA951", "#A463F2"]  # Observable's ten, for as many recipes
 
 
+DASHES = ("-", "--", ":")
 SHOWN = 300  # perplexity: above, a rung is in the table but not in the figure
 TICKS = (40, 50, 60, 70, 80, 100, 120, 150, 200)
 
@@ -210,15 +211,18 @@ def _curves(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
     shown: set[str] = set()
+    drawn: list[str] = []
     for step in steps:
         curves: list[Any] = [run["valid_by_epoch"] for run in step.runs if run.get("valid_by_epoch")]
-        if step.rung.score != "forward_perplexity":
+        if step.rung.score != "forward_perplexity" or not curves:
             continue
+        own = drawn.count(step.recipe)  # a recipe's rungs share a hue
+        drawn.append(step.recipe)
         for curve in curves:
             finite = [(epoch, value) for epoch, value in curve if value < SHOWN]
             label = step.rung.title if step.rung.title not in shown else None
             shown.add(step.rung.title)
             epochs, values = [epoch for epoch, _ in finite], [value for _, value in finite]
-            axes.plot(epochs, values, color=hues[step.recipe], linewidth=1.6, label=label)
+            axes.plot(epochs, values, DASHES[own % len(DASHES)], color=hues[step.recipe], linewidth=1.6, label=label)
     if shown:
         axes.legend(fontsize=9)
