@@ -49,11 +49,16 @@ def small(arm: str) -> Settings:
     )
 
 
-def leave_run(directory: Path, arm: str, device: torch.device, cut: int | None = None) -> None:
-    """Train and write the run directory; ``cut``: after so many records as if killed, and then to the end."""
+def leave_run(
+    directory: Path, arm: str, device: torch.device, cut: int | None = None, before: torch.device | None = None
+) -> None:
+    """Train and write the run directory.
+
+    ``cut``: as if killed after so many records, which were trained on ``before`` where that is given.
+    """
     settings, path = small(arm), directory.with_suffix(".safetensors")
-    for records in (cut, None) if cut else (None,):
-        training = Training.of(settings, V, device)
+    for place, records in ((before or device, cut), (device, None)) if cut else ((device, None),):
+        training = Training.of(settings, V, place)
         ledger = Ledger(training)
         checkpoint = Checkpoint(path, training, ledger, settings, "corpus")
         checkpoint.resume()
@@ -88,6 +93,7 @@ def test_whole_trainings_on_a_device_that_shares_no_tensor_with_the_cpu(tmp_path
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+    assert "of a training on cpu, now on elsewhere: rounding will differ" in done.stderr
     check_runs(tmp_path, "elsewhere")
 
 
@@ -101,6 +107,7 @@ def leave_runs(folder: str, device: str) -> None:
     for arm in CASES:
         leave_run(Path(folder, device, arm), arm, torch.device(device))
     leave_run(Path(folder, "cut", CUT), CUT, torch.device(device), cut=18)
+    leave_run(Path(folder, "moved", CUT), CUT, torch.device(device), cut=18, before=CPU)
     if device == "elsewhere":
         sys.stdout.flush()
         os._exit(0)  # torch's threads for a device of Python's making do not end
@@ -111,6 +118,7 @@ def check_runs(folder: Path, device: str) -> None:
         leave_run(folder / "cpu" / arm, arm, CPU)
         compare(folder / "cpu" / arm, folder / device / arm)
     assert contents(folder / device / CUT) == contents(folder / "cut" / CUT)
+    compare(folder / "cpu" / CUT, folder / "moved" / CUT)
 
 
 @pytest.mark.parametrize(

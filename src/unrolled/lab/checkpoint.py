@@ -50,7 +50,6 @@ class Checkpoint:
             "corpus": corpus_digest,
             "code": _code_digest(),
             "torch": torch.__version__,
-            "device": training.network.device.type,
         }
 
     def kept(self, records: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
@@ -75,6 +74,7 @@ class Checkpoint:
         tensors |= {f"ledger/{name}": each for name, each in rows.items()}
         tensors = {name: each.detach().to(CPU, copy=True) for name, each in tensors.items()}  # views share storage
         text = {"identity": self._identity, "seconds": self.seconds, "training": of_training, "ledger": of_ledger}
+        text["device"] = self._training.network.device.type
         text["names"] = list(tensors)  # safetensors sorts them, and a table's columns have an order
         text["digest"] = _digest(tensors, text)
         shutil.rmtree(self._partial, ignore_errors=True)
@@ -109,7 +109,9 @@ class Checkpoint:
         _set_training(self._training, tensors, text["training"])
         self._ledger.restore(_under(tensors, "ledger"), text["ledger"])
         self.seconds = text["seconds"]
-        return f"training goes on after step {self._training.step:,}, from {self.path}"
+        here, there = self._training.network.device.type, text["device"]
+        moved = f" of a training on {there}, now on {here}: rounding will differ" if here != there else ""
+        return f"training goes on after step {self._training.step:,}, from {self.path}{moved}"
 
     def remove(self) -> None:
         """The training is done and its run directory stands."""
