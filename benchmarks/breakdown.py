@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.contestants import Shape, our_step, plain_step
+from benchmarks.contestants import Shape, our_step, plain_step, step_flops
 from benchmarks.page import columns, paragraph, row
 from benchmarks.timing import Conditions, product_rate
 
@@ -39,7 +39,7 @@ def breakdown_section(conditions: Conditions) -> Iterator[str]:
             taken = {"ours": our_step(cell, shape), "plain": plain_step(cell, shape)}
             parts = _medians(taken, shape.words, conditions.few)
             size = f"{shape.layers} x {shape.hidden}, {shape.words}"
-            flops = 3 * 2 * shape.steps * shape.columns * shape.hidden * shape.words
+            flops = step_flops(cell, shape._replace(layers=0))
             most = sum(parts["plain"].values()) / parts["ours"][VOCABULARY]
             for whose, of in parts.items():
                 reached = f"{of[VOCABULARY] * 1e3:.1f} ({flops / of[VOCABULARY] / 1e9:.0f})"

@@ -20,7 +20,7 @@ CROSSING = ("aten::_to_copy", "aten::copy_")  # what may read on one device and 
 
 _setup_privateuseone_for_python_backend(NAME)
 # A tensor of ours cannot be viewed in inference mode; must stand before the first decorator that asks for it.
-torch.inference_mode = lambda mode=True: torch.no_grad() if mode else nullcontext()  # type: ignore
+torch.inference_mode = lambda mode=True: torch.no_grad() if mode else nullcontext()
 
 
 class Elsewhere(torch.Tensor):

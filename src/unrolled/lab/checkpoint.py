@@ -149,16 +149,16 @@ def _set_training(training: Training, tensors: dict[str, Tensor], counters: dict
         stacks[stack].setdefault(int(layer), []).append(each.to(device))
     forward, backward = (tuple(tuple(of[layer]) for layer in sorted(of)) for of in stacks.values())
     training.state = States(forward, backward) if forward else None
-    training.profiles = {name: each.to(device) for name, each in _under(tensors, "profiles").items()}
-    averages = {name: each.to(device) for name, each in _under(tensors, "averages").items()}
-    training.averages = averages or None
+    training.profiles = _under(tensors, "profiles", device)
+    training.averages = _under(tensors, "averages", device) or None
     training.generator.set_state(tensors["generator"])
     for name in ("step", "epoch", "position", "valid_losses", "averaged"):
         setattr(training, name, counters[name])
 
 
-def _under(tensors: dict[str, Tensor], folder: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{folder}/"): each for name, each in tensors.items() if name.startswith(f"{folder}/")}
+def _under(tensors: dict[str, Tensor], folder: str, device: torch.device = CPU) -> dict[str, Tensor]:
+    own = {name: each.to(device) for name, each in tensors.items() if name.startswith(f"{folder}/")}
+    return {name.removeprefix(f"{folder}/"): each for name, each in own.items()}
 
 
 def _read(path: Path) -> Content:

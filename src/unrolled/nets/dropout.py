@@ -36,5 +36,4 @@ def dropped_types(types: int, rate: float, generator: torch.Generator | None, li
     """
     if rate == 0 or generator is None:
         return None
-    keep = like.new_empty(types, device=generator.device).bernoulli_(1 - rate, generator=generator)
-    return keep.div_(1 - rate).to(like.device)
+    return dropout(like.new_ones(types), rate, generator)
