@@ -20,7 +20,7 @@ from unrolled.report.markdown import number, table
 
 HUES = ["#4269D0", "#EFB118", "#FF725C", "#6CC5B0", "#3CA951", "#A463F2"]  # Observable's ten, for as many recipes
 
-
+PUBLISHED: dict[str, Any] = {"marker": "D", "linestyle": "", "color": "white", "markeredgecolor": INK, "markersize": 9}
 DASHES = ("-", "--", ":")
 SHOWN = 300  # perplexity: above, a rung is in the table but not in the figure
 TICKS = (40, 50, 60, 70, 80, 100, 120, 150, 200)
@@ -32,6 +32,7 @@ class Step:
 
     recipe: str
     rung: Rung
+    epochs: int | None  # that the recipe trains for
     runs: Sequence[Measurement]
 
     @property
@@ -62,9 +63,10 @@ def climb(folder: Path = RECIPES) -> list[Step]:
     """All rungs of all recipes, the highest perplexity first."""
     steps = []
     for name in names(folder):
-        kept = measured(name, folder)
-        for rung in read(name, folder).rungs:
-            steps.append(Step(name, rung, [kept[arm] for arm in rung.arms if arm in kept]))
+        kept, recipe = measured(name, folder), read(name, folder)
+        for rung in recipe.rungs:
+            runs = [kept[arm] for arm in rung.arms if arm in kept]
+            steps.append(Step(name, rung, recipe.params.get("train", {}).get("epochs"), runs))
     return sorted(steps, key=lambda step: -step.height)
 
 
@@ -81,16 +83,8 @@ def write(steps: Sequence[Step], page: Path, figure: Path) -> None:
 
 
 def _page(steps: Sequence[Step], figure: str) -> str:
-    headings = [
-        "rung",
-        "published valid / test",
-        "here: valid",
-        "here: test",
-        "95 % interval",
-        "seeds",
-        "minutes a seed",
-    ]
-    headings += ["parameters", "recipe"]
+    headings = ["rung", "published valid / test", "here: valid", "here: test", "95 % interval", "seeds"]
+    headings += ["minutes a seed", "parameters", "recipe"]
     return "\n".join(
         [
             "# The ladder: known perplexities of the Penn Treebank",
@@ -187,6 +181,7 @@ def _figure(steps: Sequence[Step]) -> Figure:
     hues = dict(zip(dict.fromkeys(step.recipe for step in steps), HUES, strict=False))
     _rungs(left, drawn, hues)
     _curves(right, steps, hues)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=9)
     return figure
 
 
@@ -196,9 +191,9 @@ def _rungs(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
     axes.invert_yaxis()
     for place, step in enumerate(steps):
         if step.published:
-            axes.plot(step.published, place, "D", color="white", markeredgecolor=INK, markersize=9, zorder=2)
+            axes.plot(step.published, place, **PUBLISHED)
         axes.plot(step.tests, [place] * len(step.tests), "o", color=hues[step.recipe], markersize=6, zorder=3)
-    axes.plot([], [], "D", color="white", markeredgecolor=INK, label="published")
+    axes.plot([], [], **PUBLISHED, label="published")
     axes.plot([], [], "o", color=FAINT, label="here, each seed")
     axes.set_xticks(TICKS, labels=[f"{tick:g}" for tick in TICKS])
     axes.set_xticks([], minor=True)
@@ -208,8 +203,8 @@ def _rungs(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
 def _curves(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
     axes.set(title="Validation perplexity by epoch", xlabel="epoch", yscale="log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+    axes.set_yticks(TICKS, labels=[f"{tick:g}" for tick in TICKS])
+    axes.set_yticks([], minor=True)
     shown: set[str] = set()
     drawn: list[str] = []
     for step in steps:
@@ -224,5 +219,10 @@ def _curves(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
             shown.add(step.rung.title)
             epochs, values = [epoch for epoch, _ in finite], [value for _, value in finite]
             axes.plot(epochs, values, DASHES[own % len(DASHES)], color=hues[step.recipe], linewidth=1.6, label=label)
-    if shown:
-        axes.legend(fontsize=9)
+    for step in steps:
+        if step.epochs and step.rung.published and step.rung.published.valid:
+            end = step.epochs, step.rung.published.valid
+            axes.plot(*end, **PUBLISHED)
+            said = step.rung.title.split(",")[0]
+            axes.annotate(said, end, (0, -8), textcoords="offset points", ha="center", va="top", fontsize=9)
+    axes.margins(y=0.1)
