@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
@@ -195,16 +196,20 @@ def _rungs(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
         axes.plot(step.tests, [place] * len(step.tests), "o", color=hues[step.recipe], markersize=6, zorder=3)
     axes.plot([], [], **PUBLISHED, label="published")
     axes.plot([], [], "o", color=FAINT, label="here, each seed")
-    axes.set_xticks(TICKS, labels=[f"{tick:g}" for tick in TICKS])
-    axes.set_xticks([], minor=True)
+    _round_ticks(axes.xaxis)
     axes.legend(loc="lower right")
+
+
+def _round_ticks(axis: Axis) -> None:
+    """Of perplexities, on a logarithmic axis."""
+    axis.set_ticks(TICKS, labels=[f"{tick:g}" for tick in TICKS])
+    axis.set_ticks([], minor=True)
 
 
 def _curves(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
     axes.set(title="Validation perplexity by epoch", xlabel="epoch", yscale="log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_yticks(TICKS, labels=[f"{tick:g}" for tick in TICKS])
-    axes.set_yticks([], minor=True)
+    _round_ticks(axes.yaxis)
     shown: set[str] = set()
     drawn: list[str] = []
     for step in steps:
