@@ -2,7 +2,10 @@
 
 import difflib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +196,13 @@ def test_the_ladder_shows_every_rung(workspace: Path) -> None:
     listed = CliRunner().invoke(main, ["recipes"]).output
     assert f"valid {noted['tiny-clipped']['valid_perplexity']:.2f}" in listed and "published: test 11.5" in listed
     assert "2 minutes a seed" in listed and "; 14 seconds (" in listed
-    Path("recipes/tiny.json").write_text(Path("recipes/tiny.json").read_text().replace('"cpu"', '"a GPU"'))
+    noted["tiny_2-clipped"] |= {"seconds": 600.0, "threads": 64}
+    Path("recipes/tiny.json").write_text(json.dumps(noted))
+    write(climb(recipes.RECIPES), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    assert ", 10.0 on 64 threads |" in Path("docs/ladder.md").read_text()
+    assert "; 2 to 10 minutes a seed" in CliRunner().invoke(main, ["recipes"]).output
+    noted["tiny_2-clipped"]["seconds"] = 120.0
+    Path("recipes/tiny.json").write_text(json.dumps(noted).replace('"cpu"', '"a GPU"'))
     write(climb(recipes.RECIPES), Path("docs/ladder.md"), Path("docs/ladder.svg"))
     assert "| 2.0 on a GPU |" in Path("docs/ladder.md").read_text()
 
@@ -202,6 +211,14 @@ def test_a_ladder_on_which_nobody_stood_can_be_shown(workspace: Path) -> None:
     write(climb(recipes.RECIPES), Path("docs/ladder.md"), Path("docs/ladder.svg"))
     assert "| tiny | 12.50 / 11.50 |  |  |" in Path("docs/ladder.md").read_text()
     assert "not measured here yet" in CliRunner().invoke(main, ["recipes"]).output
+
+
+def test_a_listing_whose_reader_has_gone_ends_without_a_word() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    listing = subprocess.run([sys.executable, "-m", "unrolled.cli", "recipes"], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert listing.returncode != 0 and listing.stderr == b""
 
 
 def _cells(page: str) -> list[list[Any]]:

@@ -76,8 +76,9 @@ def _expected(rung: Rung, runs: list[Measurement]) -> str:
     if scores and rung.score == "forward_perplexity":
         said = f"valid {', '.join(valid)}; {said}"
     if seconds := [run["seconds"] for run in runs if "seconds" in run and rung.score == "forward_perplexity"]:
-        longest = max(seconds)
-        said += f"; {longest:.0f} seconds" if longest < 60 else f"; {longest / 60:.0f} minutes a seed"
+        unit, length = ("seconds", 1) if max(seconds) < 60 else ("minutes a seed", 60)
+        ends = dict.fromkeys(f"{end(seconds) / length:.0f}" for end in (min, max))
+        said += f"; {' to '.join(ends)} {unit}"
     if dates := [run["date"] for run in runs]:
         said += f" ({max(dates)})"
     if rung.published and rung.published.test:

@@ -36,6 +36,8 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
             _end(f"stopped: {GOES_ON}", 130)
         except _Terminated:
             _end(f"stopped: {GOES_ON}", 143)
+        except BrokenPipeError:  # `head` has seen enough: click ends such a command without a word
+            raise
         except Exception as error:
             if "No space left on device" in str(error):  # libraries in Rust and C++ have errors of their own for it
                 _end(f"error: {error}; make room: {GOES_ON}", 1)

@@ -47,10 +47,6 @@ class Step:
         return [float(run["valid_perplexity"]) for run in self.runs if own and run.get("valid_perplexity")]
 
     @property
-    def minutes(self) -> list[float]:
-        return [run["seconds"] / 60 for run in self.runs if "seconds" in run]
-
-    @property
     def published(self) -> float | None:
         return self.rung.published.test if self.rung.published else None
 
@@ -145,15 +141,18 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _minutes(step: Step) -> str:
-    """The median, and on how many threads or which GPU."""
-    places = ", ".join(sorted({_place(run) for run in step.runs if "threads" in run}))
-    return f"{statistics.median(step.minutes):.1f}{places and f' on {places}'}" if step.minutes else ""
+    """The median of the seeds, apart for every number of threads or GPU that they had."""
+    places: dict[str, list[float]] = {}
+    for run in step.runs:
+        if "seconds" in run:
+            places.setdefault(_place(run), []).append(run["seconds"] / 60)
+    return ", ".join(f"{statistics.median(took):.1f}{place}" for place, took in sorted(places.items()))
 
 
 def _place(run: Measurement) -> str:
     if (device := run.get("device", "cpu")) != "cpu":
-        return str(device)
-    return f"{run['threads']} thread{'s' * (run['threads'] != 1)}"
+        return f" on {device}"
+    return f" on {run['threads']} thread{'s' * (run['threads'] != 1)}" if "threads" in run else ""
 
 
 def _interval(step: Step) -> str:
