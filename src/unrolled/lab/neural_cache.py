@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from unrolled.corpus.streams import Tokens, windows
 from unrolled.measures import Floats
+from unrolled.mixture import interpolated_nats
 from unrolled.nets.network import Network
 
 NUMBERS = 2**21  # dot products held at a time, 8 MB: the intermediates of a chunk come to about four times that
@@ -81,7 +82,7 @@ def cache_nats(reading: Reading, cache: Cache, *, chunk: int | None = None) -> F
     reading's parts differ in length.
     """
     (log_cache,) = _log_cache(reading, cache.window, [cache.theta], chunk)
-    return np.asarray(_interpolated(reading.nats, log_cache, cache.weight).numpy())
+    return _with_share(reading.nats, log_cache, cache.weight)
 
 
 def choose_cache(
@@ -101,22 +102,22 @@ def choose_cache(
         log_cache = dict(zip(thetas, _log_cache(reading, window, thetas), strict=True))
         for cache in caches:
             if cache.window == window:
-                nats[cache] = _interpolated(reading.nats, log_cache[cache.theta], cache.weight).sum().item()
+                nats[cache] = float(_with_share(reading.nats, log_cache[cache.theta], cache.weight).sum())
     best = min(nats, key=lambda cache: nats[cache])
     return best, nats[best]
 
 
-def _interpolated(nats: Tensor, log_cache: Tensor, weight: float) -> Tensor:
+def _with_share(nats: Tensor, log_cache: Tensor, weight: float) -> Floats:
     """-log((1 - weight) p_model + weight p_cache), [N]; the first position has no cache and keeps its nats."""
-    share = torch.tensor(weight, dtype=torch.float64)
-    mixed = -torch.logaddexp(torch.log1p(-share) - nats, share.log() + log_cache)
+    mixed = interpolated_nats(nats, -log_cache, weight)
     mixed[:1] = nats[:1]
-    return mixed.nan_to_num(nan=math.inf, posinf=math.inf)
+    return mixed
 
 
 @torch.no_grad()
 def _log_cache(reading: Reading, window: int, thetas: list[float], chunk: int | None = None) -> Tensor:
-    """log p_cache of each target, float64 [thetas, N]; -inf where it is not in the cache, as in the empty first one.
+    """log p_cache of each target, float64 [thetas, N]; -inf where it is not in the cache, as in the empty first one,
+    or where the states are no numbers.
 
     A chunk of positions is multiplied with all that any of them may see, and the band that each may see cut out.
     """
@@ -136,7 +137,7 @@ def _log_cache(reading: Reading, window: int, thetas: list[float], chunk: int | 
         dots = hidden[start:stop] @ hidden[first : stop - 1].t()
         same = (targets[start:stop, None] == targets[first : stop - 1]) & seen
         result[:, start:stop] = _log_shares(dots, seen, same, thetas)
-    return result
+    return result.nan_to_num(nan=-math.inf, neginf=-math.inf)
 
 
 def _log_shares(dots: Tensor, seen: Tensor, same: Tensor, thetas: list[float]) -> Tensor:
