@@ -185,7 +185,7 @@ def test_the_ladder_shows_every_rung(workspace: Path) -> None:
     noted = measured("tiny")
     tests = [noted[arm]["scores"]["forward_perplexity"] for arm in ("tiny-clipped", "tiny_2-clipped")]
     mean = sum(tests) / 2
-    assert rows["tiny"][1] == "12.50 / 11.50" and rows["tiny"][5] == "2" and rows["tiny"][6].startswith("2.0 on ")
+    assert rows["tiny"][1] == "12.50 / 11.50" and rows["tiny"][6] == "2" and rows["tiny"][7].startswith("2.0 on ")
     assert rows["tiny"][3] == f"{number(mean)} ± {number(abs(tests[0] - mean))}"
     assert rows["tiny, not clipped"][1] == "0.5 to 0.75 times" and rows["tiny, not clipped"][3].endswith(" times")
     assert rows["n-grams"][3] == number(noted[PEER]["scores"]["forward_perplexity"])
@@ -227,7 +227,13 @@ def _cells(page: str) -> list[list[Any]]:
 
 def test_the_page_in_the_repository_is_what_the_notes_say(tmp_path: Path) -> None:
     write(climb(ROOT / "recipes"), tmp_path / "ladder.md", tmp_path / "ladder.svg")
-    assert (tmp_path / "ladder.md").read_text() == (ROOT / "docs" / "ladder.md").read_text()
+    page = (tmp_path / "ladder.md").read_text()
+    assert page == (ROOT / "docs" / "ladder.md").read_text()
+    rows = {cells[0]: cells for cells in _cells(page)}
+    assert rows["rung"][3:5] == ["here: test", "pseudo-perplexity, test"]
+    assert rows["BiLSTM small, forward head"][3] and not rows["BiLSTM small, forward head"][4]
+    assert rows["BiLSTM small, joined head"][4] and not rows["BiLSTM small, joined head"][3]
+    assert "joined head" not in (tmp_path / "ladder.svg").read_text()
 
 
 def test_recipes_are_yaml_that_the_strict_reader_takes() -> None:

@@ -24,7 +24,7 @@ HUES = ["#4269D0", "#EFB118", "#FF725C", "#6CC5B0", "#3CA951", "#A463F2"]  # Obs
 PUBLISHED: dict[str, Any] = {"marker": "D", "linestyle": "", "color": "white", "markeredgecolor": INK, "markersize": 9}
 DASHES = ("-", "--", ":")
 SHOWN = 300  # perplexity: above, a rung is in the table but not in the figure
-TICKS = (40, 50, 60, 70, 80, 100, 120, 150, 200)
+TICKS = (50, 60, 70, 80, 90, 100, 110, 120, 130, 140, 150, 170, 200)
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Step:
         """Of the score that training chose the best epoch by; other scores have no such figure."""
         own = self.rung.score == "forward_perplexity"
         return [float(run["valid_perplexity"]) for run in self.runs if own and run.get("valid_perplexity")]
+
+    @property
+    def sees_both_sides(self) -> bool:
+        """A pseudo-perplexity is no perplexity: it has a column of its own, and no place in the figure."""
+        return self.rung.score == "pseudo_perplexity"
 
     @property
     def published(self) -> float | None:
@@ -80,8 +85,8 @@ def write(steps: Sequence[Step], page: Path, figure: Path) -> None:
 
 
 def _page(steps: Sequence[Step], figure: str) -> str:
-    headings = ["rung", "published valid / test", "here: valid", "here: test", "95 % interval", "seeds"]
-    headings += ["minutes a seed", "parameters", "recipe"]
+    headings = ["rung", "published valid / test", "here: valid", "here: test", "pseudo-perplexity, test"]
+    headings += ["95 % interval", "seeds", "minutes a seed", "parameters", "recipe"]
     return "\n".join(
         [
             "# The ladder: known perplexities of the Penn Treebank",
@@ -89,7 +94,8 @@ def _page(steps: Sequence[Step], figure: str) -> str:
             "Mikolov's split, 10,000 types, `<eos>` scored, the state carried on from sentence to sentence, each test",
             "token once. `unrolled use RECIPE` and then `dvc repro` make a rung; `unrolled keep RECIPE` notes what it",
             "reached, and this page is written from those notes. Mean over seeds, and the largest distance from it;",
-            "the interval is the first seed's, by bootstrap over blocks of tokens.",
+            "the interval is the first seed's, by bootstrap over blocks of tokens. What a head reaches that sees both",
+            "sides of its target is no perplexity, and has a column of its own.",
             "",
             f"![Test perplexity of each rung beside the published one, and validation perplexity by epoch]({figure})",
             "",
@@ -118,12 +124,14 @@ def _row(step: Step, steps: Sequence[Step]) -> list[str]:
         low, high = published.ratio
         said = f"{low} times" if low == high else f"{low} to {high} times"
     parameters = next((run["parameters"] for run in step.runs if "parameters" in run), None)
+    reached = _spread(step.tests) + _ratio(step, steps)
     diverged = [run["diverged_at_step"] for run in step.runs if run.get("status") == "diverged"]
     return [
         step.rung.title + (f" (diverged at step {', '.join(map(number, diverged))})" if diverged else ""),
         said,
         _spread(step.valids),
-        _spread(step.tests) + _ratio(step, steps),
+        "" if step.sees_both_sides else reached,
+        reached if step.sees_both_sides else "",
         _interval(step),
         number(len(step.tests)) if step.tests and PEER not in step.rung.arms else "",
         _minutes(step),
@@ -175,7 +183,7 @@ def _circumstances(step: Step) -> list[str]:
 
 
 def _figure(steps: Sequence[Step]) -> Figure:
-    drawn = [step for step in steps if 0 < step.height < SHOWN]
+    drawn = [step for step in steps if 0 < step.height < SHOWN and not step.sees_both_sides]
     figure = Figure(figsize=(13, 0.42 * len(drawn) + 1.6), layout=ConstrainedLayoutEngine(w_pad=0.15, wspace=0.03))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     hues = dict(zip(dict.fromkeys(step.recipe for step in steps), HUES, strict=False))
@@ -189,13 +197,13 @@ def _rungs(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
     axes.set(title="Test perplexity", xscale="log", yticks=range(len(steps)))
     axes.set_yticklabels([step.rung.title for step in steps])
     axes.invert_yaxis()
+    _round_ticks(axes.xaxis)
     for place, step in enumerate(steps):
         if step.published:
             axes.plot(step.published, place, **PUBLISHED)
         axes.plot(step.tests, [place] * len(step.tests), "o", color=hues[step.recipe], markersize=6, zorder=3)
     axes.plot([], [], **PUBLISHED, label="published")
     axes.plot([], [], "o", color=FAINT, label="here, each seed")
-    _round_ticks(axes.xaxis)
     axes.legend(loc="lower right")
 
 
