@@ -101,7 +101,7 @@ def _page(steps: Sequence[Step], figure: str) -> str:
             "",
             *table(headings, (_row(step, steps) for step in steps)),
             "",
-            "An empty cell: not measured here, or not published.",
+            "An empty cell: not measured here, not published, or not what the rung is measured by.",
             "",
             "## Where the published figures stand",
             "",
