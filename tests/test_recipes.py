@@ -234,6 +234,7 @@ def test_the_page_in_the_repository_is_what_the_notes_say(tmp_path: Path) -> Non
     assert rows["BiLSTM small, forward head"][3] and not rows["BiLSTM small, forward head"][4]
     assert rows["BiLSTM small, joined head"][4] and not rows["BiLSTM small, joined head"][3]
     assert "joined head" not in (tmp_path / "ladder.svg").read_text()
+    assert "BiLSTM small, joined head: pseudo-perplexity, test" in CliRunner().invoke(main, ["recipes"]).output
 
 
 def test_recipes_are_yaml_that_the_strict_reader_takes() -> None:

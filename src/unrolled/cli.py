@@ -73,6 +73,8 @@ def _expected(rung: Rung, runs: list[Measurement]) -> str:
     scores = [f"{run['scores'][rung.score]:.2f}" for run in runs if rung.score in run["scores"]]
     valid = [f"{run['valid_perplexity']:.2f}" for run in runs if run.get("valid_perplexity")]
     said = f"test {', '.join(scores)}" if scores else "not measured here yet"
+    if scores and rung.sees_both_sides:
+        said = f"pseudo-perplexity, {said}"
     if scores and rung.score == "forward_perplexity":
         said = f"valid {', '.join(valid)}; {said}"
     if seconds := [run["seconds"] for run in runs if "seconds" in run and rung.score == "forward_perplexity"]:

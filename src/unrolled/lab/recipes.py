@@ -43,6 +43,11 @@ class Rung(Section):
     published: Published | None = None
     ratio_to: str | None = None
 
+    @property
+    def sees_both_sides(self) -> bool:
+        """Of its target: a pseudo-perplexity is no perplexity, and never stands among them."""
+        return self.score == "pseudo_perplexity"
+
 
 class Recipe(Section):
     """A recipe as its file states it."""

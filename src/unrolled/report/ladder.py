@@ -47,11 +47,6 @@ class Step:
         return [float(run["valid_perplexity"]) for run in self.runs if own and run.get("valid_perplexity")]
 
     @property
-    def sees_both_sides(self) -> bool:
-        """A pseudo-perplexity is no perplexity: it has a column of its own, and no place in the figure."""
-        return self.rung.score == "pseudo_perplexity"
-
-    @property
     def published(self) -> float | None:
         return self.rung.published.test if self.rung.published else None
 
@@ -130,8 +125,8 @@ def _row(step: Step, steps: Sequence[Step]) -> list[str]:
         step.rung.title + (f" (diverged at step {', '.join(map(number, diverged))})" if diverged else ""),
         said,
         _spread(step.valids),
-        "" if step.sees_both_sides else reached,
-        reached if step.sees_both_sides else "",
+        "" if step.rung.sees_both_sides else reached,
+        reached if step.rung.sees_both_sides else "",
         _interval(step),
         number(len(step.tests)) if step.tests and PEER not in step.rung.arms else "",
         _minutes(step),
@@ -183,7 +178,7 @@ def _circumstances(step: Step) -> list[str]:
 
 
 def _figure(steps: Sequence[Step]) -> Figure:
-    drawn = [step for step in steps if 0 < step.height < SHOWN and not step.sees_both_sides]
+    drawn = [step for step in steps if 0 < step.height < SHOWN and not step.rung.sees_both_sides]
     figure = Figure(figsize=(13, 0.42 * len(drawn) + 1.6), layout=ConstrainedLayoutEngine(w_pad=0.15, wspace=0.03))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     hues = dict(zip(dict.fromkeys(step.recipe for step in steps), HUES, strict=False))
