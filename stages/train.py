@@ -11,6 +11,7 @@ from unrolled.lab.checkpoint import Checkpoint
 from unrolled.lab.device import find_device
 from unrolled.lab.fit import Training, fit
 from unrolled.lab.ledger import Ledger
+from unrolled.lab.memory import keep_freed_memory
 from unrolled.lab.progress import shown
 from unrolled.settings import PARAMS, Settings
 
@@ -21,6 +22,7 @@ from unrolled.settings import PARAMS, Settings
 @one_line_errors
 def train(arm: str, device: str) -> None:
     """Train ARM and write its run directory."""
+    keep_freed_memory()
     settings, found, corpus = Settings.load(PARAMS, arm), find_device(device), read_corpus(Path("data/encoded"))
     training = Training.of(settings, len(corpus.counts), found)
     ledger = Ledger(training)

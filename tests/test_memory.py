@@ -1,5 +1,8 @@
-"""What cannot fit into memory is refused in one line, before a byte of it is taken."""
+"""What cannot fit into memory is refused in one line, before a byte of it is taken; what was taken is kept."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +77,37 @@ def test_a_container_may_allow_less_than_the_machine_has(
         limit.write_text(content)
     monkeypatch.setattr(memory, "CONTAINER", (limit,))
     assert memory.available() == (expected or of_machine)
+
+
+STEPS = """
+import ctypes, resource
+from unrolled.lab.memory import keep_freed_memory
+if {keep}:
+    assert keep_freed_memory()
+system = ctypes.CDLL(None)
+system.malloc.restype, system.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+system.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+size = 12 * 2**20
+def fresh_pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def a_step():
+    arrays = [system.malloc(size) for _ in range(8)]
+    for array in arrays:
+        system.memset(array, 1, size)
+    for array in arrays:
+        system.free(array)
+for _ in range(3):
+    a_step()
+before = fresh_pages()
+for _ in range(10):
+    a_step()
+print((fresh_pages() - before) // 10)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+def test_a_step_finds_again_the_memory_that_the_step_before_it_freed() -> None:
+    left_alone, kept = (
+        int(subprocess.check_output([sys.executable, "-c", STEPS.format(keep=keep)])) for keep in (False, True)
+    )
+    assert left_alone > 1000 > 10 >= kept
