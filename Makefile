@@ -2,11 +2,13 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help ready repro test ui record lint check bench fuzz lock
+.PHONY: help ready repro test quick ui record lint check bench fuzz lock
 
-JOBS ?= 1
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+PIPELINE ?=
 SECONDS ?= 60
 bin := .venv/bin
+slow := pipeline tracking $(patsubst %,test_%.py,crashes comparison convergence shell device threads memory recipes python_docs)
 
 # Stages say `python`, and mean that of the environment; what another project exported must not reach them.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -21,11 +23,14 @@ help: ## list the targets
 ready: ## set up .venv, and nothing else
 	@scripts/set-up.sh
 
-repro: ready ## train, evaluate, compare and record all arms (JOBS=2: two arms side by side)
-	@scripts/repro.sh $(JOBS)
+repro: ready ## train, evaluate, compare and record all arms (JOBS=1: one at a time; PIPELINE=<task>: of pipelines/<task>)
+	@scripts/repro.sh $(JOBS) $(PIPELINE)
 
 test: ready ## run the tests
 	@$(bin)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+quick: ready ## the oracles alone, without pipeline, servers, crashes and figures
+	@$(bin)/python -m pytest -q -n 2 --dist worksteal $(addprefix --ignore=tests/,$(slow))
 
 ui: ready ## open the results in MLflow's user interface
 	@$(bin)/unrolled ui
@@ -47,5 +52,5 @@ fuzz: ready ## fuzz what reads foreign bytes (SECONDS=60: of each reader)
 	@for target in settings txt gz zip run checkpoint; do \
 	  PYTHONPATH=src $(bin)/python tests/fuzz.py $$target -max_total_time=$(SECONDS) || exit 1; done
 
-lock: ready ## pin the newest versions that pyproject.toml allows
-	@scripts/lock.sh
+lock: ready ## write requirements.lock anew, its versions kept (UPGRADE=1: the newest that pyproject.toml allows)
+	@scripts/lock.sh $(if $(UPGRADE),--upgrade)

@@ -7,17 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, nll_loss
 
-from unrolled.bptt import Profile
-from unrolled.clipping import clip
-from unrolled.corpus.streams import Window
-from unrolled.nets.cells import RecurrentLayer
-from unrolled.nets.network import Network
-from unrolled.tasks.language_model import loss
+from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.model.task import Batch, Task
+from unrolled.tasks.language_model.model.windows import Window
+from unrolled.training.clipping import clip
 
 PLAIN = {"lstm": nn.LSTM, "rnn": nn.RNN, "gru": nn.GRU}
 GATES = {"lstm": 4, "rnn": 1, "gru": 3}
 CLIP_NORM = 0.25
 RATE = 1.0
+TRAIN = {"optimiser": "sgd", "weight_decay": 0.0, "window": 35}
 
 
 class Shape(NamedTuple):
@@ -52,7 +53,7 @@ def layers(cell: str, shape: Shape) -> dict[str, Callable[[], object]]:
 
 
 def our_step(cell: str, shape: Shape, *, silent: bool = False) -> Callable[[], object]:
-    """One update as `unrolled.lab.fit` makes it, untied."""
+    """One update as `unrolled.training.fit` makes it, untied."""
     torch.manual_seed(1)
     network = Network(
         shape.words, cell=cell, bidirectional=False, embedding=shape.hidden, hidden=shape.hidden,
@@ -61,38 +62,44 @@ def our_step(cell: str, shape: Shape, *, silent: bool = False) -> Callable[[], o
     network.embedding.sparse = True
     optimiser, groups = torch.optim.SGD(network.parameters(), lr=RATE), network.groups()
     tokens, targets = _tokens(shape)
-    window = Window(tokens, targets, targets)
-    state = [network.initial_state(shape.columns)]
+    batch, task = Batch(Window(tokens, targets, targets), None), Task(TRAIN | {"columns": shape.columns})
+    carry = [task.start(network)]
 
     def step() -> None:
         optimiser.zero_grad()
-        nats, terms, after = loss(network, window, state[0].detach(), profile=None if silent else Profile())
+        entry, profile = task.entry(network, batch, carry[0]), None if silent else Profile()
+        nats, terms, after = task.loss(network, batch, entry, profile=profile)
         (nats / terms).backward()
         clip(groups, CLIP_NORM)
         optimiser.step()
-        state[0] = after
+        carry[0] = after
 
     return step
 
 
 class Plain(nn.Module):
-    """The language model of a hundred tutorials."""
+    """The language model of a hundred tutorials, word_language_model's among them."""
 
-    def __init__(self, cell: str, shape: Shape) -> None:
+    def __init__(self, cell: str, shape: Shape, *, tied: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.embedding = nn.Embedding(shape.words, shape.hidden)
-        self.recurrent = PLAIN[cell](shape.hidden, shape.hidden, shape.layers)
+        self.recurrent = PLAIN[cell](shape.hidden, shape.hidden, shape.layers, dropout=dropout)
         self.output = nn.Linear(shape.hidden, shape.words)
+        if tied:
+            self.output.weight = self.embedding.weight
+        for weight in (self.embedding.weight, self.output.weight):
+            nn.init.uniform_(weight, -0.1, 0.1)
 
     def forward(self, tokens: Tensor, state: Tensor | tuple[Tensor, ...] | None) -> tuple[Tensor, object]:
-        hidden, state = self.recurrent(self.embedding(tokens), state)
-        return log_softmax(self.output(hidden).flatten(0, 1), dim=1), state
+        hidden, state = self.recurrent(self.dropout(self.embedding(tokens)), state)
+        return log_softmax(self.output(self.dropout(hidden)).flatten(0, 1), dim=1), state
 
 
-def plain_step(cell: str, shape: Shape) -> Callable[[], object]:
+def plain_step(cell: str, shape: Shape, *, tied: bool = False, dropout: float = 0.0) -> Callable[[], object]:
     """One update as the word_language_model example makes it: nll_loss, clip_grad_norm_, SGD by hand."""
     torch.manual_seed(1)
-    network = Plain(cell, shape)
+    network = Plain(cell, shape, tied=tied, dropout=dropout)
     tokens, targets = _tokens(shape)
     state: list[object] = [None]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmarks.contestants import Plain, Shape
 from benchmarks.page import against, columns, paragraph, row
 from benchmarks.timing import Conditions, race
-from unrolled.nets.network import Network
+from unrolled.tasks.language_model.model.network import Network
 
 State = TypeVar("State")
 TARGET = 1.0
@@ -63,9 +63,7 @@ def our_text(cell: str, size: Size, columns: int) -> Callable[[], Tensor]:
 def plain_text(cell: str, size: Size, columns: int) -> Callable[[], Tensor]:
     """A text a column from nn.Embedding, nn.LSTM or its like, nn.Linear."""
     torch.manual_seed(1)
-    network = Plain(cell, Shape(1, columns, size.hidden, size.layers, size.words)).eval()
-    if size.tied:
-        network.output.weight = network.embedding.weight
+    network = Plain(cell, Shape(1, columns, size.hidden, size.layers, size.words), tied=size.tied).eval()
 
     def read(tokens: Tensor, state: object) -> tuple[Tensor, object]:
         hidden, after = network.recurrent(network.embedding(tokens), state)

@@ -37,7 +37,7 @@ def _peak_of_another(who: str, shape: Shape, threads: int) -> int:
 
 def peak(who: str, shape: Shape) -> int:
     """Peak resident memory of this process in KB after its steps."""
-    step = {"ours": our_step, "plain": plain_step}[who]("lstm", shape)
+    step = our_step("lstm", shape) if who == "ours" else plain_step("lstm", shape)
     for _ in range(STEPS):
         step()
     status = Path("/proc/self/status")  # where there is none, the peak of the process that started this one counts too

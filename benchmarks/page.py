@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from textwrap import fill
 
-from unrolled.corpus.folders import whole_text
+from unrolled.ground.atomic import whole_text
 
 HEAD = """# Speed beside what everyone writes
 

@@ -16,15 +16,19 @@ from benchmarks.breakdown import breakdown_section
 from benchmarks.contestants import PLAIN
 from benchmarks.generation import generation_section
 from benchmarks.jobs import jobs_section
+from benchmarks.lengths import lengths_section
 from benchmarks.memory import memory_section
 from benchmarks.scaling import scaling_section
+from benchmarks.stage import stage_section
 from benchmarks.text import text_section
 from benchmarks.timing import Conditions
 from benchmarks.training import layer_section, step_section
 
 PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "layer": ("One layer, forward and backward", layer_section),
+    "lengths": ("One layer, columns of different lengths", lengths_section),
     "step": ("A whole training step", step_section),
+    "stage": ("Training as the stage runs it", stage_section),
     "breakdown": ("Where the time of a step goes", breakdown_section),
     "scaling": ("Cost against size", scaling_section),
     "memory": ("Peak memory of training", memory_section),

@@ -21,11 +21,11 @@ from sklearn.feature_extraction.text import CountVectorizer
 from benchmarks.page import against, columns, paragraph, row
 from benchmarks.timing import Conditions, race
 from unrolled.corpus.catalogue import facts
-from unrolled.corpus.encoded import SPLITS
-from unrolled.corpus.encoding import encode_corpus
+from unrolled.corpus.encode import encode_corpus
 from unrolled.corpus.python_docs import python_documents
 from unrolled.corpus.readers import READERS
 from unrolled.corpus.splits import split_of, write_splits
+from unrolled.ground.corpus import SPLITS
 
 TARGET = 1.0
 COPIES, FILES, VARIED = 15, 6, 0.02  # copies of the documentation, files a copy, share of words that a copy varies

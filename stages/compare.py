@@ -1,39 +1,35 @@
-"""report/: all arms of the grid side by side, as tables, figures, metrics and plots."""
+"""report/ and metrics.json: all arms of the grid side by side, as tables, figures, metrics and plots."""
 
 from pathlib import Path
 
 import click
 
-from unrolled.errors import one_line_errors
-from unrolled.lab.runs import Evaluation
+from unrolled.ground.atomic import whole_folder
+from unrolled.ground.checksums import json_of, load
+from unrolled.ground.resolved import read_resolved
 from unrolled.report import page, tables
-from unrolled.report.comparison import compare, read_grid
-from unrolled.report.drawing import lines
+from unrolled.report.comparison import compare, read_baselines, read_grid
 from unrolled.report.figures import Figures
-from unrolled.sealed import json_of, load, read_sealed
-from unrolled.settings import PARAMS, Settings
-
-REPORT = Path("report")
+from unrolled.shell.stage import stage
 
 
 @click.command()
-@one_line_errors
+@stage
 def main() -> None:
-    """Compare every arm of params.yaml's grid, or, called by hand before all are there, those that are."""
-    grid = [Settings.load(PARAMS, arm) for arm in Settings.arms(PARAMS)]
-    peer = Evaluation.read(Path("evaluation/kneser_ney"))
-    arms, missing = read_grid(grid)
-    comparison = compare(arms, peer, list(missing))
-    tables.write(comparison, REPORT)
-    drawn = [line for line in lines(grid) if line.arm not in missing]
-    Figures(drawn, comparison.tables, comparison.yardsticks, comparison.reduction).write(REPORT / "figures")
-    read_sealed(Path("data/text"), "documents.json")
-    opening = Path("data/text/test.txt").read_text(encoding="utf-8")[:1000]
-    corpus = load(Path("data"), "corpus.json", json_of)
-    page.write(comparison, REPORT, page.drawn([arm.name for arm in arms], opening), corpus)
+    """Compare all arms of the grid; or, run by hand before all are there, those that are."""
+    grid, evaluate = read_resolved("grid"), read_resolved("evaluate")["evaluate"]
+    arms, missing = read_grid(grid["arms"])
+    comparison = compare(grid, evaluate, arms, read_baselines(grid["task"]), list(missing))
+    corpus, write = load(Path("data"), "corpus.json", json_of), comparison.wording.samples
+    samples = write([arm.name for arm in arms]) if write else {}
+    with whole_folder(Path("report")) as place:
+        tables.write(comparison, place)
+        Figures(comparison).write(place / "figures")
+        page.write(comparison, place, samples, corpus)
+    tables.write_metrics(comparison, Path("metrics.json"))
     click.echo(tables.markdown(comparison))
     for arm, stages in missing.items():
-        click.echo(f"{arm} is left out, for it is not there yet; make it with: dvc repro {stages}", err=True)
+        click.echo(f"{arm} is left out because it is not there yet; make it with: dvc repro {stages}", err=True)
 
 
 if __name__ == "__main__":

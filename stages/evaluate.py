@@ -4,22 +4,26 @@ from pathlib import Path
 
 import click
 
-from unrolled.errors import one_line_errors
-from unrolled.lab.evaluate import evaluate, read_text
-from unrolled.lab.runs import Evaluation, Run
-from unrolled.settings import PARAMS, Settings
+from unrolled.ground.corpus import read_corpus
+from unrolled.ground.evaluation import Evaluation, Resampling
+from unrolled.ground.registry import task_part
+from unrolled.ground.resolved import read_resolved
+from unrolled.ground.run import Run
+from unrolled.scoring.evaluation import write_evaluation
+from unrolled.shell.stage import stage
 
 
 @click.command()
 @click.argument("arm")
-@one_line_errors
+@stage
 def main(arm: str) -> None:
     """Score the test split with ARM's best weights."""
-    settings = Settings.load(PARAMS, arm)
-    text = read_text(Path("data/encoded"), Path("data/corpus.json"))
-    peer = Evaluation.read(Path("evaluation/kneser_ney"))
-    network = Run.read(Path("runs") / arm).network()
-    evaluate(Path("evaluation") / arm, arm, network, text, settings.evaluate, (peer.valid_nats, peer.nats["forward"]))
+    settings, corpus = read_resolved("evaluate"), read_corpus(Path("data/encoded"))
+    task, model = task_part(settings["task"], "evaluation"), Run.read(Path("runs", arm)).model()
+    baselines = {name: Evaluation.read(Path("baselines", name)) for name in task.BASELINES}
+    scored = task.evaluate(model, corpus, settings["evaluate"], baselines)
+    scores = task_part(settings["task"], "scores").SCORES
+    write_evaluation(Path("evaluation", arm), arm, scored, scores, Resampling.of(settings["evaluate"]))
 
 
 if __name__ == "__main__":

@@ -8,18 +8,18 @@ import click
 
 from unrolled.corpus.catalogue import CATALOGUE, facts
 from unrolled.corpus.fetch import fetch, mirror_within
-from unrolled.corpus.folders import whole_folder
-from unrolled.errors import one_line_errors
-from unrolled.settings import Settings
+from unrolled.ground.atomic import whole_folder
+from unrolled.ground.resolved import read_resolved
+from unrolled.shell.stage import stage
 
 RAW = Path("data/raw")
 
 
 @click.command()
-@one_line_errors
+@stage
 def main() -> None:
-    """Fetch what params.yaml's corpus.name needs; UNROLLED_MIRROR names a folder or address that holds it."""
-    name = Settings.load(Path("params.yaml")).corpus.name
+    """Fetch what the corpus needs; UNROLLED_MIRROR names a folder or address that holds it."""
+    name = read_resolved("fetch")["corpus"]["name"]
     if files := CATALOGUE[name].files:
         fetch(files, RAW, mirror_within(os.environ.get("DVC_ROOT")))
         return

@@ -7,23 +7,23 @@ import click
 from unrolled.corpus.catalogue import facts
 from unrolled.corpus.readers import READERS
 from unrolled.corpus.splits import write_splits
-from unrolled.errors import one_line_errors
-from unrolled.settings import Settings
+from unrolled.ground.resolved import read_resolved
+from unrolled.shell.stage import stage
 
 
 @click.command()
-@one_line_errors
+@stage
 def main() -> None:
-    """Read the corpus that params.yaml names and write its splits."""
-    corpus = Settings.load(Path("params.yaml")).corpus
-    place = Path(corpus.path if corpus.name == "text" else "data/raw")
+    """Read the corpus and write its splits."""
+    corpus = read_resolved("preprocess")["corpus"]
+    place = Path(corpus["path"] if corpus["name"] == "text" else "data/raw")
     write_splits(
-        READERS[corpus.name](place, corpus.pattern),
+        READERS[corpus["name"]](place, corpus["pattern"]),
         Path("data/text"),
-        valid_share=corpus.valid_share,
-        test_share=corpus.test_share,
-        seed=corpus.seed,
-        facts=facts(corpus.name),
+        valid_share=corpus["valid_share"],
+        test_share=corpus["test_share"],
+        seed=corpus["seed"],
+        facts=facts(corpus["name"]),
     )
 
 

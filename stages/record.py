@@ -5,21 +5,23 @@ from pathlib import Path
 
 import click
 
-from unrolled.corpus.folders import whole_text
-from unrolled.errors import one_line_errors
-from unrolled.settings import PARAMS, Settings
-from unrolled.tracking.publishing import publish
+from unrolled.ground.atomic import whole_text
+from unrolled.ground.resolved import read_resolved
+from unrolled.shell.stage import stage
+from unrolled.tracking.environment import set_mlflow_defaults
 
 RECEIPT = Path("recorded.json")
 
 
 @click.command()
-@one_line_errors
-def record() -> None:
+@stage
+def main() -> None:
     """Publish what is not yet published; nothing changes where everything is."""
-    settings = [Settings.load(PARAMS, arm) for arm in Settings.arms(PARAMS)]
+    set_mlflow_defaults()
+    from unrolled.tracking.publish import publish  # here, not above: mlflow reads its environment while it is imported
+
     keys = {}
-    for run in publish(settings, Path()):
+    for run in publish(read_resolved("grid"), Path()):
         click.echo(f"{run.arm}: {run.change}")
         keys[run.arm] = run.key
     # Content keys only: no run ids, times or addresses, so that a forced publish leaves dvc.lock as it was.
@@ -27,4 +29,4 @@ def record() -> None:
 
 
 if __name__ == "__main__":
-    record()
+    main()

@@ -2,9 +2,10 @@
 
 import os
 
-# A test's pipeline must not find the repository, experiment or server of whoever calls pytest (a stage, a git hook).
+# A test's pipeline must not find the repository, experiment or server of whoever calls pytest (a stage, a git hook),
+# nor its interpreter be another than the one that is warm (warm.py).
 for name in list(os.environ):
-    if name.startswith(("DVC_", "MLFLOW_", "GIT_")):
+    if name.startswith(("DVC_", "MLFLOW_", "GIT_", "PYTHON")):
         del os.environ[name]
 # Read when torch and mlflow are imported, so before both.
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -24,7 +25,10 @@ torch.set_num_threads(1)
 
 
 # What takes longest begins first, so that two processes, which take a file each, end at about the same time.
-LONGEST = ("test_pipeline", "test_comparison", "test_faults", "test_servers", "test_publishing", "test_crashes")
+LONGEST = (
+    *("test_second_task", "test_edits", "test_repro", "test_experiments", "test_crashes", "test_mistakes"),
+    *("test_comparison", "test_faults", "test_servers", "test_publishing", "test_any_settings", "test_any_text"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,8 +21,8 @@ import time
 import traceback
 from pathlib import Path
 
-import unrolled.lab.progress  # noqa: F401  (before the fork: it is what takes seconds)
-from unrolled.lab import checkpoint
+import unrolled.shell.progress  # noqa: F401  (before the fork: it is what takes seconds)
+from unrolled.training import checkpoint
 
 ROOT = Path(__file__).parents[1]
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"}
@@ -54,11 +54,11 @@ def train(arm: str) -> int:
 
 
 def _die_at(at: int) -> None:
-    seen = 0
+    seen, written = 0, tuple(os.path.abspath(folder) for folder in ("runs", "checkpoints", "timings"))
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal seen
-        if event in EVENTS and str(arguments[0]).startswith(("runs", "checkpoints", "timings")):
+        if event in EVENTS and os.path.abspath(str(arguments[0])).startswith(written):
             seen += 1
             if seen == at:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -123,6 +123,7 @@ def by_room(arm: str, step: int, whole: dict[str, str]) -> dict[str, int]:
     for size in range(needed, sys.maxsize, step):
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
         shutil.copytree("data", place / "data")
+        shutil.copytree("resolved", place / "resolved")
         shutil.copy("params.yaml", place)
         os.chdir(place)
         os.symlink(log, "log")

@@ -16,32 +16,39 @@ from pathlib import Path
 
 import atheris
 
-import unrolled.bptt  # with what numba compiles, which it can no more once atheris has been there
-import unrolled.nets.softmax_loss  # noqa: F401
+import unrolled.recurrence.bptt  # with what numba compiles, which it can no more once atheris has been there
+import unrolled.recurrence.softmax_loss  # noqa: F401
 
 with atheris.instrument_imports(include=["unrolled", "ruamel", "zipfile", "gzip", "json"]):
-    import numpy as np
-
+    from miniature import ROOT, SIZES, arm_of, split_of, text_of
     from unrolled.corpus import text_files
     from unrolled.corpus.text_files import text_documents
-    from unrolled.errors import UserError
-    from unrolled.lab import checkpoint
-    from unrolled.lab.checkpoint import Checkpoint
-    from unrolled.lab.fit import Training, fit
-    from unrolled.lab.ledger import Ledger
-    from unrolled.lab.runs import Run
-    from unrolled.sealed import json_of, seal
-    from unrolled.settings import PARAMS, Settings
+    from unrolled.ground.checksums import json_of, seal
+    from unrolled.ground.resolved import read_arm
+    from unrolled.ground.run import Run
+    from unrolled.settings.loader import PARAMS
+    from unrolled.settings.resolve import resolve
+    from unrolled.shell.errors import UserError
+    from unrolled.training import checkpoint
+    from unrolled.training.checkpoint import Checkpoint
+    from unrolled.training.fit import fit
+    from unrolled.training.history import History
+    from unrolled.training.run_directory import write_run
+    from unrolled.training.training import Training
 
-ROOT = Path(__file__).parents[1]
 PLACE = Path(tempfile.mkdtemp())
-RUN, KEPT = PLACE / "runs" / "arm", PLACE / "arm.safetensors"
+RUN, KEPT, RESOLVED = PLACE / "runs" / "arm", PLACE / "arm.safetensors", PLACE / "resolved"
+ARM = "lstm-clipped"
 
 
 def settings(data: bytes) -> None:
     (PLACE / PARAMS).write_bytes(data)
-    for arm in Settings.arms(PLACE / PARAMS):
-        Settings.load(PLACE / PARAMS, arm)
+    resolve(PLACE / PARAMS, RESOLVED)
+
+
+def resolved(data: bytes) -> None:
+    (RESOLVED / "arms" / f"{ARM}.json").write_bytes(data)
+    read_arm(ARM, RESOLVED)
 
 
 def text(suffix: str, data: bytes) -> None:
@@ -80,17 +87,15 @@ def kept(data: bytes) -> None:
 
 def trained() -> None:
     """A run directory and a checkpoint, as small as can be."""
-    whole = Settings.load(ROOT / PARAMS, "lstm-clipped")
-    network = whole.network.model_copy(update={"embedding": 1, "hidden": 1})
-    train = whole.train.model_copy(update={"epochs": 1, "columns": 2, "window": 2})
-    arm = whole.model_copy(update={"network": network, "train": train})
-    training = Training.of(arm, 3)
-    ledger = Ledger(training)
-    tokens = (np.arange(20) % 3).astype(np.uint16)
-    for record in islice(fit(training, tokens, tokens, eos=1), 8):
-        ledger.add(record)
-    ledger.write(RUN, arm, "corpus")
-    Checkpoint(KEPT, training, ledger, arm, "corpus").write()
+    arm, split = arm_of(ARM, embedding=1, hidden=1, columns=2, window=2), split_of(text_of(20))
+    training = Training.of(arm, SIZES)
+    history = History(training)
+    for record in islice(fit(training, split, split), 8):
+        history.add(record)
+    write_run(RUN, training, history, arm, SIZES, "corpus")
+    kept = Checkpoint(PLACE, training, history, arm, "corpus")
+    kept.write()
+    kept.path.rename(KEPT)
 
 
 def zipped(method: int) -> bytes:
@@ -106,6 +111,9 @@ def seeds(target: str) -> list[bytes]:
     line = b"one line\r\nand \xc3\xa9\xe2\x82\xac\n"
     if target == "settings":
         return [(ROOT / PARAMS).read_bytes()]
+    if target == "resolved":
+        resolve(ROOT / PARAMS, RESOLVED)
+        return [(RESOLVED / "arms" / f"{ARM}.json").read_bytes()]
     if target in ("run", "checkpoint"):
         trained()
         files = [bytes([index]) + path.read_bytes() for index, path in enumerate(sorted(RUN.iterdir()))]
@@ -116,6 +124,7 @@ def seeds(target: str) -> list[bytes]:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "settings": settings,
+    "resolved": resolved,
     "txt": lambda data: text(".txt", data),
     "gz": lambda data: text(".gz", data),
     "zip": lambda data: text(".zip", data),

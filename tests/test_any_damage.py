@@ -2,76 +2,79 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
-import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.errors import UserError
-from unrolled.lab.checkpoint import Checkpoint
-from unrolled.lab.evaluate import Text, evaluate
-from unrolled.lab.fit import Training, fit
-from unrolled.lab.ledger import Ledger
-from unrolled.lab.probe import probe
-from unrolled.lab.runs import Evaluation, Probes, Run
-from unrolled.settings import PARAMS, Settings
+from miniature import ROOT, SIZES, arm_of, corpus_of, section_of, split_of, text_of
+from unrolled.ground.evaluation import Evaluation, Resampling
+from unrolled.ground.resolved import read_resolved
+from unrolled.ground.run import Run
+from unrolled.probing.probe import Probes, probe
+from unrolled.scoring.evaluation import write_evaluation
+from unrolled.settings.resolve import resolve
+from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.evaluation.evaluate import evaluate, kneser_ney
+from unrolled.tasks.language_model.evaluation.scores import SCORES
+from unrolled.training.checkpoint import Checkpoint
+from unrolled.training.fit import fit
+from unrolled.training.history import History
+from unrolled.training.run_directory import write_run
+from unrolled.training.training import Training
 
-ROOT = Path(__file__).parents[1]
-V, EOS = 20, 1
-TOKENS = (np.cumsum(np.random.default_rng(0).integers(0, 3, 200)) % V).astype(np.uint16)
-TEXT = Text(TOKENS, TOKENS[:40], TOKENS[40:90], np.bincount(TOKENS, minlength=V), characters=200, eos=EOS)
+TOKENS = text_of(200)
+TRAIN, VALID = split_of(TOKENS[:150]), split_of(TOKENS[150:])
+CORPUS = corpus_of(TRAIN, VALID, split_of(TOKENS[40:90], 0, 20))
 ARM = "lstm-clipped"
+SETTINGS = {
+    "evaluate": section_of("evaluate", bootstrap_samples=5, ngram_order=2),
+    "probe": section_of("probe", contexts=[1, 3], positions=9, lyapunov_steps=9, lyapunov_exponents=3),
+}
 READERS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "runs": (Run.read, f"train@{ARM}"),
-    "evaluation": (Evaluation.read, f"evaluate@{ARM}"),
-    "probes": (Probes.read, f"probe@{ARM}"),
+    f"runs/{ARM}": (Run.read, f"train@{ARM}"),
+    f"evaluation/{ARM}": (Evaluation.read, f"evaluate@{ARM}"),
+    "baselines/kneser_ney": (Evaluation.read, "baseline@kneser_ney"),
+    f"probes/{ARM}": (Probes.read, f"probe@{ARM}"),
 }
 
 
 class Trained(NamedTuple):
     place: Path
-    settings: Settings
+    arm: dict[str, Any]
+    kept: Path  # the checkpoint
 
-
-def tiny() -> Settings:
-    whole = Settings.load(ROOT / PARAMS, ARM)
-    changes: dict[str, dict[str, Any]] = {
-        "network": {"embedding": 4, "hidden": 4},
-        "train": {"epochs": 1, "columns": 4, "window": 8, "learning_rate": 1.0},
-        "evaluate": {"bootstrap_samples": 5},
-        "probe": {"contexts": [1, 3], "positions": 9, "lyapunov_steps": 9, "lyapunov_exponents": 3},
-    }
-    return whole.model_copy(
-        update={name: getattr(whole, name).model_copy(update=change) for name, change in changes.items()}
-    )
+    def checkpoint(self) -> tuple[Training, Checkpoint]:
+        training = Training.of(self.arm, SIZES)
+        return training, Checkpoint(self.place, training, History(training), self.arm, "corpus")
 
 
 @pytest.fixture(scope="module")
 def trained() -> Iterator[Trained]:
     """What the stages leave of one tiny arm, and a checkpoint from the midst of its training."""
-    made = Trained(Path(mkdtemp()), tiny())
-    place, training = made.place, Training.of(made.settings, V)
-    ledger = Ledger(training)
-    checkpoint = Checkpoint(place / "arm.safetensors", training, ledger, made.settings, "corpus")
-    for record in checkpoint.kept(fit(training, TOKENS[:150], TOKENS[150:], eos=EOS)):
-        ledger.add(record)
+    place, arm = Path(mkdtemp()), arm_of(ARM, embedding=4, hidden=4)
+    training = Training.of(arm, SIZES)
+    history = History(training)
+    checkpoint = Checkpoint(place, training, history, arm, "corpus")
+    for record in checkpoint.kept(fit(training, TRAIN, VALID)):
+        history.add(record)
         if training.step == 3:
             checkpoint.write()
             shutil.copy(checkpoint.path, place / "kept")
-    shutil.copy(place / "kept", checkpoint.path)
-    ledger.write(place / "runs" / ARM, made.settings, "corpus")
-    nats = np.full(50, 2.0, dtype=np.float32)
-    evaluate(place / "evaluation" / ARM, ARM, training.network, TEXT, made.settings.evaluate, (nats[:40], nats))
-    norms, replay = pd.Series([1.0, 1.0]), partial(Training.of, made.settings, V)
-    probe(place / "probes" / ARM, training.network, TEXT.test, nats, made.settings, EOS, norms, replay, TOKENS)
-    yield made
+    shutil.move(place / "kept", checkpoint.path)
+    write_run(place / "runs" / ARM, training, history, arm, SIZES, "corpus")
+    run, resampling = Run.read(place / "runs" / ARM), Resampling.of(SETTINGS["evaluate"])
+    baseline = kneser_ney(CORPUS, SETTINGS["evaluate"])
+    write_evaluation(place / "baselines" / "kneser_ney", "kneser_ney", baseline, SCORES, resampling)
+    read = {"kneser_ney": Evaluation.read(place / "baselines" / "kneser_ney")}
+    scored = evaluate(run.model(), CORPUS, SETTINGS["evaluate"], read)
+    write_evaluation(place / "evaluation" / ARM, ARM, scored, SCORES, resampling)
+    probe(place / "probes" / ARM, run, Evaluation.read(place / "evaluation" / ARM), CORPUS, SETTINGS)
+    yield Trained(place, arm, checkpoint.path)
     shutil.rmtree(place)
 
 
@@ -108,7 +111,7 @@ def test_every_damage_to_a_directory_is_told(
     kind: str, trained: Trained, data: st.DataObject, damaged: Callable[[bytes], bytes | None]
 ) -> None:
     read, stage = READERS[kind]
-    directory = trained.place / kind / ARM
+    directory = trained.place / kind
     read(directory)
     path = data.draw(st.sampled_from(sorted(directory.iterdir())))
     content = path.read_bytes()
@@ -129,23 +132,46 @@ def test_every_damage_to_a_directory_is_told(
 @pytest.mark.parametrize("kind", READERS)
 def test_a_file_that_came_later_is_told(kind: str, trained: Trained) -> None:
     read, stage = READERS[kind]
-    extra = trained.place / kind / ARM / "notes.txt"
+    extra = trained.place / kind / "notes.txt"
     extra.touch()
-    with pytest.raises(UserError, match=rf"notes\.txt was not there when .* take it out, or .*{stage}"):
+    with pytest.raises(UserError, match=rf"notes\.txt was added after .* remove it, or .*{stage}"):
         read(extra.parent)
     extra.unlink()
     read(extra.parent)
+
+
+@pytest.mark.parametrize("name", ["evaluate", f"arms/{ARM}"])
+@given(damage())
+def test_damaged_settings_are_told_or_still_say_the_same(
+    name: str, resolved: Path, damaged: Callable[[bytes], bytes | None]
+) -> None:
+    path, before = resolved / f"{name}.json", read_resolved(name, resolved)
+    content = path.read_bytes()
+    put(path, damaged(content))
+    try:
+        assert read_resolved(name, resolved) == before  # other blanks between the words
+    except UserError as error:
+        message = str(error)
+        assert str(path) in message and "dvc repro" in message and "resolve" in message and "\n" not in message
+    finally:
+        path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def resolved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline") / "resolved"
+    resolve(ROOT / "params.yaml", folder)
+    return folder
 
 
 @given(damage())
 def test_a_damaged_checkpoint_is_told_and_training_starts_anew(
     trained: Trained, damaged: Callable[[bytes], bytes | None]
 ) -> None:
-    path = trained.place / "arm.safetensors"
+    path = trained.kept
     content = path.read_bytes()
     after = damaged(content)
-    training = Training.of(trained.settings, V)
-    checkpoint = Checkpoint(path, training, Ledger(training), trained.settings, "corpus")
+    training, checkpoint = trained.checkpoint()
     put(path, after)
     said: list[str] = []
     try:
@@ -161,20 +187,20 @@ def test_a_damaged_checkpoint_is_told_and_training_starts_anew(
     else:
         assert f"training starts anew: {path} is damaged" in said[0] and "\n" not in said[0]
     assert training.step == (3 if after == content else 0)
-    assert len(list(islice(fit(training, TOKENS[:150], TOKENS[150:], eos=EOS), 2))) == 2
+    assert len(list(islice(fit(training, TRAIN, VALID), 2))) == 2
 
 
 def test_numbers_of_another_type_are_not_those_that_were_written(
     trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The same bytes, read as whole numbers: a header's damage that leaves every tensor's bytes as they were."""
-    path = trained.place / "arm.safetensors"
+    path = trained.kept
     content = path.read_bytes()
     at = content.index(b'"F32"', content.index(b'"weights/'))
-    training = Training.of(trained.settings, V)
+    training, checkpoint = trained.checkpoint()
     path.write_bytes(content[:at] + b'"I32"' + content[at + 5 :])
     try:
-        Checkpoint(path, training, Ledger(training), trained.settings, "corpus").resume()
+        checkpoint.resume()
     finally:
         path.write_bytes(content)
     assert "training starts anew" in capsys.readouterr().err and training.step == 0

@@ -4,33 +4,41 @@ import copy
 import datetime
 import math
 from collections.abc import Iterator
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, get_args
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from unrolled import settings as settings_file
-from unrolled.errors import UserError
-from unrolled.lab.evaluate import Text, evaluate
-from unrolled.lab.fit import Training, fit
-from unrolled.lab.memory import weights
-from unrolled.lab.probe import probe
-from unrolled.settings import ARCH_KEYS, PARAMS, SECTIONS, Settings
+from miniature import ROOT, SIZES, corpus_of, split_of, text_of
+from unrolled.ground import resolved as ground
+from unrolled.ground.evaluation import Evaluation, Resampling
+from unrolled.ground.resolved import read_arm, read_resolved
+from unrolled.probing.probe import probe
+from unrolled.scoring.evaluation import write_evaluation
+from unrolled.settings import loader
+from unrolled.settings.loader import arch_keys, load_params, sections_of
+from unrolled.settings.resolve import resolve
+from unrolled.settings.sections import Clipping
+from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.evaluation.evaluate import evaluate, kneser_ney
+from unrolled.tasks.language_model.evaluation.scores import SCORES
+from unrolled.tasks.language_model.settings import parameters
+from unrolled.training.fit import fit
+from unrolled.training.training import Training
 
-ROOT = Path(__file__).parents[1]
-V, EOS = 20, 1
-TOKENS = (np.cumsum(np.random.default_rng(0).integers(0, 3, 200)) % V).astype(np.uint16)
-TEXT = Text(TOKENS, TOKENS[:40], TOKENS[40:90], np.bincount(TOKENS, minlength=V), characters=200, eos=EOS)
-NORMS = pd.Series([1.0, 1.0, 9e9])
+TASK = "language_model"
+SECTIONS = sections_of(TASK)
+TOKENS = text_of(200)
+TRAIN, VALID = split_of(TOKENS[:150]), split_of(TOKENS[150:])
+CORPUS = corpus_of(split_of(TOKENS), split_of(TOKENS[:40]), split_of(TOKENS[40:90], 0, 20))
+NORMS = pd.DataFrame({"grad_norm": [1.0, 1.0, 9e9], "epoch": 1})
 LONGEST = 300  # characters of a message, and then some for the keys that it offers
 
 NUMBERS = st.one_of(
@@ -39,7 +47,9 @@ NUMBERS = st.one_of(
     st.floats(allow_nan=True, allow_infinity=True),
     st.sampled_from([0.0, -0.0, 1e-320, 1e-46, 1e30, 1e38, 4e38, 1e300, 1 - 1e-16, 0.5, 1.0, math.nan, math.inf]),
 )
-FIELDS = {key: field.annotation for section in SECTIONS.values() for key, field in section.model_fields.items()}
+FIELDS = {
+    key: field.annotation for section in (*SECTIONS.values(), Clipping) for key, field in section.model_fields.items()
+}
 NAMES = st.sampled_from(["word", "lstm", "uniform", "text", "*", "..", "\0", "\ud800", "x" * 9999])
 PLAIN = st.one_of(
     NUMBERS, NAMES, st.none(), st.booleans(), st.text(max_size=5), st.binary(max_size=3),
@@ -71,7 +81,7 @@ def base() -> dict[str, Any]:
 
 BASE = base()
 PLACES = [(name, key) for name in SECTIONS for key in BASE[name]]
-ROWS = [*(("arch", "a", key) for key in ARCH_KEYS), ("clipping", "c", "clip_norm")]
+ROWS = [*(("arch", "a", key) for key in arch_keys(TASK)), ("clipping", "c", "clip_norm")]
 
 
 def values(key: str) -> st.SearchStrategy[Any]:
@@ -101,16 +111,27 @@ def contents(draw: st.DrawFn, sections: tuple[str, ...] = (*SECTIONS, "arch", "c
     return raw
 
 
-def loaded(raw: dict[str, Any]) -> Iterator[Settings]:
-    """The settings of each arm of a file that holds ``raw``; nothing where it is refused, in one line."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings_file, "YAML", lambda **_: SimpleNamespace(load=lambda _: raw))
+def loaded(raw: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each arm of a file that holds ``raw`` and how it is scored and probed, as the stages read them.
+
+    Nothing where it is refused, in one line.
+    """
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as name:
+        for module in (loader, ground):
+            patch.setattr(module, "YAML", lambda **_: SimpleNamespace(load=lambda _: raw))
+        folder = Path(name) / "resolved"
         try:
-            read = [Settings.load(ROOT / PARAMS, arm) for arm in Settings.arms(ROOT / PARAMS)]
+            resolve(ROOT / "params.yaml", folder)
         except UserError as error:
             check_line(error)
+            assert not folder.exists()
             return
-    yield from read
+        params, probes = load_params(ROOT / "params.yaml"), read_resolved("probe", folder)
+        arms = [read_arm(arm["arm"], folder) for arm in read_resolved("grid", folder)["arms"]]
+    assert arms == list(params.arms.values())
+    assert all(probes[section] == params.sections[section] for section in ("evaluate", "probe"))
+    for arm in arms:
+        yield arm, probes
 
 
 def check_line(error: UserError) -> None:
@@ -120,12 +141,11 @@ def check_line(error: UserError) -> None:
 
 @given(contents(("train", "network", "corpus", "vocabulary", "arch", "clipping")))
 def test_what_is_not_refused_trains(raw: dict[str, Any]) -> None:
-    for each in loaded(raw):
-        if each.network.layers > 9 or weights(each.network, V) > 10**5:
+    for arm, _ in loaded(raw):
+        if arm["network"]["layers"] > 9 or parameters(arm["network"], SIZES) > 10**5:
             continue  # test_memory.py has what is too large
         try:
-            training = Training.of(each, V)
-            for _ in islice(fit(training, TOKENS[:150], TOKENS[150:], eos=EOS), 4):
+            for _ in islice(fit(Training.of(arm, SIZES), TRAIN, VALID), 4):
                 pass
         except UserError as error:
             check_line(error)
@@ -134,16 +154,23 @@ def test_what_is_not_refused_trains(raw: dict[str, Any]) -> None:
 @given(contents(("evaluate", "probe")))
 @settings(max_examples=30)
 def test_what_is_not_refused_scores_and_probes(raw: dict[str, Any]) -> None:
-    for each in loaded(raw):
-        if max(each.evaluate.bootstrap_samples, each.probe.positions, each.probe.lyapunov_steps) > 1000:
+    for arm, sections in loaded(raw):
+        own, of_probe = sections["evaluate"], sections["probe"]
+        if max(own["bootstrap_samples"], of_probe["positions"], of_probe["lyapunov_steps"]) > 1000:
             continue  # would take its time, no more
-        network, nats = Training.of(each, V).network, np.full(50, 2.0, dtype=np.float32)
+        model, resampling = Training.of(arm, SIZES).model, Resampling.of(own)
         with TemporaryDirectory() as name:
-            place, replay = Path(name), partial(Training.of, each, V)
+            place = Path(name)
             try:
-                scores = evaluate(place / "scores", "a-c", network, TEXT, each.evaluate, (np.full(40, 2.0), nats))
-                probe(place / "probes", network, TEXT.test, nats, each, EOS, NORMS, replay, TOKENS)
+                write_evaluation(place / "kneser_ney", "kneser_ney", kneser_ney(CORPUS, own), SCORES, resampling)
+                scored = evaluate(model, CORPUS, own, {"kneser_ney": Evaluation.read(place / "kneser_ney")})
+                write_evaluation(place / "scores", "a-c", scored, SCORES, resampling)
+                run: Any = SimpleNamespace(
+                    arm="a-c", settings=arm | {"sizes": SIZES}, steps=NORMS, model=lambda model=model: model
+                )
+                evaluation = Evaluation.read(place / "scores")
+                probe(place / "probes", run, evaluation, CORPUS, sections)
             except UserError as error:
                 check_line(error)
             else:
-                assert math.isfinite(scores["forward_perplexity"])
+                assert math.isfinite(evaluation.values["forward_perplexity"])

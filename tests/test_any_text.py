@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from unrolled.corpus import text_files
-from unrolled.corpus.encoding import encode_corpus
-from unrolled.corpus.errors import CorpusError
+from unrolled.corpus.encode import encode_corpus
 from unrolled.corpus.splits import write_splits
 from unrolled.corpus.text_files import decoded_lines, text_documents
 from unrolled.corpus.vocabulary import decode, load_tokenizer
+from unrolled.shell.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 
@@ -45,7 +45,7 @@ WORDS = [
 TEXTS = st.text(CHARACTERS, max_size=80) | st.lists(st.sampled_from(WORDS)).map("".join)
 
 
-def check_line(error: CorpusError) -> None:
+def check_line(error: UserError) -> None:
     assert " " in str(error) and "\n" not in str(error)
 
 
@@ -67,7 +67,7 @@ def check_corpus(data: bytes, unit: str) -> bool:
         place = Path(name)
         try:
             text, ids, tokenizer = corpus(place, data, unit)
-        except CorpusError as error:
+        except UserError as error:
             check_line(error)
             assert {path.name for path in place.iterdir()} <= {"mine.txt", "text"}
             return False
@@ -137,7 +137,7 @@ def lines_of(path: Path) -> list[list[str]] | None:
     """Of each document; None where the file is refused, in one line that names it."""
     try:
         return [list(document.lines()) for document in text_documents(path, None)]
-    except CorpusError as error:
+    except UserError as error:
         check_line(error)
         assert str(path) in str(error)
         return None
@@ -177,11 +177,11 @@ def test_what_unpacks_beyond_reason_is_refused(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "text.gz").write_bytes(gzip.compress(b"".join(b"word %d\n" % (i % 99) for i in range(10**5))))
     assert lines_of(tmp_path / "text.gz")
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"a" * (10**6 + 1)))
-    with pytest.raises(CorpusError, match=r"bomb\.gz: unpacks to more than 500 times its size, as no text does"):
+    with pytest.raises(UserError, match=r"bomb\.gz: unpacks to more than 500 times its size, as no text does"):
         [list(document.lines()) for document in text_documents(tmp_path / "bomb.gz", None)]
     with zipfile.ZipFile(tmp_path / "bz2.zip", "w", zipfile.ZIP_BZIP2) as archive:
         archive.writestr("a", b"a" * 10**7)
-    with pytest.raises(CorpusError, match=r"bz2\.zip: unpacks to more than 500 times its size"):
+    with pytest.raises(UserError, match=r"bz2\.zip: unpacks to more than 500 times its size"):
         list(text_documents(tmp_path / "bz2.zip", None))
 
 
@@ -211,7 +211,7 @@ def test_members_that_no_folder_could_hold(
     if not message:  # an archive in an archive is read as what it is: a member with the bytes of text, or not
         assert lines_of(tmp_path / "a.zip") == [["text"]]
         return
-    with pytest.raises(CorpusError, match=message):
+    with pytest.raises(UserError, match=message):
         list(text_documents(tmp_path / "a.zip", None))
 
 
@@ -219,7 +219,7 @@ def test_an_archive_in_an_archive_is_no_text(tmp_path: Path) -> None:
     inner = packed(tmp_path, "zip", b"text").read_bytes()
     with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
         archive.writestr("inner.zip", inner)
-    with pytest.raises(CorpusError, match=r"outer\.zip: inner\.zip: not text but binary|not UTF-8"):
+    with pytest.raises(UserError, match=r"outer\.zip: inner\.zip: not text but binary|not UTF-8"):
         [list(document.lines()) for document in text_documents(tmp_path / "outer.zip", None)]
 
 
@@ -242,12 +242,12 @@ def test_a_link_to_a_file_is_the_file_and_one_to_a_folder_is_told(tmp_path: Path
     (tmp_path / "mine" / "link.txt").symlink_to(tmp_path / "elsewhere" / "a.txt")
     assert lines_of(tmp_path / "mine") == [["text"]]
     (tmp_path / "mine" / "folder").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CorpusError, match="folder is a link to a folder, which is not followed; put the files"):
+    with pytest.raises(UserError, match="folder is a link to a folder, which is not followed; put the files"):
         list(text_documents(tmp_path / "mine", None))
     assert len(list(text_documents(tmp_path / "mine", "*.txt"))) == 1
     (tmp_path / "mine" / "folder").unlink()
     (tmp_path / "mine" / "gone.txt").symlink_to(tmp_path / "no")
-    with pytest.raises(CorpusError, match=r"gone\.txt is a link to nothing"):
+    with pytest.raises(UserError, match=r"gone\.txt is a link to nothing"):
         list(text_documents(tmp_path / "mine", None))
 
 
@@ -261,7 +261,7 @@ def test_any_pattern_finds_the_file_or_is_told(pattern: str) -> None:
         (Path(name) / "a.txt").write_bytes(b"text\n")
         try:
             found = [document.name for document in text_documents(Path(name), pattern)]
-        except CorpusError as error:
+        except UserError as error:
             check_line(error)
         else:
             assert found == ["a.txt"]

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from unrolled.bptt import LayerWeights, Profile, lag_profile, unroll
-from unrolled.nets.cells import CELLS, RecurrentLayer
+from unrolled.recurrence.bptt import Profile, lag_profile, unroll
+from unrolled.recurrence.cells import CELLS, LayerWeights
+from unrolled.recurrence.layer import RecurrentLayer
 
 T, B, E, H = 7, 3, 5, 4
 
@@ -48,7 +49,7 @@ def test_profile_is_the_retained_gradient_of_an_unrolled_net(cell: str) -> None:
     hidden = step_by_step(layer, inputs, state, copies_of(layer))
     (torch.stack(hidden) * target).sum().backward()
     expected = torch.stack([part.grad.norm() for part in hidden])
-    torch.testing.assert_close(profile.norms["forward.0"], expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(profile.norms["layer"], expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -59,7 +60,7 @@ def test_weight_gradient_is_the_sum_of_addends_and_their_norms_are_reported(cell
 
     copies = copies_of(layer)
     torch.stack(step_by_step(layer, inputs, state, copies)).square().sum().backward()
-    addends = profile.addends["forward.0"]
+    addends = profile.addends["layer"]
     for name, norms, whole in (
         ("weight_ih", addends.weight_ih, addends.sum_ih),
         ("weight_hh", addends.weight_hh, addends.sum_hh),
@@ -76,7 +77,7 @@ def test_a_huge_gradient_and_its_addends_have_norms() -> None:
     layer, inputs, state = example("relu")
     outputs, _ = layer.float()(inputs.float(), tuple(each.float() for each in state), profile := Profile(True))
     (outputs * 1e20).sum().backward()
-    found = [*profile.addends["forward.0"], profile.norms["forward.0"]]
+    found = [*profile.addends["layer"], profile.norms["layer"]]
     assert all(part.isfinite().all() and part.max() > 1e19 for part in found)
 
 
@@ -88,12 +89,12 @@ def test_lag_profile_counts_back_from_the_last_step_in_both_directions(cell: str
     expected = torch.stack([part.grad.norm() for part in reversed(hidden)])
 
     forward = lag_profile(lambda profile: layer(inputs, state, profile)[0][-1].sum(), layer.parameters())
-    torch.testing.assert_close(forward["forward.0"], expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(forward["layer"], expected, rtol=1e-12, atol=0)
     assert all(parameter.grad is None for parameter in layer.parameters())
 
     layer.reverse = True
     backward = lag_profile(lambda profile: layer(inputs.flip(0), state, profile)[0][0].sum(), layer.parameters())
-    torch.testing.assert_close(backward["forward.0"], expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(backward["layer"], expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("cut", [1, 3, T - 1])
@@ -126,7 +127,7 @@ def test_reverse_is_the_flipped_window(cell: str) -> None:
     (backward * weight).sum().backward()
     ours = [backward.flip(0), *last, *(parameter.grad for parameter in layer.parameters())]
     torch.testing.assert_close(ours, [forward, *final, *gradients], rtol=1e-12, atol=1e-13)
-    norms = [profile.norms["forward.0"] for profile in profiles]
+    norms = [profile.norms["layer"] for profile in profiles]
     torch.testing.assert_close(norms[1].flip(0), norms[0], rtol=1e-12, atol=0)
 
 
@@ -175,7 +176,7 @@ def test_same_inputs_give_the_same_bytes(cell: str) -> None:
         layer, profile = layer.float(), Profile(addends_wanted=True)
         outputs, _ = layer(inputs.float(), tuple(part.float() for part in state), profile)
         outputs.square().sum().backward()
-        tensors = [outputs.detach(), profile.norms["forward.0"], *profile.addends["forward.0"]]
+        tensors = [outputs.detach(), profile.norms["layer"], *profile.addends["layer"]]
         return [part.numpy().tobytes() for part in (*tensors, *(p.grad for p in layer.parameters()))]
 
     assert run() == run()
@@ -191,8 +192,10 @@ def test_same_inputs_give_the_same_bytes(cell: str) -> None:
         ({"state": (torch.zeros(B, H),)}, r"state must have 2 part\(s\), not 1"),
         ({"state": (torch.zeros(B, H), torch.zeros(B + 1, H))}, r"state\[1\] must be \[3, 4\].*not \[4, 4\]"),
         ({"state": (torch.zeros(B, H).half(), torch.zeros(B, H))}, r"state\[0\] must be torch.float32.*float16"),
-        ({"mask": torch.ones(T, B)}, r"mask must be bool \[7, 3\], not torch.float32"),
-        ({"mask": torch.ones(B, T, dtype=torch.bool)}, r"mask must be bool \[7, 3\].*\[3, 7\]"),
+        ({"lengths": torch.ones(B)}, r"lengths must be int64 \[3\], not torch.float32 \[3\]"),
+        ({"lengths": torch.ones(T, dtype=torch.int64)}, r"lengths must be int64 \[3\], not torch.int64 \[7\]"),
+        ({"lengths": torch.tensor([1, 0, 7])}, "lengths must be between 1 and 7, .* not 0"),
+        ({"lengths": torch.tensor([1, 8, 7])}, "lengths must be between 1 and 7, .* not 8"),
     ],
 )
 def test_what_does_not_fit_is_named_in_one_line(change: dict[str, object], message: str) -> None:
@@ -208,50 +211,19 @@ def test_half_precision_on_the_cpu_is_named() -> None:
         layer(torch.zeros(T, B, E, dtype=torch.bfloat16), layer.initial_state(B))
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
-def test_masked_columns_are_as_if_each_ran_alone_at_its_own_length(cell: str, reverse: bool) -> None:
-    layer, inputs, state = example(cell, reverse)
-    lengths = [T, 4, 1]
-    mask = torch.arange(T)[:, None] < torch.tensor(lengths)
-    state = tuple(part.requires_grad_() for part in state)
-    inputs.requires_grad_()
-    owned = [inputs, *state, *layer.parameters()]
-    weight = torch.randn(T, B, H, dtype=torch.float64)
-
-    profile = Profile()
-    outputs, final = layer(inputs, state, profile, mask)
-    loss = (outputs * weight).sum() + sum(part.square().sum() for part in final)
-    gradients = torch.autograd.grad(loss, owned)
-
-    loss, squares = torch.zeros((), dtype=torch.float64), torch.zeros(T, dtype=torch.float64)
-    profiles = [Profile() for _ in lengths]
-    for column, length in enumerate(lengths):
-        one = slice(column, column + 1)
-        alone, last = layer(inputs[:length, one], tuple(part[one] for part in state), profiles[column])
-        torch.testing.assert_close(outputs[:length, one], alone, rtol=1e-12, atol=1e-14)
-        assert not outputs[length:, column].any()
-        for ours, theirs in zip(final, last, strict=True):
-            torch.testing.assert_close(ours[one], theirs, rtol=1e-12, atol=1e-14)
-        loss = loss + (alone * weight[:length, one]).sum() + sum(part.square().sum() for part in last)
-    expected = torch.autograd.grad(loss, owned)
-    for one_profile, length in zip(profiles, lengths, strict=True):
-        squares[:length] += one_profile.norms["forward.0"] ** 2
-    torch.testing.assert_close(gradients, expected, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(profile.norms["forward.0"], squares.sqrt(), rtol=1e-10, atol=0)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("lengths", [None, [4, T, 1]])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_cuda_device_gives_the_same_numbers(cell: str, reverse: bool) -> None:
+def test_a_cuda_device_gives_the_same_numbers(cell: str, reverse: bool, lengths: list[int] | None) -> None:
     found = []
     for device in ("cpu", "cuda"):
         layer, inputs, state = example(cell, reverse)
         layer, inputs = layer.to(device), inputs.to(device)
         profile = Profile(addends_wanted=True)
-        outputs, final = layer(inputs, tuple(part.to(device) for part in state), profile)
+        each = None if lengths is None else torch.tensor(lengths, device=device)
+        outputs, final = layer(inputs, tuple(part.to(device) for part in state), profile, each)
         (outputs.square().sum() + sum(part.square().sum() for part in final)).backward()
-        parts = [outputs, *final, *(each.grad for each in layer.parameters()), profile.norms["forward.0"]]
-        found.append([part.detach().cpu() for part in (*parts, *profile.addends["forward.0"])])
+        parts = [outputs, *final, *(each.grad for each in layer.parameters()), profile.norms["layer"]]
+        found.append([part.detach().cpu() for part in (*parts, *profile.addends["layer"])])
     torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-11)

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from twins import run_twin, twin_of
-from unrolled.bptt import LayerWeights, Profile, unroll
-from unrolled.nets.cells import CELLS, RecurrentLayer, find_cell
+from unrolled.recurrence.bptt import Profile, unroll
+from unrolled.recurrence.cells import CELLS, LayerWeights, find_cell
+from unrolled.recurrence.layer import RecurrentLayer
 
 T, B, E, H = 6, 3, 5, 4
 
@@ -98,7 +99,7 @@ def test_an_identity_relu_layer_sums_what_it_reads_and_carries_gradients_unchang
     outputs, _ = layer(inputs, layer.initial_state(2), profile)
     torch.testing.assert_close(outputs, inputs.cumsum(0))
     outputs[-1].sum().backward()
-    torch.testing.assert_close(profile.norms["forward.0"], torch.full((5,), 8.0).sqrt())
+    torch.testing.assert_close(profile.norms["layer"], torch.full((5,), 8.0).sqrt())
 
 
 @pytest.mark.parametrize(("cell", "sign"), [("lstm", -1.0), ("gru", None)])

@@ -1,51 +1,50 @@
 """A checkpoint: wherever a training was cut off, what goes on from it ends in the same bytes; another's is refused."""
 
 import shutil
+from collections import namedtuple
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from stages import train as stage
 
-from unrolled.lab import checkpoint as checkpoints
-from unrolled.lab.checkpoint import Checkpoint
-from unrolled.lab.fit import Training, fit
-from unrolled.lab.ledger import Ledger
-from unrolled.settings import PARAMS, Settings
+from miniature import SIZES, arm_of, lay_out, split_of, text_of
+from unrolled.ground.registry import task_part
+from unrolled.ground.run import Run
+from unrolled.training import checkpoint as checkpoints
+from unrolled.training.checkpoint import Checkpoint
+from unrolled.training.fit import fit
+from unrolled.training.history import History
+from unrolled.training.run_directory import write_run
+from unrolled.training.training import Training
 
-ROOT = Path(__file__).parents[1]
-V, EOS = 20, 1
-TOKENS = (np.cumsum(np.random.default_rng(0).integers(0, 3, 470)) % V).astype(np.uint16)
-
-
-def small(arm: str, **changes: Any) -> Settings:
-    settings = Settings.load(ROOT / PARAMS, arm)
-    network = {"embedding": 6, "hidden": 6, "layers": 2, "dropout": 0.2}
-    train = {"epochs": 2, "columns": 4, "window": 8, "learning_rate": 1.0}
-    network |= {key: value for key, value in changes.items() if key in settings.network.model_fields_set}
-    train |= {key: value for key, value in changes.items() if key not in network}
-    return settings.model_copy(
-        update={
-            "train": settings.train.model_copy(update=train),
-            "network": settings.network.model_copy(update=network),
-        }
-    )
+TOKENS = text_of(470)
+TRAIN, VALID = split_of(TOKENS[:380]), split_of(TOKENS[380:])
 
 
-def prepared(path: Path, settings: Settings, corpus: str = "corpus") -> tuple[Training, Ledger, Checkpoint]:
-    training = Training.of(settings, V)
-    ledger = Ledger(training)
-    return training, ledger, Checkpoint(path, training, ledger, settings, corpus)
+def small(name: str, **changes: Any) -> dict[str, Any]:
+    return arm_of(name, **({"layers": 2, "dropout": 0.2, "epochs": 2} | changes))
 
 
-def train(path: Path, settings: Settings, records: int | None = None) -> Ledger:
-    """Train from the checkpoint at ``path`` if there is one, cut off after so many records, as by a kill."""
-    training, ledger, checkpoint = prepared(path, settings)
+def prepared(folder: Path, arm: dict[str, Any], corpus: str = "corpus") -> tuple[Training, History, Checkpoint]:
+    training = Training.of(arm, SIZES)
+    history = History(training)
+    return training, history, Checkpoint(folder, training, history, arm, corpus)
+
+
+def train(folder: Path, arm: dict[str, Any], records: int | None = None) -> tuple[Training, History]:
+    """Train from the checkpoint in ``folder`` if there is one, cut off after so many records, as by a kill."""
+    training, history, checkpoint = prepared(folder, arm)
     checkpoint.resume()
-    for record in islice(checkpoint.kept(fit(training, TOKENS[:380], TOKENS[380:], eos=EOS)), records):
-        ledger.add(record)
-    return ledger
+    for record in islice(checkpoint.kept(fit(training, TRAIN, VALID)), records):
+        history.add(record)
+    return training, history
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -64,20 +63,20 @@ def test_a_training_cut_off_anywhere_goes_on_to_the_same_bytes(
     tmp_path: Path, arm: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Cut at random, again and again, until nothing is left to do."""
-    settings, path = small(arm, **CASES[arm]), tmp_path / "checkpoints" / "arm.safetensors"
-    whole = train(tmp_path / "none.safetensors", settings)
-    whole.write(tmp_path / "whole", settings, "corpus")
+    settings, folder = small(arm, **CASES[arm]), tmp_path / "checkpoints"
+    write_run(tmp_path / "whole", *train(tmp_path / "none", settings), settings, SIZES, "corpus")
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)  # after each step ...
     monkeypatch.setattr(checkpoints, "SHARE", 1e9)  # ... whatever it takes
-    cuts = np.random.default_rng(settings.train.epochs).integers(3, 14, 4).tolist()
+    cuts = np.random.default_rng(settings["train"]["epochs"]).integers(3, 14, 4).tolist()
     for cut in cuts:
-        train(path, settings, cut)
-    resumed = train(path, settings)
+        train(folder, settings, cut)
+    resumed = train(folder, settings)
+    (path,) = folder.iterdir()
     # The untrained network's record comes first, and a kill right after a record loses that one.
-    assert f"arm: training goes on after step {_steps_of(cuts)}, from {path}" in capsys.readouterr().err
-    resumed.write(tmp_path / "resumed", settings, "corpus")
+    assert f"{arm}: training goes on after step {_steps_of(cuts)}, from {path}" in capsys.readouterr().err
+    write_run(tmp_path / "resumed", *resumed, settings, SIZES, "corpus")
     assert contents(tmp_path / "whole") == contents(tmp_path / "resumed")
-    assert list(path.parent.iterdir()) == [path]
+    assert list(folder.iterdir()) == [path]
 
 
 def _steps_of(cuts: list[int]) -> int:
@@ -91,7 +90,7 @@ def _steps_of(cuts: list[int]) -> int:
 def test_without_a_file_there_is_nothing_to_say_and_a_finished_one_is_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, _, checkpoint = prepared(tmp_path / "arm.safetensors", small("lstm-clipped"))
+    _, _, checkpoint = prepared(tmp_path, small("lstm-clipped"))
     checkpoint.resume()
     assert not capsys.readouterr().err
     checkpoint.write()
@@ -112,64 +111,163 @@ def test_ctrl_c_in_the_clean_up_leaves_no_half_of_a_checkpoint(
             raise KeyboardInterrupt
         remove(place, **options)
 
-    path = tmp_path / "checkpoints" / "arm.safetensors"
-    (path.parent / ".arm.partial").mkdir(parents=True)
+    arm, folder = small("lstm-clipped"), tmp_path / "checkpoints"
+    path = prepared(folder, arm)[2].path
+    (folder / f".{path.stem}.partial").mkdir(parents=True)
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
     monkeypatch.setattr(checkpoints.shutil, "rmtree", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(path, small("lstm-clipped"))
-    assert list(path.parent.iterdir()) == [path][:call]
+        train(folder, arm)
+    assert list(folder.iterdir()) == [path][:call]
 
 
 def test_the_time_of_earlier_processes_counts(tmp_path: Path) -> None:
     settings = small("lstm-clipped")
-    _, _, first = prepared(tmp_path / "arm.safetensors", settings)
+    _, _, first = prepared(tmp_path, settings)
     first.seconds = 1000.0
     first.write()
-    training, ledger, second = prepared(tmp_path / "arm.safetensors", settings)
+    training, history, second = prepared(tmp_path, settings)
     second.resume()
-    for record in second.kept(fit(training, TOKENS[:380], TOKENS[380:], eos=EOS)):
-        ledger.add(record)
+    for record in second.kept(fit(training, TRAIN, VALID)):
+        history.add(record)
     assert 1000 < second.seconds < 1100
 
 
-@pytest.mark.parametrize(
-    ("changes", "corpus", "reason"),
-    [
-        ({"learning_rate": 2.0}, "corpus", "of another train.learning_rate: 1.0, now 2.0"),
-        ({"hidden": 7, "embedding": 7}, "corpus", "of another network.embedding: 6, now 7"),
-        ({}, "another", "of another corpus"),
-    ],
-)
+OTHERS: list[tuple[dict[str, Any], str, str]] = [
+    ({"learning_rate": 2.0}, "corpus", "train.learning_rate: 1.0, now 2.0"),
+    ({"clip_norm": None}, "corpus", "train.clip_norm: 0.25, now None"),
+    ({"hidden": 7, "embedding": 7}, "corpus", "network.embedding: 6, now 7"),
+    ({}, "another", "corpus"),
+]
+
+
+@pytest.mark.parametrize(("changes", "corpus", "reason"), OTHERS)
+def test_experiments_side_by_side_have_a_checkpoint_each(
+    tmp_path: Path, changes: dict[str, Any], corpus: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared(tmp_path, small("lstm-clipped"))[2].write()
+    training, _, other = prepared(tmp_path, small("lstm-clipped", **changes), corpus)
+    other.resume()
+    assert not capsys.readouterr().err and training.step == 0
+    other.write()
+    assert len(list(tmp_path.iterdir())) == 2
+    other.remove()
+    assert list(tmp_path.iterdir()) == [prepared(tmp_path, small("lstm-clipped"))[2].path]
+
+
+@pytest.mark.parametrize(("changes", "corpus", "reason"), OTHERS)
 def test_another_trainings_checkpoint_is_not_used(
     tmp_path: Path, changes: dict[str, Any], corpus: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepared(tmp_path / "arm.safetensors", small("lstm-clipped"))[2].write()
-    training, _, checkpoint = prepared(tmp_path / "arm.safetensors", small("lstm-clipped", **changes), corpus)
+    """Though it lay under this one's name."""
+    training, _, checkpoint = prepared(tmp_path, small("lstm-clipped", **changes), corpus)
+    _, _, other = prepared(tmp_path, small("lstm-clipped"))
+    other.write()
+    shutil.move(other.path, checkpoint.path)
     checkpoint.resume()
-    assert capsys.readouterr().err == f"arm: training starts anew: {checkpoint.path} is {reason}\n"
+    said = f"lstm-clipped: training starts anew: {checkpoint.path} is of another {reason}\n"
+    assert capsys.readouterr().err == said
     assert training.step == 0
 
 
 def test_another_codes_checkpoint_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepared(tmp_path / "arm.safetensors", small("lstm-clipped"))[2].write()
+    prepared(tmp_path, small("lstm-clipped"))[2].write()
     monkeypatch.setattr(checkpoints, "_code_digest", lambda: "edited")
-    prepared(tmp_path / "arm.safetensors", small("lstm-clipped"))[2].resume()
+    prepared(tmp_path, small("lstm-clipped"))[2].resume()
     assert capsys.readouterr().err.endswith("is of another code\n")
 
 
 @pytest.mark.parametrize("harm", ["emptied", "truncated", "one byte flipped"])
 def test_a_damaged_checkpoint_is_not_used(tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]) -> None:
-    settings, path = small("lstm-clipped"), tmp_path / "arm.safetensors"
-    train(path, settings)
+    settings = small("lstm-clipped")
+    path = prepared(tmp_path, settings)[2].path
+    train(tmp_path, settings)
     content = path.read_bytes()
     middle = len(content) // 2
     flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
     path.write_bytes({"emptied": b"", "truncated": content[:middle], "one byte flipped": flipped}[harm])
-    training, ledger, checkpoint = prepared(path, settings)
+    training, history, checkpoint = prepared(tmp_path, settings)
     checkpoint.resume()
     said = capsys.readouterr().err
     assert f"starts anew: {path} is damaged" in said and said.count("\n") == 1
-    assert training.step == 0 and not ledger.state()[1]["epochs"]
+    assert training.step == 0 and not history.state()[1]["epochs"]
+
+
+# ---- what batches carry on
+
+
+Pair = namedtuple("Pair", ["left", "right"])
+SHAPES = st.recursive(
+    st.none(),
+    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.tuples(inner, inner).map(lambda pair: Pair(*pair)),
+)
+
+
+@given(SHAPES)
+def test_nested_tuples_of_tensors_come_back_in_their_shape(shape: Any) -> None:
+    """Of any task, though all that is kept of them is their tensors in a row."""
+    numbers = iter(range(1000))
+
+    def made(part: Any) -> Any:
+        if part is None:
+            return torch.full((2,), next(numbers))
+        return type(part)(*map(made, part)) if isinstance(part, Pair) else tuple(map(made, part))
+
+    def read(part: Any) -> Any:
+        if isinstance(part, torch.Tensor):
+            return part.tolist()
+        return (type(part).__name__, *map(read, part))
+
+    carry, start = made(shape), made(shape)
+    flat = checkpoints._flat(carry)
+    assert [each.tolist() for each in flat] == [[number] * 2 for number in range(len(flat))]
+    assert read(checkpoints._like(start, iter(flat))) == read(carry)
+
+
+@pytest.mark.parametrize("arm", ["lstm-clipped", "bilstm-clipped"])
+def test_the_state_in_the_midst_of_an_epoch_comes_back(tmp_path: Path, arm: str) -> None:
+    training, _, checkpoint = prepared(tmp_path, small(arm))
+    for _ in islice(fit(training, TRAIN, VALID), 5):
+        pass
+    checkpoint.write()
+    resumed, _, other = prepared(tmp_path, small(arm))
+    other.resume()
+    assert (resumed.step, resumed.position, resumed.epoch) == (4, 4, 0)
+    assert type(resumed.carry) is type(training.carry) and resumed.carry._fields == ("forward", "backward")
+    for ours, theirs in zip(resumed.carry, training.carry, strict=True):
+        assert [[part.tolist() for part in layer] for layer in ours] == [
+            [part.tolist() for part in layer] for layer in theirs
+        ]
+
+
+# ---- where it lies
+
+
+def test_an_experiment_in_a_copy_goes_on_from_the_repositorys_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`dvc exp run --temp` works in a folder of its own below the repository, and names that one DVC_ROOT."""
+    lay_out(tmp_path, epochs=2)
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "one"
+    for name in ("resolved", "data"):
+        shutil.copytree(tmp_path / name, copy / name)
+    task_part("language_model", "scores")  # what a training imports at last, in a process of its own; it counts as code
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setattr("unrolled.shell.memory.keep_freed_memory", lambda: None)  # of all tests after this one
+    monkeypatch.chdir(copy)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "write_run", killed)
+        cut = CliRunner().invoke(stage.main, ["lstm-clipped"])
+    assert cut.exit_code == 130 and not (copy / "runs").exists()
+    (path,) = (tmp_path / "checkpoints").iterdir()
+    monkeypatch.chdir(tmp_path)
+    resumed = CliRunner().invoke(stage.main, ["lstm-clipped"])
+    steps = Run.read(tmp_path / "runs" / "lstm-clipped").summary["steps"]
+    assert f"training goes on after step {steps}, from {path}" in resumed.stderr
+    assert not list((tmp_path / "checkpoints").iterdir()) and not (copy / "checkpoints").exists()
+
+
+def killed(*_: Any) -> None:
+    raise KeyboardInterrupt

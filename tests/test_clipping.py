@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unrolled.clipping import ROW, clip
+from unrolled.training.clipping import ROW, clip, is_clipped
 
 
 def gradients_of(seed: int, scale: float = 1.0) -> dict[str, list[Tensor]]:
@@ -102,3 +102,15 @@ def test_the_norm_does_not_depend_on_the_threads() -> None:
     finally:
         torch.set_num_threads(threads)
     assert len(set(before)) == 1
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.25])
+def test_the_steps_called_clipped_are_those_whose_gradient_was_scaled_down(clip_norm: float | None) -> None:
+    norms = []
+    for norm in (0.0, 0.1, 0.25, 0.26, 0.3, 1e20, math.inf, math.nan):
+        parameter = torch.zeros(1)
+        parameter.grad = torch.tensor([norm])
+        norms.append(clip({"all": [parameter]}, clip_norm))
+    shortened = [each.after < each.before * (1 - 1e-5) for each in norms]  # by more than the 1e-6 beside the norm
+    assert is_clipped([each.before for each in norms], clip_norm).tolist() == shortened
+    assert any(shortened) == (clip_norm is not None)

@@ -4,10 +4,11 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,36 +17,45 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from ruamel.yaml import YAML
-from safetensors.numpy import save_file
 from stages.compare import main as stage
 
-from unrolled import measures
-from unrolled.bptt import Addends
-from unrolled.clipping import Norms
-from unrolled.errors import UserError
-from unrolled.lab.fit import Epoch, Step, Training
-from unrolled.lab.ledger import Ledger
-from unrolled.lab.runs import Evaluation
-from unrolled.lab.trained import Trained
-from unrolled.nets.gates import Spectrum
-from unrolled.nets.network import Network
-from unrolled.perplexity import perplexity
+from unrolled.ground.checksums import seal
+from unrolled.ground.evaluation import Resampling
+from unrolled.ground.perplexity import perplexity
+from unrolled.ground.resolved import read_arm, read_resolved, write_resolved
+from unrolled.ground.score import Score, Sums
+from unrolled.recurrence.bptt import Addends
+from unrolled.recurrence.spectra import Spectrum
+from unrolled.report import comparison as comparing
 from unrolled.report import drawing, tables
-from unrolled.report.comparison import Arm, Comparison, compare
+from unrolled.report.comparison import Arm, Comparison, compare, read_baselines
 from unrolled.report.drawing import lines
 from unrolled.report.figures import Figures
 from unrolled.report.markdown import number
-from unrolled.report.page import FIGURES, WAYS, drawn
+from unrolled.report.page import FIGURES
 from unrolled.report.page import write as write_page
 from unrolled.report.phenomena_figures import PhenomenaFigures
-from unrolled.sealed import seal
-from unrolled.settings import PARAMS, Settings
-from unrolled.tasks.language_model import SCORES, Sums
+from unrolled.report.wording import Wording
+from unrolled.scoring.evaluation import Scored, write_evaluation
+from unrolled.settings.loader import PARAMS
+from unrolled.settings.resolve import resolve
+from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.evaluation.scores import SCORES
+from unrolled.tasks.language_model.report import WAYS, samples
+from unrolled.tasks.language_model.text.inference import Trained
+from unrolled.training.clipping import Norms
+from unrolled.training.diagnostics import Epoch
+from unrolled.training.fit import Step
+from unrolled.training.history import History
+from unrolled.training.run_directory import write_run
+from unrolled.training.training import Training
 
 ARMS = ["rnn-clipped", "rnn-unclipped", "lstm-clipped", "lstm-unclipped", "bilstm-clipped", "bilstm-unclipped"]
 TOKENS = 400
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 STREAM = np.random.default_rng(0).exponential(4, TOKENS).astype(np.float32)
+MAIN = SCORES[0].name
+HEADS = [score.name for score in SCORES if score.column == "main"]
 
 
 @dataclass(frozen=True)
@@ -64,34 +74,62 @@ class Made:
     cliff: Sequence[float] = (0.0, 0.1, 1.0, 100.0)  # distances at which a loss was measured
 
 
-def make(settings: Settings, made: Made) -> None:
-    """Write runs/<arm> and evaluation/<arm> in the working directory."""
-    stacks = ["backward.0", "forward.0"] if settings.network.bidirectional else ["forward.0"]
-    heads = list(SCORES) if settings.network.bidirectional else ["forward"]
-    network = Network(5, **settings.network.model_dump(), generator=torch.Generator().manual_seed(0))
-    ledger = Ledger(Training(network, settings.train, torch.Generator()))
+@dataclass(frozen=True)
+class Grid:
+    """The working directory's grid, and how its made-up arms are scored."""
+
+    scores: Sequence[Score] = SCORES
+    baselines: Mapping[str, float] = field(default_factory=lambda: {"kneser_ney": 0.5})  # handicaps
+
+    @property
+    def entries(self) -> list[dict[str, str]]:
+        entries: list[dict[str, str]] = read_resolved("grid")["arms"]
+        return entries
+
+    def only(self, *archs: str) -> "Grid":
+        """A smaller grid, in params.yaml too: fewer figures to draw."""
+        params = json.loads(PARAMS.read_text())
+        params["arch"] = {name: row for name, row in params["arch"].items() if name in archs}
+        return self.of(params)
+
+    def of(self, params: dict[str, Any]) -> "Grid":
+        PARAMS.write_text(json.dumps(params), encoding="utf-8")  # which is YAML too
+        resolve()
+        return self
+
+
+def make(name: str, made: Made, scores: Sequence[Score] = SCORES) -> None:
+    """Write runs/<arm>, evaluation/<arm> and probes/<arm> in the working directory."""
+    arm, main = read_arm(name), scores[0].name
+    heads = HEADS if arm["network"]["bidirectional"] else HEADS[:1]
+    training = Training.of(arm | {"task": "language_model"}, {"vocabulary": 5})
+    arm, stacks = arm | {"task": read_resolved("grid")["task"]}, list(training.model.stacks)
+    layers, history = [f"{stack}.0" for stack in stacks], History(training)
     lags = made.decay ** torch.arange(30.0, dtype=torch.float64)
     each = torch.full((5,), made.addend, dtype=torch.float64)
-    of_weights = Addends(torch.ones(5), each, torch.tensor(5.0), made.alignment * each.sum())
-    addends = dict.fromkeys(stacks, of_weights)
-    flat = dict.fromkeys(stacks, torch.ones(30))
-    spectra = {stack: {"hidden": Spectrum(0.9, 1.2)} for stack in stacks}
-    ledger.add(Epoch(0, 1.0, {head: Sums(200.0, 100) for head in heads}, {}, flat, addends, spectra))
+    addends = dict.fromkeys(layers, Addends(torch.ones(5), each, torch.tensor(5.0), made.alignment * each.sum()))
+    spectra = {layer: {"hidden": Spectrum(0.9, 1.2)} for layer in layers}
+    valid = [Sums(200.0, 100), *(Sums(100 * mean, 100) for mean in made.valid)]
+    epochs = [
+        Epoch(number, 1.0, {score: sums for score in ("loss", *heads)} if main == MAIN else {"loss": sums, main: sums},
+              dict.fromkeys(layers, torch.arange(1.0, 6.0)) if number else {}, dict.fromkeys(layers, torch.ones(30))
+              if not number else dict.fromkeys(layers, lags), addends, spectra)
+        for number, sums in enumerate(valid)
+    ]  # fmt: skip
+    history.add(epochs[0])
     for epoch in (1, 2):
-        for step in range(len(made.norms) // 2):
-            number = (epoch - 1) * len(made.norms) // 2 + step + 1
-            norm = made.norms[number - 1]
-            after = min(norm, settings.train.clip_norm or math.inf)
-            ledger.add(Step(number, epoch, 70, 4.0, 1.0, Norms(norm, after, {"embedding": norm})))
+        for norm in made.norms[(epoch - 1) * len(made.norms) // 2 : epoch * len(made.norms) // 2]:
+            after = min(norm, arm["train"]["clip_norm"] or math.inf)
+            history.add(Step(training.step + 1, epoch, 70, 4.0, 1.0, Norms(norm, after, {"embedding": norm})))
+            training.step += math.isfinite(norm)
         if made.diverged == epoch:
             break
-        sums = {head: Sums(100 * made.valid[epoch - 1], 100) for head in heads}
-        profile = dict.fromkeys(stacks, torch.arange(1.0, 6.0))
-        ledger.add(Epoch(epoch, 1.0, sums, profile, dict.fromkeys(stacks, lags), addends, spectra))
-    ledger.write(Path("runs") / str(settings.arm), settings, made.digest)
-
-    evaluated(str(settings.arm), {head: STREAM + np.float32(made.handicap) for head in heads})
-    probed(str(settings.arm), stacks, made)
+        history.add(epochs[epoch])
+    write_run(Path("runs") / name, training, history, arm, {"vocabulary": 5}, made.digest)
+    evaluated(
+        Path("evaluation") / name, {head: made.handicap for head in heads} if main == MAIN else {main: 0.0}, scores
+    )
+    probed(name, stacks, made)
 
 
 def probed(arm: str, stacks: Sequence[str], made: Made) -> None:
@@ -99,16 +137,15 @@ def probed(arm: str, stacks: Sequence[str], made: Made) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     mean = perplexity(float((STREAM + made.handicap).sum(dtype=float)), TOKENS)
-    context = {"context": [1.0, 10.0, math.inf], "perplexity": [2 * mean, 1.01 * mean, mean], "ratio": [2, 1.01, 1]}
-    pd.DataFrame(context | {"ratio_low": 0.9, "ratio_high": 2.1, "tokens": 100}).to_csv(
+    context = {"context": [1.0, 10.0, math.inf], "value": [2 * mean, 1.01 * mean, mean], "ratio": [2, 1.01, 1]}
+    pd.DataFrame(context | {"ratio_low": 0.9, "ratio_high": 2.1, "terms": 100}).to_csv(
         folder / "context.csv", index=False
     )
-    names = [stack.partition(".")[0] for stack in stacks]
-    exponents = [(name, index, 0.1 - index) for name in names for index in (1, 2)]
+    exponents = [(name, index, 0.1 - index) for name in stacks for index in (1, 2)]
     pd.DataFrame(exponents, columns=["stack", "index", "exponent"]).to_csv(folder / "exponents.csv", index=False)
     gates = [
         (name, 0, gate, unit, 0.8, 0.1, 0.3)
-        for name in names for gate in made.gates for unit in range(3)
+        for name in stacks for gate in made.gates for unit in range(3)
     ]  # fmt: skip
     columns = ["stack", "layer", "gate", "unit", "mean", "low_share", "high_share"]
     pd.DataFrame(gates, columns=columns).to_csv(folder / "gates.csv", index=False)
@@ -120,25 +157,15 @@ def probed(arm: str, stacks: Sequence[str], made: Made) -> None:
     seal(folder / "probe.json", figures)
 
 
-def evaluated(arm: str, nats: dict[str, np.ndarray]) -> None:
-    folder = Path("evaluation") / arm
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    save_file(nats, folder / "nats.safetensors")
-    save_file({"forward": STREAM}, folder / "valid_nats.safetensors")
-    for name in ("bands.csv", "calibration.csv"):
-        (folder / name).write_text("tokens\n1\n")
-    scores: dict = {"arm": arm, "heads": {}, "unigram_perplexity": 300.0, "uniform_perplexity": 5000.0}
-    for head, of_tokens in nats.items():
-        total = float(of_tokens.astype(float).sum())
-        scores["heads"][head] = {"nats": total, "tokens": TOKENS}
-        scores[SCORES[head]] = perplexity(total, TOKENS)
-        scores[f"{SCORES[head]}_interval"] = measures.block_bootstrap_interval(of_tokens, block=20)
-    if arm != "kneser_ney":
-        scores |= {"reset_perplexity": 110.0, "reset_perplexity_interval": [100.0, 120.0]}
-        scores |= {"interpolated_perplexity": 90.0, "interpolated_perplexity_interval": [80.0, 95.0]}
-        scores |= {"interpolation_weight": 0.3}
-    seal(folder / "scores.json", scores)
+def evaluated(folder: Path, handicaps: Mapping[str, float], scores: Sequence[Score] = SCORES) -> None:
+    """``handicaps``: what stands above STREAM in each term of a score."""
+    units = {name: STREAM + np.float32(handicap) for name, handicap in handicaps.items()}
+    measures = {"unigram_perplexity": 300.0, "uniform_perplexity": 5000.0, "top1_accuracy": 0.25}
+    if folder.parent.name == "evaluation" and scores is SCORES:
+        units |= {"reset_perplexity": np.full(TOKENS, math.log(110.0)), "interpolated_perplexity": STREAM}
+        measures["interpolation_weight"] = 0.3
+    scored = Scored(units, np.zeros(TOKENS, dtype=np.int64), {}, measures if scores is SCORES else {})
+    write_evaluation(folder, folder.name, scored, scores, Resampling.of(read_resolved("evaluate")["evaluate"]))
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +175,7 @@ def quickly_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Settings]]:
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Grid]:
     """Six arms in a folder of their own, with a params.yaml that holds them."""
     params = YAML(typ="safe", pure=True).load(PARAMS.resolve().read_text(encoding="utf-8"))
     params["network"] |= {"embedding": 4, "hidden": 4}
@@ -156,22 +183,23 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Setti
     params["arch"] = {"rnn": {"cell": "rnn"}, "lstm": {"cell": "lstm"}, "bilstm": {"bidirectional": True}}
     params["clipping"] = {"clipped": {"clip_norm": 0.25}, "unclipped": {"clip_norm": None}}
     monkeypatch.chdir(tmp_path)
-    PARAMS.write_text(json.dumps(params), encoding="utf-8")  # which is YAML too
     Path("data/text").mkdir(parents=True)
     Path("data/text/test.txt").write_text("So it\nwent on and on <and> on\n")
     seal(Path("data/text/documents.json"), {})
     sizes = {split: {"tokens": 1000} for split in ("train", "valid", "test")}
     Path("data/corpus.json").write_text(json.dumps({"corpus": "a <made> one", "types": 5, "unit": "word", **sizes}))
-    yield [Settings.load(PARAMS, arm) for arm in ARMS]
+    yield Grid().of(params)
 
 
-def made_and_read(grid: Sequence[Settings], **special: Made) -> Comparison:
-    """Compare the grid's arms; `special` by arm, with _ for -."""
-    for settings in grid:
-        make(settings, special.get(str(settings.arm).replace("-", "_"), Made()))
-    evaluated("kneser_ney", {"forward": STREAM + np.float32(0.5)})
-    arms = [Arm.read(settings) for settings in grid]
-    return compare(arms, Evaluation.read(Path("evaluation/kneser_ney")))
+def made_and_read(grid: Grid, arms: Sequence[str] = (), **special: Made) -> Comparison:
+    """Compare the grid's arms, or some of them; `special` by arm, with _ for -."""
+    names = arms or [entry["arm"] for entry in grid.entries]
+    for arm in names:
+        make(arm, special.get(arm.replace("-", "_"), Made()), grid.scores)
+    for baseline, handicap in grid.baselines.items():
+        evaluated(Path("baselines") / baseline, {grid.scores[0].name: handicap}, grid.scores)
+    resolved, evaluate = read_resolved("grid"), read_resolved("evaluate")["evaluate"]
+    return compare(resolved, evaluate, [Arm.read(arm) for arm in names], read_baselines(resolved["task"]))
 
 
 def run_stage() -> Result:
@@ -181,30 +209,32 @@ def run_stage() -> Result:
 # ---- numbers
 
 
-def test_a_row_says_what_the_files_say(grid: list[Settings]) -> None:
+def test_a_row_says_what_the_files_say(grid: Grid) -> None:
     arm = Made(handicap=1.0, norms=(0.1, 0.3, 0.5, 100.0), decay=0.9, alignment=0.75, valid=(4.0, 4.5))
     row = {row["arm"]: row for row in made_and_read(grid, lstm_clipped=arm).rows}["lstm-clipped"]
     assert row["forward_perplexity"] == pytest.approx(math.exp(STREAM.astype(float).mean() + 1), rel=1e-6)
+    assert row["forward_perplexity"] == math.exp(row["forward_perplexity_sum"] / row["forward_perplexity_terms"])
     assert row["forward_perplexity_low"] < row["forward_perplexity"] < row["forward_perplexity_high"]
-    assert row["valid_perplexity"] == pytest.approx(math.exp(4)) and row["best_epoch"] == 1
-    assert [row["norm_median"], row["norm_max"]] == pytest.approx([0.4, 100])
+    assert row["forward_perplexity_valid"] == pytest.approx(math.exp(4)) and row["best_epoch"] == 1
+    assert [row["grad_norm_median"], row["grad_norm_max"]] == pytest.approx([0.4, 100])
     assert [row["clipped_share"], row["nonfinite_share"], row["clip_norm"]] == [0.75, 0, 0.25]
-    assert row["reduction"] == "mean over all tokens of a window"
+    assert row["reduction"] == "mean over all terms of a batch"
     assert row["profile_half_life"] == pytest.approx(math.log(0.5) / math.log(0.9))
     assert row["addend_alignment"] == pytest.approx(0.75)
     assert (row["status"], row["diverged_at_step"]) == ("finished", None)
+    assert (row["top1_accuracy"], row["interpolation_weight"]) == (0.25, 0.3) and "unigram_perplexity" not in row
 
 
-def test_only_a_bidirectional_arm_has_a_pseudo_perplexity(grid: list[Settings]) -> None:
+def test_only_a_bidirectional_arm_has_a_pseudo_perplexity(grid: Grid) -> None:
     for row in made_and_read(grid).rows:
         bidirectional = row["arch"] == "bilstm"
         assert (row["pseudo_perplexity"] is not None) == (row["backward_perplexity"] is not None) == bidirectional
 
 
-def test_pairs_are_twins_and_each_arch_beside_the_first(grid: list[Settings]) -> None:
+def test_pairs_are_twins_and_each_arch_beside_the_first(grid: Grid) -> None:
     pairs = made_and_read(grid, rnn_clipped=Made(handicap=0.75), lstm_unclipped=Made(handicap=2.0)).pairs
     found = {(pair["arm"], pair["minus"]): pair for pair in pairs}
-    assert {names: pytest.approx(pair["nats_a_token"], abs=1e-6) for names, pair in found.items()} == {
+    assert {names: pytest.approx(pair["difference"], abs=1e-6) for names, pair in found.items()} == {
         ("rnn-clipped", "rnn-unclipped"): 0.75,
         ("lstm-clipped", "lstm-unclipped"): -2.0,
         ("bilstm-clipped", "bilstm-unclipped"): 0.0,
@@ -215,17 +245,42 @@ def test_pairs_are_twins_and_each_arch_beside_the_first(grid: list[Settings]) ->
         **{(arm, "kneser_ney"): {"rnn-clipped": 0.25, "lstm-unclipped": 1.5}.get(arm, -0.5) for arm in ARMS},
     }
     pair = found["lstm-clipped", "rnn-clipped"]
-    assert pair["perplexity_ratio"] == pytest.approx(math.exp(-0.75), rel=1e-6)
+    assert pair["ratio"] == pytest.approx(math.exp(-0.75), rel=1e-6)
     # The same handicap on every token: a difference without doubt, though each perplexity alone has an interval.
-    assert [pair["nats_a_token_low"], pair["nats_a_token_high"]] == pytest.approx([-0.75, -0.75], abs=1e-6)
+    assert [pair["difference_low"], pair["difference_high"]] == pytest.approx([-0.75, -0.75], abs=1e-6)
 
 
-def test_arms_of_different_corpora_do_not_compare(grid: list[Settings]) -> None:
+def test_arms_of_different_corpora_do_not_compare(grid: Grid) -> None:
     with pytest.raises(Exception, match=r"lstm-clipped and rnn-clipped .*: dvc repro evaluate@rnn-clipped evaluate@"):
         made_and_read(grid, lstm_clipped=Made(digest="another"))
 
 
-def test_an_explosion_stays_visible_in_few_points(grid: list[Settings]) -> None:
+def test_a_baseline_of_another_corpus_does_not_compare(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = made_and_read(grid.only("rnn"))
+    monkeypatch.setattr("test_comparison.STREAM", STREAM[1:])
+    evaluated(Path("baselines/kneser_ney"), {MAIN: 0.0})
+    with pytest.raises(UserError, match=r"kneser_ney and rnn-clipped .*: dvc repro baseline@kneser_ney evaluate@rnn-"):
+        compare(read_resolved("grid"), comparison.evaluate, comparison.arms, read_baselines("language_model"))
+
+
+@pytest.mark.parametrize(
+    ("lost", "pairs"),
+    [
+        ("rnn-clipped", [("lstm-clipped", "lstm-unclipped"), ("lstm-unclipped", "rnn-unclipped")]),
+        ("lstm-unclipped", [("rnn-clipped", "rnn-unclipped"), ("lstm-clipped", "rnn-clipped")]),
+    ],
+)
+def test_pairs_of_an_arm_that_is_not_there_are_left_out(grid: Grid, lost: str, pairs: list[tuple[str, str]]) -> None:
+    comparison = made_and_read(grid.only("rnn", "lstm"), [arm for arm in ARMS[:4] if arm != lost])
+    assert [(pair["arm"], pair["minus"]) for pair in comparison.pairs if pair["differ_by"] != "baseline"] == pairs
+    assert len(comparison.pairs) == len(pairs) + 3
+    # The others are drawn as if it were there.
+    assert {(line.arm, line.colour) for line in Figures(comparison).arms} < {
+        (line.arm, line.colour) for line in lines(grid.entries, dict.fromkeys(ARMS))
+    }
+
+
+def test_an_explosion_stays_visible_in_few_points(grid: Grid) -> None:
     norms = np.ones(2000)
     norms[777] = 1e17
     tables = made_and_read(grid, rnn_unclipped=Made(norms=norms.tolist())).tables
@@ -236,7 +291,7 @@ def test_an_explosion_stays_visible_in_few_points(grid: list[Settings]) -> None:
     assert curve["step"].iloc[-1] == 2000
 
 
-def test_profile_distances_count_from_the_step_a_stack_reads_last(grid: list[Settings]) -> None:
+def test_profile_distances_count_from_the_step_a_stack_reads_last(grid: Grid) -> None:
     profile = made_and_read(grid).tables["profile"]
     one = profile[profile["arm"] == "bilstm-clipped"]
     assert one["stack"].tolist() == 5 * ["forward"] + 5 * ["backward"]
@@ -244,7 +299,7 @@ def test_profile_distances_count_from_the_step_a_stack_reads_last(grid: list[Set
     assert one[one["stack"] == "backward"]["distance"].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_addends_are_those_of_the_recurrent_weights(grid: list[Settings]) -> None:
+def test_addends_are_those_of_the_recurrent_weights(grid: Grid) -> None:
     addends = made_and_read(grid, lstm_clipped=Made(alignment=0.8)).tables["addends"]
     one = addends[addends["arm"] == "bilstm-clipped"]
     assert one["stack"].tolist() == 5 * ["forward"] + 5 * ["backward"] and set(one["epoch"]) == {2}
@@ -252,7 +307,7 @@ def test_addends_are_those_of_the_recurrent_weights(grid: list[Settings]) -> Non
     assert addends[addends["arm"] == "lstm-clipped"]["sum_norm"].tolist() == pytest.approx(5 * [0.4])
 
 
-def test_clipped_share_by_epoch(grid: list[Settings]) -> None:
+def test_clipped_share_by_epoch(grid: Grid) -> None:
     shares = made_and_read(grid, rnn_clipped=Made(norms=(0.1, 0.3, 0.5, 0.6))).tables["clipped_share"]
     assert shares[shares["arm"] == "rnn-clipped"]["clipped_share"].tolist() == [0.5, 1.0]
     assert shares[shares["arm"] == "rnn-unclipped"]["clipped_share"].tolist() == [0.0, 0.0]
@@ -261,7 +316,7 @@ def test_clipped_share_by_epoch(grid: list[Settings]) -> None:
 # ---- files
 
 
-def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: list[Settings]) -> None:
+def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: Grid) -> None:
     made_and_read(grid)
     shutil.copytree("runs/lstm-clipped", "runs/gru-clipped")
     Path("runs/.gitignore").write_text("/lstm-clipped\n")
@@ -272,7 +327,7 @@ def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: list[Settings]
     assert [row["arm"] for row in rows] == [*ARMS, "kneser_ney", "unigram", "uniform"]
     assert [float(row["forward_perplexity"]) for row in rows[-2:]] == [300, 5000]
     assert list(json.loads(Path("report/comparison.json").read_text())["arms"]) == ARMS
-    assert list(json.loads(Path("report/metrics.json").read_text())) == [*ARMS, "kneser_ney", "unigram", "uniform"]
+    assert list(json.loads(Path("metrics.json").read_text())) == [*ARMS, "kneser_ney", "unigram", "uniform"]
     tables = {path.stem: pd.read_csv(path) for path in Path("report/plots").iterdir()}
     shown = set(FIGURES) - {"learning_rates", "depths"}  # this grid sweeps nothing
     assert set(tables) == shown
@@ -283,13 +338,13 @@ def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: list[Settings]
     ]
     assert not list(Path("report").rglob(".*")), "a temporary file was left behind"
     assert sorted(path.name for path in Path("report").iterdir() if path.is_file()) == [
-        "comparison.csv", "comparison.json", "comparison.md", "index.html", "metrics.json"
+        "comparison.csv", "comparison.json", "comparison.md", "index.html"
     ]  # fmt: skip
     the_page_needs_nothing_else_and_shows_every_arm_and_figure()
 
 
-def test_the_stage_writes_the_same_bytes_again(grid: list[Settings]) -> None:
-    made_and_read(only(grid, "bilstm"))
+def test_the_stage_writes_the_same_bytes_again(grid: Grid) -> None:
+    made_and_read(grid.only("bilstm"))
     written = []
     for _ in range(2):
         assert run_stage().exit_code == 0
@@ -298,26 +353,20 @@ def test_the_stage_writes_the_same_bytes_again(grid: list[Settings]) -> None:
     assert written[0] == written[1]
 
 
-def only(grid: Sequence[Settings], *archs: str) -> list[Settings]:
-    """A smaller grid, in params.yaml too: fewer figures to draw."""
-    params = json.loads(PARAMS.read_text())
-    params["arch"] = {name: row for name, row in params["arch"].items() if name in archs}
-    PARAMS.write_text(json.dumps(params), encoding="utf-8")
-    return [settings for settings in grid if settings.arch in archs]
-
-
-def test_markdown_keeps_what_sees_both_sides_apart(grid: list[Settings]) -> None:
+def test_markdown_keeps_what_sees_both_sides_apart(grid: Grid) -> None:
     text = tables.markdown(made_and_read(grid))
     heading, _, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][:11]
-    assert "sees both sides; not a language model" in heading[3] and "sees the left" in heading[1]
-    assert [row[0] for row in rows] == [*ARMS, "*kneser-ney*", "*unigram*", "*uniform*"]
+    assert "both sides; not a language model" in heading[3] and "left to right" in heading[1]
+    assert [row[0] for row in rows] == [*ARMS, "*Kneser-Ney n-grams*", "*unigram*", "*uniform*"]
     assert rows[0][3].strip() == "" and rows[4][3].strip() != ""
 
 
-def test_markdown_shows_the_forward_head_scored_in_other_ways(grid: list[Settings]) -> None:
+def test_markdown_shows_the_forward_head_scored_in_other_ways(grid: Grid) -> None:
     text = tables.markdown(made_and_read(grid))
-    assert "| arm | started anew at each sentence, 95 % interval | with n-grams, 95 % interval | w |" in text
-    assert "| lstm-clipped | 110.0 [100.0, 120.0] | 90.00 [80.00, 95.00] | 0.300 |" in text
+    assert "| arm | state reset at each sentence, 95% interval | interpolated with n-grams, 95% interval | w |" in text
+    assert "| lstm-clipped | 110.0 [110.0, 110.0] |" in text and " | 0.300 |" in text
+    assert "State reset at each sentence: the hidden state is zero" in text
+    assert "neural cache" not in text  # which no arm was given
 
 
 class Page(HTMLParser):
@@ -363,12 +412,12 @@ def the_page_needs_nothing_else_and_shows_every_arm_and_figure() -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
-def test_the_page_opens_without_an_error_and_asks_the_network_for_nothing(grid: list[Settings]) -> None:
+def test_the_page_opens_without_an_error_and_asks_the_network_for_nothing(grid: Grid) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    comparison = made_and_read(only(grid, "lstm"))
+    comparison = made_and_read(grid.only("lstm"))
     draw(comparison, "overview", "cliff", "context")
     tables.write(comparison, Path("report"))
-    write_page(comparison, Path("report"), [], json.loads(Path("data/corpus.json").read_text()))
+    write_page(comparison, Path("report"), {}, json.loads(Path("data/corpus.json").read_text()))
     complaints, asked = [], []
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
@@ -390,7 +439,7 @@ def test_the_page_opens_without_an_error_and_asks_the_network_for_nothing(grid: 
 
 
 def test_samples_begin_with_the_same_words_and_say_why_there_are_none(
-    grid: list[Settings], monkeypatch: pytest.MonkeyPatch
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = {}
 
@@ -405,18 +454,19 @@ def test_samples_begin_with_the_same_words_and_say_why_there_are_none(
         return Writer()
 
     monkeypatch.setattr(Trained, "read", read)
-    samples = drawn(ARMS, "So it\nwent on and on and on\n")
+    written = samples(ARMS)
     assert set(said.values()) == {"went on and on"} and len(said) == len(WAYS)
-    assert [sample.refusal for sample in samples] == [""] * 4 + ["a bidirectional network cannot generate"] * 2
-    comparison = made_and_read(only(grid, "lstm", "bilstm"))
+    assert [list(written[arm]) for arm in ARMS[:4]] == [list(WAYS)] * 4
+    assert [written[arm] for arm in ARMS[4:]] == ["A bidirectional network cannot generate."] * 2
+    comparison = made_and_read(grid.only("lstm", "bilstm"))
     draw(comparison)
     tables.write(comparison, Path("report"))
-    write_page(comparison, Path("report"), samples, json.loads(Path("data/corpus.json").read_text()))
+    write_page(comparison, Path("report"), written, json.loads(Path("data/corpus.json").read_text()))
     page = Page(Path("report/index.html").read_text())
     assert "went on and on <and> 1" in page.text and page.text.count("cannot generate") == 2
 
 
-def test_metrics_are_numbers_under_names_without_dots(grid: list[Settings]) -> None:
+def test_metrics_are_numbers_under_names_without_dots(grid: Grid) -> None:
     metrics = tables.metrics(made_and_read(grid))
     for arm, values in metrics.items():
         assert "." not in arm
@@ -430,15 +480,15 @@ def test_metrics_are_numbers_under_names_without_dots(grid: list[Settings]) -> N
     [
         ("runs/lstm-clipped/{}", "train@lstm-clipped"),
         ("evaluation/lstm-clipped/{}", "evaluate@lstm-clipped"),
-        ("evaluation/kneser_ney/{}", "ngrams"),
+        ("baselines/kneser_ney/{}", "baseline@kneser_ney"),
         ("probes/lstm-clipped/{}", "probe@lstm-clipped"),
     ],
 )
 @pytest.mark.parametrize("harm", ["missing", "damaged"])
-def test_a_lost_file_is_one_line_with_the_mend(grid: list[Settings], file: str, stage_of_it: str, harm: str) -> None:
+def test_a_lost_file_is_one_line_with_the_mend(grid: Grid, file: str, stage_of_it: str, harm: str) -> None:
     made_and_read(grid)
-    one_of = {"runs": "summary.json", "evaluation": "nats.safetensors", "probes": "context.csv"}
-    path = Path(file.format(one_of[file.partition("/")[0]]))
+    one_of = {"runs": "summary.json", "probes": "context.csv"}
+    path = Path(file.format(one_of.get(file.partition("/")[0], "units.safetensors")))
     if harm == "missing":
         path.unlink()
     else:
@@ -457,8 +507,8 @@ def test_a_lost_file_is_one_line_with_the_mend(grid: list[Settings], file: str, 
         (["runs/rnn-clipped", "evaluation/rnn-clipped"], "train@rnn-clipped evaluate@rnn-clipped"),
     ],
 )
-def test_without_an_arm_the_others_are_reported(grid: list[Settings], lost: list[str], stages: str) -> None:
-    made_and_read(only(grid, "rnn"))
+def test_without_an_arm_the_others_are_reported(grid: Grid, lost: list[str], stages: str) -> None:
+    made_and_read(grid.only("rnn"))
     for folder in lost:
         shutil.rmtree(folder)
     result = run_stage()
@@ -466,18 +516,58 @@ def test_without_an_arm_the_others_are_reported(grid: list[Settings], lost: list
     (line,) = result.stderr.splitlines()
     assert line.startswith("rnn-clipped is left out") and line.endswith(f"dvc repro {stages}")
     assert re.search(r"^\| rnn-clipped \|( +\|)+ not there yet \|$", Path("report/comparison.md").read_text(), re.M)
-    assert set(pd.read_csv("report/plots/perplexity.csv")["arm"]) == {"rnn-unclipped"}
+    assert set(pd.read_csv("report/plots/score.csv")["arm"]) == {"rnn-unclipped"}
     assert "not there yet" in Page(Path("report/index.html").read_text()).text
 
 
-@pytest.mark.parametrize(("folder", "stage"), [("runs", "train@rnn-clipped"), ("evaluation/kneser_ney", "ngrams")])
-def test_without_any_arm_or_without_the_peer_there_is_no_report(grid: list[Settings], folder: str, stage: str) -> None:
-    made_and_read(only(grid, "rnn"))
+@pytest.mark.parametrize(
+    ("folder", "stage"), [("runs", "train@rnn-clipped"), ("baselines/kneser_ney", "baseline@kneser_ney")]
+)
+def test_without_any_arm_or_without_a_baseline_there_is_no_report(grid: Grid, folder: str, stage: str) -> None:
+    made_and_read(grid.only("rnn"))
     shutil.rmtree(folder)
     result = run_stage()
     assert result.exit_code == 1 and not Path("report").exists()
     (line,) = result.stderr.splitlines()
     assert f"dvc repro -f -s {stage}" in line
+
+
+# ---- another task
+
+
+def without_context_probe(folder: Path) -> None:
+    (folder / "probe.json").unlink()
+    pd.read_csv(folder / "context.csv")[:0].to_csv(folder / "context.csv", index=False)
+    figures = {"arm": folder.name, "context_needed": math.nan, "lyapunov_exponent": -0.9, "explosion": None}
+    seal(folder / "probe.json", figures)
+
+
+ACCURACY = Score("accuracy", "accuracy", "sequence", lambda hits, sequences: hits / sequences, lower_is_better=False)
+
+
+def test_a_task_of_one_score_and_few_words_is_compared(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The higher the better, without variants, baselines, samples or a probe of context."""
+    parts = {"scores": {"SCORES": (ACCURACY,)}, "report": {"WORDING": Wording("Parity of bits")}}
+    monkeypatch.setattr(comparing, "task_part", lambda task, part: SimpleNamespace(**parts[part]))
+    monkeypatch.setattr("test_comparison.STREAM", (np.arange(TOKENS) % 4 > 0).astype(np.float32))
+    parity = Grid((ACCURACY,), {}).of(json.loads(PARAMS.read_text())).only("rnn", "lstm")
+    write_resolved(Path("resolved/grid.json"), {"task": "parity", "arms": parity.entries})
+    for arm, valid in zip(ARMS[:4], (0.7, 0.9, math.nan, 0.8), strict=True):
+        make(arm, Made(valid=(0.5, valid)), parity.scores)
+        without_context_probe(Path("probes", arm))
+    result = run_stage()
+    assert result.exit_code == 0, result.output
+    assert "| arm | accuracy, 95% interval | validation accuracy | best epoch | status |" in result.output
+    assert "| rnn-clipped | 0.750 [0.7" in result.output and "400 test sequences" in result.output
+    assert "| difference | accuracy, 95% interval |\n" in result.output and "Above 0: the first" in result.output
+    assert "ontext" not in result.output and "perplexity" not in result.output
+    metrics = json.loads(Path("metrics.json").read_text())
+    assert list(metrics) == ARMS[:4] and metrics["rnn-clipped"]["accuracy"] == 0.75
+    assert pd.read_csv("report/plots/score.csv")["accuracy"].max() == 0.9
+    assert not Path("report/plots/context.csv").exists() and not Path("report/figures/context.svg").exists()
+    assert "Validation accuracy (higher is better)" in Path("report/figures/score.svg").read_text()
+    page = Page(Path("report/index.html").read_text())
+    assert "Parity of bits on a <made> one" in page.text and "Samples" not in page.text
 
 
 # ---- divergence is a result
@@ -486,27 +576,27 @@ def test_without_any_arm_or_without_the_peer_there_is_no_report(grid: list[Setti
 DIVERGED = Made(handicap=1e30, norms=(1.0, 1e17, 3e20, math.inf), decay=1.5, valid=(800.0, 0.0), diverged=2)
 
 
-def test_a_diverged_arm_is_shown(grid: list[Settings]) -> None:
-    made_and_read(only(grid, "rnn"), rnn_unclipped=DIVERGED)
+def test_a_diverged_arm_is_shown(grid: Grid) -> None:
+    made_and_read(grid.only("rnn"), rnn_unclipped=DIVERGED)
     result = run_stage()
     assert result.exit_code == 0, result.output
     text = Path("report/comparison.md").read_text()
-    assert "| rnn-unclipped | inf [inf, inf] |" in text and "diverged at step 4" in text
-    metrics = json.loads(Path("report/metrics.json").read_text())["rnn-unclipped"]
-    assert metrics["forward_perplexity"] == metrics["valid_perplexity"] == math.inf and metrics["diverged"] == 1
-    assert metrics["norm_max"] == 3e20 and metrics["nonfinite_share"] == 0.25
+    assert "| rnn-unclipped | above 1e6 |" in text and "diverged at step 4" in text
+    metrics = json.loads(Path("metrics.json").read_text())["rnn-unclipped"]
+    assert metrics["forward_perplexity"] == metrics["forward_perplexity_valid"] == math.inf and metrics["diverged"] == 1
+    assert metrics["grad_norm_max"] == 3e20 and metrics["nonfinite_share"] == 0.25
     with open("report/comparison.csv", encoding="utf-8") as file:
         row = next(row for row in csv.DictReader(file) if row["arm"] == "rnn-unclipped")
     assert float(row["profile_half_life"]) < 0  # it doubles
     pairs = json.loads(Path("report/comparison.json").read_text())["paired"]
-    assert next(pair for pair in pairs if pair["minus"] == "rnn-unclipped")["perplexity_ratio"] == 0
+    assert next(pair for pair in pairs if pair["minus"] == "rnn-unclipped")["ratio"] == 0
     for path in Path("report/plots").iterdir():  # vega drops a whole line at an inf
         assert np.isfinite(pd.read_csv(path).select_dtypes("number")).all(axis=None)
 
 
-def test_an_arm_that_diverged_before_anything_was_known(grid: list[Settings]) -> None:
+def test_an_arm_that_diverged_before_anything_was_known(grid: Grid) -> None:
     nothing = Made(handicap=math.inf, norms=(math.nan, math.nan), diverged=1)
-    comparison = made_and_read(grid[:2], rnn_unclipped=nothing)
+    comparison = made_and_read(grid.only("rnn"), rnn_unclipped=nothing)
     tables.write(comparison, Path("report"))
     assert "diverged at step 1" in tables.markdown(comparison)
     metrics = tables.metrics(comparison)["rnn-unclipped"]
@@ -515,21 +605,20 @@ def test_an_arm_that_diverged_before_anything_was_known(grid: list[Settings]) ->
         "nonfinite_share": 1,
         "diverged": 1,
     }
-    assert not {"valid_perplexity", "norm_median", "norm_max"} & set(metrics)
+    assert not {"forward_perplexity_valid", "grad_norm_median", "grad_norm_max"} & set(metrics)
     draw(comparison)
-    draw(made_and_read(grid[1:2], rnn_unclipped=nothing))  # and if there is nobody else
+    draw(made_and_read(grid, ["rnn-unclipped"], rnn_unclipped=nothing))  # and if there is nobody else
 
 
 def draw(comparison: Comparison, *names: str) -> None:
-    figures = Figures(lines(comparison.arms), comparison.tables, comparison.yardsticks, comparison.reduction)
-    figures.write(Path("report/figures"), names or None)
+    Figures(comparison).write(Path("report/figures"), names or None)
 
 
 # ---- figures
 
 
-def test_twins_share_a_hue_and_no_two_arms_look_alike(grid: list[Settings]) -> None:
-    drawn = lines(grid)
+def test_twins_share_a_hue_and_no_two_arms_look_alike(grid: Grid) -> None:
+    drawn = lines(grid.entries, dict.fromkeys(ARMS))
     assert len({(line.colour, line.dash) for line in drawn}) == len(drawn)
     assert len({line.dash for line in drawn if line.arm.endswith("-clipped")}) == 1
     for clipped, unclipped in zip(drawn[::2], drawn[1::2], strict=True):
@@ -538,23 +627,24 @@ def test_twins_share_a_hue_and_no_two_arms_look_alike(grid: list[Settings]) -> N
 
 
 @pytest.mark.parametrize("addend", [0.0, 1e30, math.nan])
-def test_addends_of_an_arm_that_exploded_are_drawn_or_left_out(grid: list[Settings], addend: float) -> None:
+def test_addends_of_an_arm_that_exploded_are_drawn_or_left_out(grid: Grid, addend: float) -> None:
     """0: a saturated tanh passes no gradient on."""
     comparison = made_and_read(grid, rnn_unclipped=Made(addend=addend))
     [alignment] = [row["addend_alignment"] for row in comparison.rows if row["arm"] == "rnn-unclipped"]
     assert alignment == 0.5 if addend == 1e30 else math.isnan(alignment)
     draw(comparison, "addends", "overview")
     assert ("rnn-unclipped: 0 at every step" in Path("report/figures/addends.svg").read_text()) == (addend == 0)
-    draw(made_and_read(grid[1:2], rnn_unclipped=Made(addend=addend)), "addends")
+    draw(made_and_read(grid, ["rnn-unclipped"], rnn_unclipped=Made(addend=addend)), "addends")
 
 
-def test_the_cliff_shows_where_a_step_landed_and_where_it_would_have_clipped(grid: list[Settings]) -> None:
+def test_the_cliff_shows_where_a_step_landed_and_where_it_would_have_clipped(grid: Grid) -> None:
     """At learning rate times the threshold of the twin, which is the landing times clip_norm / norm: 0.25 / 100."""
-    comparison = made_and_read(only(grid, "lstm"), lstm_unclipped=Made(cliff=(0.0, 0.001, 0.0025, 1.0, 50.0)))
-    figures = PhenomenaFigures(lines(comparison.arms), comparison.tables, 1e3)
+    comparison = made_and_read(grid.only("lstm"), lstm_unclipped=Made(cliff=(0.0, 0.001, 0.0025, 1.0, 50.0)))
+    arms = Figures(comparison).arms
+    figures = PhenomenaFigures(arms, comparison, 1e3)
     (panel,) = figures.makers(lambda axes: None)["cliff"]().axes
     dots = [line for line in panel.lines if line.get_marker() == "o" and len(line.get_xydata()) == 1]
-    clipped, unclipped = (line.colour for line in lines(comparison.arms))
+    clipped, unclipped = (line.colour for line in arms)
     assert [(dot.get_color(), dot.get_markerfacecolor(), *dot.get_xydata()[0]) for dot in dots] == [
         (clipped, clipped, 1.0, 6.0),
         (unclipped, unclipped, 1.0, 6.0),
@@ -562,12 +652,11 @@ def test_the_cliff_shows_where_a_step_landed_and_where_it_would_have_clipped(gri
     ]
 
 
-def test_more_architectures_than_panels_in_a_row(grid: list[Settings]) -> None:
+def test_more_architectures_than_panels_in_a_row(grid: Grid) -> None:
     params = YAML(typ="safe", pure=True).load(PARAMS)
     params["arch"] |= {"small": {"cell": "rnn"}, "other": {"cell": "rnn"}}
-    params["clipping"] = {"loose": {"clip_norm": 5.0}, "tight": {"clip_norm": 0.1}, "unclipped": None}
-    PARAMS.write_text(json.dumps(params), encoding="utf-8")  # which is YAML too
-    comparison = made_and_read([Settings.load(PARAMS, arm) for arm in Settings.arms(PARAMS)])
+    params["clipping"] = {"loose": {"clip_norm": 5.0}, "tight": {"clip_norm": 0.1}, "unclipped": {"clip_norm": None}}
+    comparison = made_and_read(grid.of(params))
     draw(comparison, "grad_norm", "addends", "saturation", "explosion")
     assert len(comparison.pairs) == 5 * 2 + 3 * 4 + 5 * 3
 

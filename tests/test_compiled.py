@@ -14,17 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import unrolled.compiled
-from unrolled.bptt import Profile
-from unrolled.compiled import team
-from unrolled.compiled.arithmetic import exp, sigmoid, tanh
-from unrolled.compiled.kernel_cache import KernelCache
-from unrolled.compiled.softmax import softmax_gradient
-from unrolled.compiled.tiles import COLUMNS, WIDTH, multiply, pack_panel
-from unrolled.compiled.walks import _packed
-from unrolled.nets.cells import CELLS, RecurrentLayer
+import unrolled.recurrence.compiled
+from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.cells import CELLS
+from unrolled.recurrence.compiled import openmp
+from unrolled.recurrence.compiled.arithmetic import exp, sigmoid, tanh
+from unrolled.recurrence.compiled.kernel_cache import KernelCache
+from unrolled.recurrence.compiled.matmul import COLUMNS, WIDTH, multiply, pack_panel
+from unrolled.recurrence.compiled.softmax import softmax_gradient
+from unrolled.recurrence.compiled.time_loops import _packed
+from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.softmax_loss import softmax_nats
 
-COMPILED = [name for name, cell in CELLS.items() if cell.walk is not None]
+COMPILED = [name for name, cell in CELLS.items() if cell.compiled_kind is not None]
 
 
 @pytest.fixture
@@ -36,8 +38,9 @@ def threads() -> Iterator[None]:
 
 
 def one_window(
-    cell: str, dtype: torch.dtype, sizes: tuple[int, int, int, int] = (9, 7, 5, 13), reverse: bool = False
-) -> tuple[list[Tensor], Profile]:
+    cell: str, dtype: torch.dtype, sizes: tuple[int, int, int, int] = (9, 7, 5, 13), reverse: bool = False,
+    lengths: Tensor | None = None,
+) -> tuple[list[Tensor], Profile]:  # fmt: skip
     """Outputs, final state, all gradients and the norms of a window, from the same numbers in either precision."""
     steps, columns, features, hidden = sizes
     torch.manual_seed(3)
@@ -46,7 +49,7 @@ def one_window(
     inputs = torch.randn(steps, columns, features).to(dtype).requires_grad_()
     weight = torch.randn(steps, columns, hidden).to(dtype)
     profile = Profile(addends_wanted=True)
-    outputs, final = layer(inputs, state, profile)
+    outputs, final = layer(inputs, state, profile, lengths)
     ((outputs * weight).sum() + sum(part.square().sum() for part in final)).backward()
     gradients = [part.grad for part in (inputs, *state, *layer.parameters())]
     return [outputs.detach(), *(part.detach() for part in final), *gradients], profile
@@ -63,39 +66,90 @@ def test_a_compiled_window_is_that_of_double_precision(
     theirs, twin = one_window(cell, torch.float64, sizes, reverse)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.double(), other, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(profile.norms["forward.0"].double(), twin.norms["forward.0"], rtol=1e-5, atol=1e-5)
-    for mine, other in zip(profile.addends["forward.0"], twin.addends["forward.0"], strict=True):
+    torch.testing.assert_close(profile.norms["layer"].double(), twin.norms["layer"], rtol=1e-5, atol=1e-5)
+    for mine, other in zip(profile.addends["layer"], twin.addends["layer"], strict=True):
         torch.testing.assert_close(mine.double(), other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("lengths", [None, [2, 9, 4, 1, 9, 3, 5]])
 @pytest.mark.parametrize("cell", COMPILED)
 def test_the_bytes_do_not_depend_on_the_threads_nor_on_who_starts_them(
-    cell: str, monkeypatch: pytest.MonkeyPatch
+    cell: str, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run() -> list[bytes]:
         # All that training uses: the initial state's gradient is a small product of torch's, without that promise.
-        parts = one_window(cell, torch.float32, sizes=(9, 7, 16, 16))[0]
+        each = None if lengths is None else torch.tensor(lengths)
+        parts = one_window(cell, torch.float32, sizes=(9, 7, 16, 16), lengths=each)[0]
         return [part.numpy().tobytes() for part in parts if part.shape != (7, 16)]
 
     found = []
     for count in (1, 2, 3, 7):
         torch.set_num_threads(count)
         found.append(run())
-    monkeypatch.setattr(team, "_parallel", None)  # as where torch has no OpenMP of that kind
+    monkeypatch.setattr(openmp, "_gomp_parallel", None)  # as where torch has no OpenMP of that kind
     found.append(run())
     assert all(each == found[0] for each in found)
 
 
 @pytest.mark.parametrize("cell", COMPILED)
-def test_the_compiled_walk_is_taken_and_only_where_it_can_be(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compiled_loop_is_taken_and_only_where_it_can_be(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    run = team.run
-    monkeypatch.setattr("unrolled.compiled.walks.run", lambda *given: (taken.append(given[0].__name__), run(*given)))
+    run = openmp.run
+    monkeypatch.setattr(
+        "unrolled.recurrence.compiled.time_loops.run", lambda *given: (taken.append(given[0].__name__), run(*given))
+    )
     one_window(cell, torch.float64)
     assert not taken
     one_window(cell, torch.float32)
-    assert taken == ["_pack", "_walk", "_pack", "_walk"]
+    one_window(cell, torch.float32, lengths=torch.tensor([2, 9, 4, 1, 9, 3, 5]))
+    assert taken == ["_pack", "_time_loop"] * 4
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels turned off, and a failure if one runs all the same."""
+    monkeypatch.setenv("UNROLLED_COMPILED", "0")
+    for module in ("time_loops", "softmax"):
+        monkeypatch.setattr(f"unrolled.recurrence.compiled.{module}.run", None)
+
+
+@pytest.mark.parametrize("lengths", [None, [2, 9, 4, 1, 9, 3, 5]])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", COMPILED)
+def test_loops_turned_off_give_the_same_numbers(
+    cell: str, reverse: bool, lengths: list[int] | None, request: pytest.FixtureRequest
+) -> None:
+    each = None if lengths is None else torch.tensor(lengths)
+    compiled, profile = one_window(cell, torch.float32, reverse=reverse, lengths=each)
+    request.getfixturevalue("uncompiled")
+    plain, twin = one_window(cell, torch.float32, reverse=reverse, lengths=each)
+    torch.testing.assert_close(plain, compiled, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(twin.norms, profile.norms, rtol=1e-5, atol=1e-5)
+
+
+def test_the_softmax_turned_off_gives_the_same_numbers(request: pytest.FixtureRequest) -> None:
+    random = torch.Generator().manual_seed(1)
+    parts = [torch.randn(shape, generator=random).requires_grad_() for shape in ((37, 5), (101, 5), (101,))]
+    targets = torch.randint(0, 101, (37,), generator=random)
+
+    def both() -> list[Tensor]:
+        nats = softmax_nats(*parts, targets, chunk=16)
+        return [nats, *torch.autograd.grad(nats, parts)]
+
+    compiled = both()
+    request.getfixturevalue("uncompiled")
+    torch.testing.assert_close(both(), compiled, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", COMPILED)
+def test_the_backward_pass_takes_the_loop_of_the_forward_pass(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turned off between the two: what the one loop has kept is of no use to the other."""
+    layer, inputs = RecurrentLayer(cell, 5, 8), torch.randn(4, 3, 5)
+    outputs, _ = layer(inputs, layer.initial_state(3))
+    expected = torch.autograd.grad(outputs.sum(), layer.weight_hh, retain_graph=True)[0]
+    monkeypatch.setenv("UNROLLED_COMPILED", "0")
+    assert torch.equal(torch.autograd.grad(outputs.sum(), layer.weight_hh)[0], expected)
 
 
 @pytest.mark.parametrize("cell", COMPILED)
@@ -170,8 +224,9 @@ def test_the_softmax_does_not_depend_on_the_threads() -> None:
 def test_kernels_are_kept_by_the_content_of_all_their_sources(tmp_path: Path) -> None:
     """A copy elsewhere finds what was compiled; an edit to a file whose functions are inlined compiles anew."""
     copy, cache = tmp_path / "copy", tmp_path / "cache"
-    shutil.copytree(Path(unrolled.compiled.__path__[0]).parent, copy / "unrolled", ignore=lambda *_: ["__pycache__"])
-    script = "import torch; from unrolled.compiled.walks import _packed; _packed(torch.ones(3, 4), transposed=True)"
+    shutil.copytree(Path(unrolled.__file__).parent, copy / "unrolled", ignore=lambda *_: ["__pycache__"])
+    module = "unrolled.recurrence.compiled.time_loops"
+    script = f"import torch; from {module} import _packed; _packed(torch.ones(3, 4), transposed=True)"
 
     def compiled() -> set[str]:
         environment = {**os.environ, "PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(cache)}
@@ -182,14 +237,14 @@ def test_kernels_are_kept_by_the_content_of_all_their_sources(tmp_path: Path) ->
     moved = copy.rename(tmp_path / "moved")
     copy = moved
     assert first and compiled() == first
-    tiles = copy / "unrolled" / "compiled" / "tiles.py"
-    tiles.write_text(tiles.read_text() + "# edited\n")
+    matmul = copy / "unrolled" / "recurrence" / "compiled" / "matmul.py"
+    matmul.write_text(matmul.read_text() + "# edited\n")
     assert compiled() > first
 
 
 def test_where_nothing_can_be_kept_the_kernels_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KernelCache, "from_function", classmethod(lambda *_: None))
-    team._compiled.cache_clear()
+    openmp._compiled.cache_clear()
     weight = torch.arange(12.0).view(3, 4)
     assert torch.equal(_packed(weight, transposed=False)[0, :, :4], weight)
-    team._compiled.cache_clear()
+    openmp._compiled.cache_clear()

@@ -6,11 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled.nets.network import Network
-from unrolled.tasks.context import context_nats
-from unrolled.tasks.language_model import predictions
+from unrolled.ground.special_tokens import END_ID
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.model.task import predictions
+from unrolled.tasks.language_model.probes.context import context_nats
 
-V, EOS = 11, 0
+V = 11
 TOKENS = np.random.default_rng(0).integers(0, V, 300).astype(np.uint16)
 
 
@@ -36,8 +37,8 @@ def test_it_is_the_score_of_a_text_that_begins_there(places: list[int], context:
 def test_all_of_the_context_is_what_evaluation_gives() -> None:
     """The whole text with <eos> before it, seen from its last token."""
     trained = network()
-    text = np.concatenate([[EOS], TOKENS]).astype(np.uint16)
-    whole = torch.cat([each.nats("forward") for each in predictions(trained, TOKENS, window=37, eos=EOS)])
+    text = np.concatenate([[END_ID], TOKENS]).astype(np.uint16)
+    whole = torch.cat([each.nats("forward") for each in predictions(trained, TOKENS, window=37)])
     found = context_nats(trained, text, np.array([len(TOKENS)]), [len(TOKENS)])[len(TOKENS)]
     assert found.item() == pytest.approx(whole[-1].item(), rel=1e-5)
 

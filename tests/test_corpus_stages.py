@@ -1,4 +1,4 @@
-"""The three stages as DVC calls them: bad input ends in one line, exit status 1 and nothing written."""
+"""The stages of the corpus as DVC calls them: bad input ends in one line, exit status 1 and nothing written."""
 
 import os
 import subprocess
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+
+from unrolled.settings.resolve import resolve
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,11 +28,11 @@ def params(folder: Path, **corpus: object) -> None:
     yaml.dump(settings, folder / "params.yaml")
 
 
-def test_a_text_goes_through_the_three_stages(tmp_path: Path) -> None:
+def test_a_text_goes_through_the_stages(tmp_path: Path) -> None:
     params(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.txt").write_text("".join(f"Line {i:02}.\n" for i in range(100)), encoding="utf-8")
-    for name in ("fetch", "preprocess", "vocabulary"):
+    for name in ("resolve", "fetch", "preprocess", "vocabulary"):
         done = stage(name, tmp_path)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["corpus.json", "encoded", "raw", "text"]
@@ -53,6 +55,7 @@ def test_bad_text_is_one_line(tmp_path: Path, content: dict[str, bytes] | None, 
         (tmp_path / "mine").mkdir()
         for name, data in content.items():
             (tmp_path / "mine" / name).write_bytes(data)
+    resolve(tmp_path / "params.yaml", tmp_path / "resolved")
     done = stage("preprocess", tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(message)

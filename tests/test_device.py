@@ -7,24 +7,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
-from stages.train import train as stage
+from stages.train import main as stage
 
-from unrolled.errors import UserError
-from unrolled.lab.checkpoint import Checkpoint
-from unrolled.lab.device import CPU, find_device
-from unrolled.lab.fit import Training, fit
-from unrolled.lab.ledger import Ledger
-from unrolled.settings import PARAMS, Settings
+from miniature import ROOT, SIZES, arm_of, lay_out, split_of, text_of
+from unrolled.shell.device import CPU, find_device
+from unrolled.shell.errors import UserError
+from unrolled.training.checkpoint import Checkpoint
+from unrolled.training.fit import fit
+from unrolled.training.history import History
+from unrolled.training.run_directory import write_run
+from unrolled.training.training import Training
 
-ROOT = Path(__file__).parents[1]
-V, EOS = 20, 1
-TOKENS = (np.cumsum(np.random.default_rng(0).integers(0, 3, 130)) % V).astype(np.uint16)
+TOKENS = text_of(85)
+TRAIN, VALID = split_of(TOKENS[:60]), split_of(TOKENS[60:])
 DROPOUT = {"dropout": 0.2, "weight_dropout": 0.3, "embedding_dropout": 0.2}
 CASES: dict[str, dict[str, Any]] = {  # among them all cells, connections and optimisers, and what else makes tensors
     "rnn-unclipped": {"connection": "residual"},
@@ -35,39 +35,29 @@ CASES: dict[str, dict[str, Any]] = {  # among them all cells, connections and op
 CUT = "lstm-clipped"  # in its fourth epoch, when masks are drawn and weights averaged
 
 
-def small(arm: str) -> Settings:
-    settings = Settings.load(ROOT / PARAMS, arm)
-    network = {"embedding": 6, "hidden": 6, "layers": 2}
-    train = {"epochs": 1, "columns": 4, "window": 8, "learning_rate": 1.0}
-    network |= {key: value for key, value in CASES[arm].items() if key in settings.network.model_fields_set}
-    train |= {key: value for key, value in CASES[arm].items() if key in settings.train.model_fields_set}
-    return settings.model_copy(
-        update={
-            "network": settings.network.model_copy(update=network),
-            "train": settings.train.model_copy(update=train),
-        }
-    )
+def small(name: str) -> dict[str, Any]:
+    return arm_of(name, **({"layers": 2, "window": 5} | CASES[name]))
 
 
 def leave_run(
-    directory: Path, arm: str, device: torch.device, cut: int | None = None, before: torch.device | None = None
+    directory: Path, name: str, device: torch.device, cut: int | None = None, before: torch.device | None = None
 ) -> None:
     """Train and write the run directory.
 
     ``cut``: as if killed after so many records, which were trained on ``before`` where that is given.
     """
-    settings, path = small(arm), directory.with_suffix(".safetensors")
+    arm, folder = small(name), directory.with_suffix(".checkpoints")
     for place, records in ((before or device, cut), (device, None)) if cut else ((device, None),):
-        training = Training.of(settings, V, place)
-        ledger = Ledger(training)
-        checkpoint = Checkpoint(path, training, ledger, settings, "corpus")
+        training = Training.of(arm, SIZES, place)
+        history = History(training)
+        checkpoint = Checkpoint(folder, training, history, arm, "corpus")
         checkpoint.resume()
-        for record in islice(fit(training, TOKENS[:100], TOKENS[100:], eos=EOS), records):
-            ledger.add(record)
+        for record in islice(fit(training, TRAIN, VALID), records):
+            history.add(record)
         checkpoint.write()
-    assert (training.averages is None) == (settings.train.average_after is None)
-    assert training.network.device.type == device.type
-    ledger.write(directory, settings, "corpus")
+    assert (training.averages is None) == (arm["train"]["average_after"] is None)
+    assert training.device.type == device.type
+    write_run(directory, training, history, arm, SIZES, "corpus")
 
 
 def compare(here: Path, there: Path) -> None:
@@ -76,8 +66,8 @@ def compare(here: Path, there: Path) -> None:
     assert len(frames) == 5
     for name, frame in frames.items():
         pd.testing.assert_frame_equal(frame, pd.read_csv(there / name), rtol=1e-4, atol=1e-6)
-    histories = [pd.read_parquet(place / "history.parquet") for place in (here, there)]
-    pd.testing.assert_frame_equal(*histories, rtol=1e-4)
+    steps = [pd.read_parquet(place / "steps.parquet") for place in (here, there)]
+    pd.testing.assert_frame_equal(*steps, rtol=1e-4)
     weights = [load_file(place / "weights.safetensors") for place in (here, there)]
     torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
 
@@ -106,8 +96,8 @@ def test_whole_trainings_on_a_gpu(tmp_path: Path) -> None:
 def leave_runs(folder: str, device: str) -> None:
     for arm in CASES:
         leave_run(Path(folder, device, arm), arm, torch.device(device))
-    leave_run(Path(folder, "cut", CUT), CUT, torch.device(device), cut=18)
-    leave_run(Path(folder, "moved", CUT), CUT, torch.device(device), cut=18, before=CPU)
+    leave_run(Path(folder, "cut", CUT), CUT, torch.device(device), cut=15)
+    leave_run(Path(folder, "moved", CUT), CUT, torch.device(device), cut=15, before=CPU)
     if device == "elsewhere":
         os._exit(0)  # torch's threads for a device of Python's making do not end
 
@@ -123,10 +113,10 @@ def check_runs(folder: Path, device: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("cuda:99", "device: cuda:99 is not here (torch "),
-        ("gpu", "device: 'gpu' is none that is known here; cpu, cuda, or cuda:1 and so on"),
-        ("mps", "device: 'mps' is none that is known here"),
-        ("", "device: '' is none that is known here"),
+        ("cuda:99", "device: cuda:99 not found (torch "),
+        ("gpu", "device: 'gpu' is not a known device; use cpu, cuda or cuda:1"),
+        ("mps", "device: 'mps' is not a known device"),
+        ("", "device: '' is not a known device"),
     ],
 )
 def test_a_device_that_is_not_there_is_told_in_one_line(name: str, said: str) -> None:
@@ -135,9 +125,10 @@ def test_a_device_that_is_not_there_is_told_in_one_line(name: str, said: str) ->
     assert str(caught.value).startswith(said)
 
 
-def test_the_environment_names_the_device_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def test_the_environment_names_the_device_of_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_out(tmp_path)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UNROLLED_DEVICE", "cuda:99")
     done = CliRunner().invoke(stage, ["lstm-clipped"])
     assert done.exit_code == 1
-    assert "cuda:99 is not here" in done.output
+    assert "cuda:99 not found" in done.output

@@ -1,22 +1,27 @@
 """The doctor finds each thing wrong, says how to mend it, and touches nothing."""
 
+import os
+import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from unrolled import doctor
-from unrolled.cli import main
-from unrolled.corpus.encoding import encode_corpus
+from unrolled.corpus.encode import encode_corpus
 from unrolled.corpus.splits import write_splits
 from unrolled.corpus.text_files import Document
+from unrolled.shell import doctor
+from unrolled.shell.cli import main
 
 ROOT = Path(__file__).parents[1]
+PINNED = re.compile(r"^([\w.-]+)==([\w.]+)", re.M)
 
 
 @pytest.fixture
@@ -38,6 +43,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))  # for dvc
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "UNROLLED_MIRROR", "OMP_NUM_THREADS", "UNROLLED_DEVICE"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
@@ -49,15 +55,11 @@ def ill() -> dict[str, str]:
 
 def test_a_clone_in_order_is_well_and_left_as_it_was(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(path for path in place.rglob("*") if ".git/" not in str(path))
-    monkeypatch.setattr(doctor, "_version", lambda package: _pinned()[package])
+    monkeypatch.setattr(doctor, "_version", dict(PINNED.findall(Path("requirements.lock").read_text())).__getitem__)
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 0, result.output
     assert [line.split(":")[0][5:] for line in result.output.splitlines()] == list(doctor.LOOKS)
     assert sorted(path for path in place.rglob("*") if ".git/" not in str(path)) == before
-
-
-def _pinned() -> dict[str, str]:
-    return dict(line.split("==") for line in Path("requirements.lock").read_text().splitlines() if "==" in line)
 
 
 def _corpus_of(name: str) -> None:
@@ -81,13 +83,18 @@ def _altered_raw() -> None:
     ("harm", "about", "words"),
     [
         (
-            lambda: Path("requirements.lock").write_text("torch==0.1\nnone-such==2\n"),
+            lambda: Path("requirements.lock").write_text(
+                "# a lock\nclick==0.1 \\\n    --hash=sha256:ab \\\n    --hash=sha256:cd\n"
+                "none-such==2 ; python_version >= '3' \\\n    --hash=sha256:ef\n"
+                "of-elsewhere==3 ; sys_platform == 'none'\n"
+            ),
             "versions",
-            "none-such missing (2)",
+            f"2 packages differ from requirements.lock: click {version('click')} (0.1), none-such missing (2); `make",
         ),
-        (lambda: Path("params.yaml").write_text("a: 1\n"), "settings", "unknown section 'a'"),
-        (lambda: Path("dvc.yaml").unlink(), "DVC", "dvc.yaml is not there"),
-        (lambda: shutil.rmtree(".git"), "DVC", "git init, or clone anew"),
+        (lambda: Path("requirements.lock").write_text("click=0.1\n"), "versions", "git checkout requirements.lock"),
+        (lambda: Path("params.yaml").write_text("a: 1\n"), "settings", "key 'task' is missing"),
+        (lambda: Path("dvc.yaml").unlink(), "DVC", "dvc.yaml is missing"),
+        (lambda: shutil.rmtree(".git"), "DVC", "git init, or clone the repository again"),
         (_altered_tokens, "corpus", "train.npy was altered since it was written; make it again with: dvc repro"),
         (_altered_raw, "corpus", "brown.zip has a wrong sha256; `dvc repro -f -s fetch`"),
         (lambda: Path("data/corpus.json").write_text("{}"), "disk", "data/corpus.json is damaged"),
@@ -109,8 +116,8 @@ def test_what_the_environment_says_is_looked_at(place: Path, monkeypatch: pytest
     monkeypatch.setenv("UNROLLED_MIRROR", nobody)
     found = ill()
     assert "does not answer" in found["MLflow"] and "hidden" not in str(found)
-    assert "unset it" in found["threads"] and "cuda:99 is not here" in found["device"]
-    assert "ptb.train.txt cannot be had" in found["corpus"]
+    assert "unset it" in found["threads"] and "cuda:99 not found" in found["device"]
+    assert "ptb.train.txt cannot be downloaded from" in found["corpus"]
     monkeypatch.setenv("UNROLLED_MIRROR", "nowhere")
     assert "let UNROLLED_MIRROR name the folder that holds ptb.train.txt" in ill()["corpus"]
 
@@ -120,4 +127,4 @@ def test_too_little_room_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "make room" in ill()["disk"]
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].startswith("error: ") and "mended first" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: ") and "fixed first" in result.stderr

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unrolled.corpus.errors import CorpusError
-from unrolled.lab.dynamic_evaluation import (
+from unrolled.ground.special_tokens import END_ID
+from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.evaluation.dynamic_evaluation import (
     EPSILON,
     Dynamics,
     MeanSquares,
@@ -22,10 +23,10 @@ from unrolled.lab.dynamic_evaluation import (
     dynamic_nats,
     mean_squares,
 )
-from unrolled.nets.network import Network, States
-from unrolled.tasks.language_model import predictions
+from unrolled.tasks.language_model.model.network import Network, States
+from unrolled.tasks.language_model.model.task import predictions
 
-V, EOS = 11, 1
+V = 11
 
 
 def network(*, bidirectional: bool = False, tied: bool = False, dropout: float = 0.0) -> Network:
@@ -47,12 +48,12 @@ def tokens(length: int = 60, seed: int = 0) -> np.ndarray:
 
 
 def statistics(net: Network, segment: int = 7) -> MeanSquares:
-    return mean_squares(net, tokens(300, seed=1), segment=segment, columns=4, eos=EOS)
+    return mean_squares(net, tokens(300, seed=1), segment=segment, columns=4)
 
 
 def parts(split: np.ndarray, segment: int) -> Iterator[tuple[Tensor, Tensor]]:
     """What is read and what is predicted, [T, 1] each, a segment at a time."""
-    stream = torch.from_numpy(np.concatenate([[EOS], split]).astype(np.int64))[:, None]
+    stream = torch.from_numpy(np.concatenate([[END_ID], split]).astype(np.int64))[:, None]
     for start in range(0, len(split), segment):
         stop = min(start + segment, len(split))
         yield stream[start:stop], stream[start + 1 : stop + 1]
@@ -91,8 +92,8 @@ def named(net: Network, squares: MeanSquares) -> dict[str, Tensor]:
 @pytest.mark.parametrize("with_squares", [False, True])
 def test_standing_still_is_static_evaluation_exactly(bidirectional: bool, with_squares: bool) -> None:
     net, split = network(bidirectional=bidirectional, dropout=0.5), tokens()
-    nats = dynamic_nats(net, split, Dynamics(7, 0, 0), squares=statistics(net) if with_squares else None, eos=EOS)
-    static = torch.cat([each.nats("forward") for each in predictions(net, split, window=7, eos=EOS)])
+    nats = dynamic_nats(net, split, Dynamics(7, 0, 0), squares=statistics(net) if with_squares else None)
+    static = torch.cat([each.nats("forward") for each in predictions(net, split, window=7)])
     assert nats.dtype == np.float64
     assert nats.tolist() == static.tolist()
 
@@ -105,8 +106,8 @@ def test_the_rule_written_out(bidirectional: bool, tied: bool, rms: bool) -> Non
     squares = statistics(net) if rms else None
     dynamics = Dynamics(7, 3e-3 if rms else 0.5, 0.1)
     expected = by_hand(net, split, dynamics, named(net, squares) if squares else None)
-    assert dynamic_nats(net, split, dynamics, squares=squares, eos=EOS) == pytest.approx(np.array(expected), rel=1e-9)
-    still = dynamic_nats(net, split, Dynamics(7, 0, 0), squares=None, eos=EOS)
+    assert dynamic_nats(net, split, dynamics, squares=squares) == pytest.approx(np.array(expected), rel=1e-9)
+    still = dynamic_nats(net, split, Dynamics(7, 0, 0), squares=None)
     assert (np.abs(still[7:] - expected[7:]) > 1e-6).all(), "the weights moved after the first segment"
     assert still[:7].tolist() == pytest.approx(expected[:7], rel=1e-9), "and not before"
 
@@ -118,14 +119,14 @@ def test_no_weight_goes_further_than_home() -> None:
     roots = torch.cat([each.sqrt().flatten() for each in squares])
     assert (roots > 2 * roots.mean()).any() and (roots < roots.mean()).any()
     expected = by_hand(net, split, Dynamics(7, 3e-3, 1.0), named(net, squares))
-    nats = dynamic_nats(net, split, Dynamics(7, 3e-3, 1.0), squares=squares, eos=EOS)
+    nats = dynamic_nats(net, split, Dynamics(7, 3e-3, 1.0), squares=squares)
     assert nats == pytest.approx(np.array(expected), rel=1e-9)
 
 
 def test_mean_squares_are_those_of_segments_taken_one_by_one() -> None:
     net, text = network(bidirectional=True).double(), tokens(110, seed=1)
     columns = torch.from_numpy(text[:108].astype(np.int64)).view(4, 27).t()
-    before = torch.cat([torch.tensor([EOS]), torch.from_numpy(text.astype(np.int64))])[:108].view(4, 27).t()
+    before = torch.cat([torch.tensor([END_ID]), torch.from_numpy(text.astype(np.int64))])[:108].view(4, 27).t()
     for segments, lengths in ((None, [10, 10, 7]), (2, [10, 10])):
         state, gradients = net.initial_state(4), []
         for index, length in enumerate(lengths):
@@ -134,7 +135,7 @@ def test_mean_squares_are_those_of_segments_taken_one_by_one() -> None:
             nats = cross_entropy(net.logits(hidden["forward"]).flatten(0, 1), columns[rows].flatten())
             gradients.append(torch.autograd.grad(nats, adapted(net)))
             state = States(after.forward, state.backward).detach()
-        found = mean_squares(net, text, segment=10, columns=4, segments=segments, eos=EOS)
+        found = mean_squares(net, text, segment=10, columns=4, segments=segments)
         for ours, *each in zip(found, *gradients, strict=True):
             assert torch.allclose(ours, torch.stack(each).square().mean(0), rtol=1e-7, atol=1e-20)
 
@@ -162,13 +163,13 @@ def test_the_network_is_left_as_it_was(sparse: bool) -> None:
         each.grad = torch.full_like(each, 7)
     before, random = everything(net), torch.get_rng_state()
     squares = statistics(net)
-    dynamic_nats(net, tokens(), Dynamics(7, 1e-2, 0.1), squares=squares, eos=EOS)
-    choose_dynamics(net, tokens(), segment=7, rates=[1e-2], decays=[0.1], squares=None, eos=EOS)
+    dynamic_nats(net, tokens(), Dynamics(7, 1e-2, 0.1), squares=squares)
+    choose_dynamics(net, tokens(), segment=7, rates=[1e-2], decays=[0.1], squares=None)
     broken = tokens()
     broken[40] = V  # outside the vocabulary: an error in the middle of the text
     for text_of in (
-        lambda: dynamic_nats(net, broken, Dynamics(7, 1e-2, 0.1), squares=squares, eos=EOS),
-        lambda: mean_squares(net, broken, segment=7, columns=2, eos=EOS),
+        lambda: dynamic_nats(net, broken, Dynamics(7, 1e-2, 0.1), squares=squares),
+        lambda: mean_squares(net, broken, segment=7, columns=2),
     ):
         with pytest.raises((IndexError, RuntimeError)):
             text_of()
@@ -182,10 +183,10 @@ def test_the_network_is_left_as_it_was(sparse: bool) -> None:
 def test_every_token_is_scored_before_it_is_seen(changed: int, segment: int) -> None:
     net, split = network(), tokens(40)
     dynamics = Dynamics(segment, 0.5, 0.05)
-    before = dynamic_nats(net, split, dynamics, squares=None, eos=EOS)
+    before = dynamic_nats(net, split, dynamics, squares=None)
     other = split.copy()
     other[changed] = (other[changed] + 1) % V
-    after = dynamic_nats(net, other, dynamics, squares=None, eos=EOS)
+    after = dynamic_nats(net, other, dynamics, squares=None)
     assert len(after) == len(split)
     assert after[:changed].tolist() == before[:changed].tolist()
     assert after[changed] != before[changed]
@@ -194,7 +195,7 @@ def test_every_token_is_scored_before_it_is_seen(changed: int, segment: int) -> 
 def test_it_is_deterministic_and_learns_a_text_that_repeats_itself() -> None:
     net, split = network(), np.tile(tokens(20), 10)
     squares = statistics(net)
-    one, two = (dynamic_nats(net, split, Dynamics(5, 2e-2, 1e-3), squares=squares, eos=EOS) for _ in range(2))
+    one, two = (dynamic_nats(net, split, Dynamics(5, 2e-2, 1e-3), squares=squares) for _ in range(2))
     assert one.tolist() == two.tolist()
     assert one[-20:].sum() < 0.9 * one[:20].sum()
 
@@ -203,10 +204,8 @@ def test_the_best_of_the_grid_is_chosen() -> None:
     net, split = network(), np.tile(tokens(20), 5)
     squares, rates, decays = statistics(net, 5), [1e-4, 1e-2, 10.0], [0.0, 0.5]
     grid = [Dynamics(5, rate, decay) for rate in rates for decay in decays]
-    sums = {each: dynamic_nats(net, split, each, squares=squares, eos=EOS).sum() for each in grid}
-    chosen, nats = choose_dynamics(
-        net, split, segment=5, rates=iter(rates), decays=iter(decays), squares=squares, eos=EOS
-    )
+    sums = {each: dynamic_nats(net, split, each, squares=squares).sum() for each in grid}
+    chosen, nats = choose_dynamics(net, split, segment=5, rates=iter(rates), decays=iter(decays), squares=squares)
     assert nats == sums[chosen] == min(sums.values())
     assert chosen.rate == 1e-2, "too small a rate learns nothing, too large a one destroys the network"
 
@@ -214,9 +213,9 @@ def test_the_best_of_the_grid_is_chosen() -> None:
 def test_broken_and_idle_networks() -> None:
     net = network()
     net.output_bias.data[3] = math.nan
-    assert (dynamic_nats(net, tokens(), Dynamics(7, 0.1, 0.1), squares=None, eos=EOS) == math.inf).all()
+    assert (dynamic_nats(net, tokens(), Dynamics(7, 0.1, 0.1), squares=None) == math.inf).all()
     squares = [torch.zeros_like(each) for each in adapted(net)]
-    still = dynamic_nats(network(), tokens(), Dynamics(7, 0, 0.1), squares=squares, eos=EOS)
+    still = dynamic_nats(network(), tokens(), Dynamics(7, 0, 0.1), squares=squares)
     assert np.isfinite(still).all(), "no gradient anywhere: nothing to measure the decay against"
 
 
@@ -237,11 +236,11 @@ def test_settings_out_of_range_are_refused(setting: tuple[int, float, float], sa
 def test_what_does_not_fit_is_refused() -> None:
     net = network()
     with pytest.raises(ValueError, match="no dynamic evaluation to choose from"):
-        choose_dynamics(net, tokens(), segment=5, rates=[], decays=[0.1], squares=None, eos=EOS)
+        choose_dynamics(net, tokens(), segment=5, rates=[], decays=[0.1], squares=None)
     with pytest.raises(ValueError, match="another network's"):
-        dynamic_nats(net, tokens(), Dynamics(5, 0.1, 0.1), squares=statistics(network(tied=True)), eos=EOS)
+        dynamic_nats(net, tokens(), Dynamics(5, 0.1, 0.1), squares=statistics(network(tied=True)))
     for segment, segments in ((0, None), (5, 0)):
         with pytest.raises(ValueError, match="at least 1 segment of 1 token"):
-            mean_squares(net, tokens(), segment=segment, segments=segments, eos=EOS)
-    with pytest.raises(CorpusError, match="too small"):
-        mean_squares(net, tokens(), segment=5, eos=EOS)
+            mean_squares(net, tokens(), segment=segment, segments=segments)
+    with pytest.raises(UserError, match="too small"):
+        mean_squares(net, tokens(), segment=5)

@@ -1,25 +1,31 @@
-"""The evaluation directory against the same sums taken by hand."""
+"""Scoring a language model, against the same sums taken by hand."""
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from unrolled.kneser_ney import KneserNey
-from unrolled.lab.dynamic_evaluation import Dynamics, dynamic_nats, mean_squares
-from unrolled.lab.evaluate import Text, evaluate, evaluate_ngrams
-from unrolled.lab.neural_cache import Cache, cache_nats, forward_reading
-from unrolled.lab.runs import Evaluation
-from unrolled.mixture import interpolation_weight
-from unrolled.nets.network import Network
-from unrolled.settings import PARAMS, Settings
-from unrolled.tasks.language_model import predictions
+from miniature import corpus_of, section_of, split_of
+from unrolled.ground.corpus import Tokens
+from unrolled.ground.evaluation import Evaluation, Resampling, sums_of
+from unrolled.ground.special_tokens import END_ID
+from unrolled.scoring.evaluation import Scored, write_evaluation
+from unrolled.scoring.interpolation import interpolation_weight
+from unrolled.scoring.kneser_ney import KneserNey
+from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.evaluation.dynamic_evaluation import Dynamics, dynamic_nats, mean_squares
+from unrolled.tasks.language_model.evaluation.evaluate import evaluate, kneser_ney
+from unrolled.tasks.language_model.evaluation.neural_cache import Cache, cache_nats, forward_reading
+from unrolled.tasks.language_model.evaluation.scores import SCORES
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.model.task import predictions
 
-ROOT = Path(__file__).parents[1]
-V, EOS, N = 17, 1, 600
+V, N = 17, 600
+MAIN = "forward_perplexity"
 
 
 def network(*, bidirectional: bool) -> Network:
@@ -36,145 +42,161 @@ def network(*, bidirectional: bool) -> Network:
     )
 
 
-def scored(directory: Path, *, bidirectional: bool = True, spoilt: bool = False, window: int = 64) -> Evaluation:
-    net = network(bidirectional=bidirectional)
-    if spoilt:
-        net.output_bias.data.fill_(math.nan)
-    settings = Settings.load(ROOT / PARAMS).evaluate.model_copy(update={"window": window, "bootstrap_block": 20})
-    evaluate(directory, "arm", net, TEXT, settings, (np.full(N, 2.0), np.full(N, 2.5)))
-    return Evaluation.read(directory)
-
-
-def tokens(seed: int = 0) -> np.ndarray:
+def tokens(seed: int = 0) -> Tokens:
     return np.random.default_rng(seed).integers(0, V, N).astype(np.uint16)
 
 
-TEXT = Text(tokens(2), tokens(1), tokens(), np.arange(V) * 10, characters=2000, eos=EOS)
+CORPUS = corpus_of(split_of(tokens(2)), split_of(tokens(1)), split_of(tokens(), 0, 7, 400), V)._replace(
+    counts=np.arange(V) * 10, characters={"test": 2000}
+)
 
 
-def test_every_head_is_scored_under_its_own_name(tmp_path: Path) -> None:
-    scores = scored(tmp_path / "both").scores
-    assert set(scores["heads"]) == {"forward", "backward", "joined"}
-    assert "perplexity" not in scores
-    for head, name in (
-        ("forward", "forward_perplexity"),
-        ("backward", "backward_perplexity"),
-        ("joined", "pseudo_perplexity"),
-    ):
-        sums = scores["heads"][head]
-        assert sums["tokens"] == N
-        assert scores[name] == pytest.approx(math.exp(sums["nats"] / N))
-        low, high = scores[f"{name}_interval"]
-        assert low < scores[name] < high
-    causal = scored(tmp_path / "causal", bidirectional=False).scores
-    assert not {"backward_perplexity", "pseudo_perplexity"} & set(causal)
+# What is read of the n-gram model's evaluation.
+PEER: Any = SimpleNamespace(valid_units={MAIN: np.full(N, 2.0)}, units={MAIN: np.full(N, 2.5)})
 
 
-def test_the_sums_are_those_of_the_stored_tokens(tmp_path: Path) -> None:
-    evaluation = scored(tmp_path / "run")
-    nats = load_file(tmp_path / "run" / "nats.safetensors")
-    for head, sums in evaluation.scores["heads"].items():
-        assert len(nats[head]) == N
-        assert nats[head].double().sum().item() == pytest.approx(sums["nats"], rel=1e-12)
-    assert evaluation.bands.tokens.sum() == N
-    assert evaluation.bands.nats.sum() == pytest.approx(evaluation.scores["heads"]["forward"]["nats"], rel=1e-6)
-    assert evaluation.calibration.tokens.sum() == N
-    expected = evaluation.scores["heads"]["forward"]["nats"] / math.log(2) / 2000
-    assert evaluation.scores["bits_per_character"] == pytest.approx(expected)
+def scored(*, bidirectional: bool = True, spoilt: bool = False, **evaluate_section: Any) -> Scored:
+    net = network(bidirectional=bidirectional)
+    if spoilt:
+        net.output_bias.data.fill_(math.nan)
+    return evaluate(net, CORPUS, section_of("evaluate", **({"window": 64} | evaluate_section)), {"kneser_ney": PEER})
 
 
-def test_accuracy_is_that_of_the_most_probable_token(tmp_path: Path) -> None:
-    evaluation = scored(tmp_path / "run", bidirectional=False)
+def values(found: Scored) -> dict[str, float]:
+    """Each score by its declaration, and the measures."""
+    declared = {score.name: score for score in SCORES}
+    return {name: declared[name].of(sums_of(units)) for name, units in found.units.items()} | dict(found.measures)
+
+
+def read_back(directory: Path, found: Scored) -> Evaluation:
+    write_evaluation(directory, "arm", found, SCORES, Resampling(20, 100, 0.95, 1))
+    return Evaluation.read(directory)
+
+
+def test_every_head_is_scored_under_its_own_name() -> None:
+    found = scored()
+    heads = {"forward_perplexity", "backward_perplexity", "pseudo_perplexity"}
+    assert set(found.units) == heads | {"reset_perplexity", "interpolated_perplexity"}
+    assert all(len(units) == N for units in found.units.values())
+    assert set(scored(bidirectional=False).units) == set(found.units) - {"backward_perplexity", "pseudo_perplexity"}
+    net = network(bidirectional=True)
+    for score, head in (("forward_perplexity", "forward"), ("pseudo_perplexity", "joined")):
+        nats = torch.cat([each.nats(head) for each in predictions(net, tokens(), window=100)])
+        assert found.units[score] == pytest.approx(nats.numpy(), rel=1e-5)
+    assert found.clusters.tolist() == [0] * 7 + [1] * 393 + [2] * 200
+
+
+def test_every_score_is_declared_and_the_first_is_the_forward_heads() -> None:
+    assert SCORES[0].name == MAIN
+    everything = scored(cache_windows=[20], dynamic_rates=[0.001])
+    assert list(everything.units) == [score.name for score in SCORES]
+
+
+def test_the_tables_are_of_the_stored_units(tmp_path: Path) -> None:
+    evaluation = read_back(tmp_path / "run", scored())
+    sums, bands, calibration = evaluation.sums[MAIN], evaluation.tables["bands"], evaluation.tables["calibration"]
+    assert bands.tokens.sum() == calibration.tokens.sum() == sums.terms == N
+    assert bands.nats.sum() == pytest.approx(sums.sum, rel=1e-6)
+    assert evaluation.measures["bits_per_character"] == pytest.approx(sums.sum / math.log(2) / 2000)
+
+
+def test_accuracy_is_that_of_the_most_probable_token() -> None:
+    measures = scored(bidirectional=False).measures
     net = network(bidirectional=False)
-    scored_by_window = predictions(net, tokens(), window=64, eos=EOS)
-    table = torch.cat([each.log_probabilities["forward"] for each in scored_by_window])
+    table = torch.cat([each.log_probabilities["forward"] for each in predictions(net, tokens(), window=64)])
     best = table.topk(5).indices
     targets = torch.from_numpy(tokens().astype(np.int64))[:, None]
-    assert evaluation.scores["top1_accuracy"] == pytest.approx((best[:, :1] == targets).any(1).float().mean().item())
-    assert evaluation.scores["top5_accuracy"] == pytest.approx((best == targets).any(1).float().mean().item())
+    assert measures["top1_accuracy"] == pytest.approx((best[:, :1] == targets).any(1).float().mean().item())
+    assert measures["top5_accuracy"] == pytest.approx((best == targets).any(1).float().mean().item())
 
 
 @pytest.mark.parametrize("window", [1, 50, 600, 5000])
-def test_the_window_changes_no_figure(tmp_path: Path, window: int) -> None:
-    reference, other = scored(tmp_path / "a").scores, scored(tmp_path / "b", window=window).scores
-    for name in (
-        "forward_perplexity",
-        "backward_perplexity",
-        "pseudo_perplexity",
-        "unigram_perplexity",
-        "reset_perplexity",
-    ):
-        assert other[name] == pytest.approx(reference[name], rel=1e-5)
+def test_the_window_changes_no_figure(window: int) -> None:
+    reference, other = values(scored()), values(scored(window=window))
+    assert set(scored().units) <= set(reference) and "unigram_perplexity" in reference
+    for name, value in reference.items():
+        assert other[name] == pytest.approx(value, rel=1e-5), name
 
 
-def test_a_network_that_yields_nan_has_infinite_perplexity(tmp_path: Path) -> None:
-    scores = scored(tmp_path / "run", spoilt=True).scores
-    assert scores["forward_perplexity"] == math.inf
-    assert scores["heads"]["forward"]["nats"] == math.inf
-    assert scores["top1_accuracy"] == 0
-    assert scores["reset_perplexity"] == math.inf
-    assert scores["interpolation_weight"] == 1 and scores["interpolated_perplexity"] == pytest.approx(math.exp(2.5))
+def test_a_network_that_yields_nan_has_infinite_perplexity() -> None:
+    found = values(scored(spoilt=True))
+    assert found[MAIN] == found["reset_perplexity"] == math.inf
+    assert found["top1_accuracy"] == 0
+    assert found["interpolation_weight"] == 1 and found["interpolated_perplexity"] == pytest.approx(math.exp(2.5))
 
 
-def test_the_weight_of_the_mixture_is_chosen_on_the_validation_split_alone(tmp_path: Path) -> None:
-    evaluation = scored(tmp_path / "run", bidirectional=False)
+def test_the_weight_of_the_mixture_is_chosen_on_the_validation_split_alone() -> None:
+    found = scored(bidirectional=False)
     net = network(bidirectional=False)
-    valid = torch.cat([each.nats("forward") for each in predictions(net, tokens(1), window=64, eos=EOS)]).numpy()
-    assert evaluation.valid_nats == pytest.approx(valid, rel=1e-5)
+    valid = torch.cat([each.nats("forward") for each in predictions(net, tokens(1), window=64)]).numpy()
+    assert found.valid_units.keys() == {MAIN} and found.valid_units[MAIN] == pytest.approx(valid, rel=1e-5)
     weight = interpolation_weight(valid, np.full(N, 2.0))
-    assert evaluation.scores["interpolation_weight"] == pytest.approx(weight, rel=1e-6)
-    mixed = -np.log((1 - weight) * np.exp(-evaluation.nats["forward"]) + weight * math.exp(-2.5))
-    assert evaluation.scores["interpolated_perplexity"] == pytest.approx(math.exp(mixed.mean()), rel=1e-6)
+    assert found.measures["interpolation_weight"] == pytest.approx(weight, rel=1e-6)
+    mixed = -np.log((1 - weight) * np.exp(-found.units[MAIN]) + weight * math.exp(-2.5))
+    assert found.units["interpolated_perplexity"] == pytest.approx(mixed, rel=1e-6)
 
 
 @pytest.mark.parametrize("spoilt", [False, True])
-def test_a_cache_and_dynamic_evaluation_are_chosen_on_the_validation_split(tmp_path: Path, spoilt: bool) -> None:
-    net = network(bidirectional=True)
+def test_a_cache_and_dynamic_evaluation_are_chosen_on_the_validation_split(spoilt: bool) -> None:
+    found = scored(
+        spoilt=spoilt, cache_windows=[20, 50], cache_thetas=[0.0, 1.0], cache_weights=[0.1, 0.3],
+        dynamic_rates=[0.0001, 0.001], dynamic_decays=[0.0, 0.1],
+    )  # fmt: skip
+    reached, details = values(found), found.details
     if spoilt:
-        net.output_bias.data.fill_(math.nan)
-    options = {"cache_windows": [20, 50], "cache_thetas": [0.0, 1.0], "cache_weights": [0.1, 0.3]}
-    options |= {"dynamic_rates": [0.0001, 0.001], "dynamic_decays": [0.0, 0.1], "bootstrap_block": 20}
-    settings = Settings.load(ROOT / PARAMS).evaluate.model_copy(update=options)
-    scores = evaluate(tmp_path / "run", "arm", net, TEXT, settings, (np.full(N, 2.0), np.full(N, 2.5)))
-    cache, dynamic = Cache(*list(scores["cache"].values())[:3]), Dynamics(*list(scores["dynamic"].values())[:3])
-    if spoilt:
-        assert scores["cache_perplexity"] == scores["dynamic_perplexity"] == math.inf
+        assert reached["cache_perplexity"] == reached["dynamic_perplexity"] == math.inf
         return
-    valid, test = (forward_reading(net, split, window=64, eos=EOS) for split in (tokens(1), tokens()))
+    net = network(bidirectional=True)
+    cache = Cache(*list(details["cache"].values())[:3])
+    dynamic = Dynamics(*list(details["dynamic"].values())[:3])
+    valid, test = (forward_reading(net, split, window=64) for split in (tokens(1), tokens()))
     grid = [Cache(w, t, p) for w in (20, 50) for t in (0.0, 1.0) for p in (0.1, 0.3)]
     assert cache == min(grid, key=lambda each: cache_nats(valid, each).sum())
-    assert scores["cache_perplexity"] == pytest.approx(math.exp(cache_nats(test, cache).mean()), rel=1e-6)
-    assert scores["cache"]["valid_perplexity"] == pytest.approx(math.exp(cache_nats(valid, cache).mean()), rel=1e-6)
-    squares = mean_squares(net, tokens(2), segment=20, eos=EOS)
-    nats = dynamic_nats(net, tokens(), dynamic, squares=squares, eos=EOS)
-    assert scores["dynamic_perplexity"] == pytest.approx(math.exp(nats.mean()), rel=1e-5)
-    assert dynamic.rate in (0.0001, 0.001) and scores["dynamic"]["valid_tokens"] == N
+    assert found.units["cache_perplexity"] == pytest.approx(cache_nats(test, cache), rel=1e-6)
+    assert details["cache"]["valid_perplexity"] == pytest.approx(math.exp(cache_nats(valid, cache).mean()), rel=1e-6)
+    squares = mean_squares(net, tokens(2), segment=20)
+    nats = dynamic_nats(net, tokens(), dynamic, squares=squares)
+    assert found.units["dynamic_perplexity"] == pytest.approx(nats, rel=1e-5)
+    chosen = dynamic_nats(net, tokens(1), dynamic, squares=squares)
+    assert dynamic.rate in (0.0001, 0.001)
+    assert details["dynamic"]["valid_perplexity"] == pytest.approx(math.exp(chosen.mean()), rel=1e-6)
 
 
-def test_nothing_adapts_unless_asked_to(tmp_path: Path) -> None:
-    assert not {"cache_perplexity", "dynamic_perplexity"} & set(scored(tmp_path / "run").scores)
+def test_nothing_adapts_unless_asked_to() -> None:
+    found = scored()
+    assert not {"cache_perplexity", "dynamic_perplexity"} & set(found.units) and not found.details
 
 
 def test_the_ngram_model_is_scored_by_the_same_measures(tmp_path: Path) -> None:
-    settings = Settings.load(ROOT / PARAMS).evaluate.model_copy(update={"bootstrap_block": 20, "ngram_order": 3})
-    evaluate_ngrams(tmp_path / "kneser_ney", TEXT, settings)
-    evaluation = Evaluation.read(tmp_path / "kneser_ney")
-    model = KneserNey(tokens(2), order=3, vocabulary=V, eos=EOS)
+    found = kneser_ney(CORPUS, section_of("evaluate", ngram_order=3))
+    evaluation = read_back(tmp_path / "kneser_ney", found)
+    model = KneserNey(tokens(2), order=3, vocabulary=V, end=END_ID)
     table = torch.from_numpy(model.distributions(tokens()))
     targets = torch.from_numpy(tokens().astype(np.int64))
-    assert evaluation.nats["forward"] == pytest.approx(model.nats(tokens()), rel=1e-6)
-    assert evaluation.valid_nats == pytest.approx(model.nats(tokens(1)), rel=1e-6)
-    assert evaluation.scores["forward_perplexity"] == pytest.approx(math.exp(model.nats(tokens()).mean()), rel=1e-6)
-    assert evaluation.scores["valid"]["nats"] == pytest.approx(model.nats(tokens(1)).sum(), rel=1e-6)
+    assert list(evaluation.units) == list(evaluation.valid_units) == [MAIN]
+    assert evaluation.units[MAIN] == pytest.approx(model.nats(tokens()), rel=1e-6)
+    assert evaluation.valid_units[MAIN] == pytest.approx(model.nats(tokens(1)), rel=1e-6)
+    assert evaluation.values[MAIN] == pytest.approx(math.exp(model.nats(tokens()).mean()), rel=1e-6)
+    assert evaluation.valid[MAIN].sum == pytest.approx(model.nats(tokens(1)).sum(), rel=1e-6)
     accuracy = (table.argmax(1) == targets).double().mean().item()
-    assert evaluation.scores["top1_accuracy"] == pytest.approx(accuracy, abs=0.02)  # ties, of contexts seen once
-    assert set(evaluation.scores["discounts"]) == {"1", "2", "3"}
-    assert set(evaluation.scores) - {"discounts", "valid"} < set(scored(tmp_path / "arm").scores)
+    assert evaluation.measures["top1_accuracy"] == pytest.approx(accuracy, abs=0.02)  # ties, of contexts seen once
+    assert {order: tuple(values) for order, values in evaluation.details["discounts"].items()} == {
+        str(order): values for order, values in model.discounts.items()
+    }
+    assert set(evaluation.measures) == set(scored().measures) - {"interpolation_weight"}
+    assert evaluation.clusters.tolist() == scored().clusters.tolist()
 
 
-def test_yardsticks(tmp_path: Path) -> None:
-    scores = scored(tmp_path / "run").scores
-    assert scores["uniform_perplexity"] == V
+def test_yardsticks() -> None:
+    found = scored().measures
+    assert found["uniform_perplexity"] == V
     counts = np.arange(V) * 10 + 1
     nats = -np.log(counts[tokens()] / counts.sum()).sum()
-    assert scores["unigram_perplexity"] == pytest.approx(math.exp(nats / N))
+    assert found["unigram_perplexity"] == pytest.approx(math.exp(nats / N))
+
+
+def test_a_network_that_sees_its_targets_is_not_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Network.read
+    monkeypatch.setattr(Network, "read", lambda self, name, tokens, *rest: read(self, name, tokens.roll(-1, 0), *rest))
+    with pytest.raises(UserError, match="no head sees its target"):
+        scored(bidirectional=False)

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled.bptt import lag_profile
-from unrolled.nets.exponents import lyapunov_exponents
-from unrolled.nets.gates import spectra
-from unrolled.nets.stack import Stack
+from unrolled.probing.exponents import lyapunov_exponents
+from unrolled.recurrence.bptt import lag_profile
+from unrolled.recurrence.spectra import spectra
+from unrolled.recurrence.stack import Stack
 
 
 def linear(weight: torch.Tensor) -> Stack:

@@ -15,8 +15,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from unrolled.corpus.catalogue import PublicFile
-from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.fetch import fetch, mirror_within
+from unrolled.settings.resolve import resolve
+from unrolled.shell.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,7 +75,7 @@ def file(server: Server, name: str = "good.txt", data: bytes = DATA) -> PublicFi
 
 def told(folder: Path, files: list[PublicFile], mirror: str | None = None) -> str:
     """The one line of the error, after which nothing is left."""
-    with pytest.raises(CorpusError) as caught:
+    with pytest.raises(UserError) as caught:
         fetch(files, folder, mirror)
     assert list(folder.parent.glob(f"*{folder.name}*")) == []
     assert "\n" not in str(caught.value)
@@ -138,7 +139,7 @@ def test_a_mirror_is_checked_as_well(tmp_path: Path) -> None:
 
 def test_a_failure_keeps_what_was_fetched_before(tmp_path: Path, server: Server) -> None:
     fetch([file(server)], tmp_path / "raw")
-    with pytest.raises(CorpusError):
+    with pytest.raises(UserError):
         fetch([file(server), file(server, "gone.txt")], tmp_path / "raw")
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["good.txt"]
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
@@ -169,6 +170,7 @@ def test_the_password_of_a_mirror_is_not_told(tmp_path: Path, monkeypatch: pytes
     params["corpus"]["name"] = "ptb"
     YAML().dump(params, tmp_path / "params.yaml")
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "UNROLLED_MIRROR": "http://me:hidden@127.0.0.1:9/x"}
+    resolve(tmp_path / "params.yaml", tmp_path / "resolved")
     words = [sys.executable, str(ROOT / "stages" / "fetch.py")]
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1

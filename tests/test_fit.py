@@ -1,26 +1,31 @@
 """Training: the loop everyone writes gives the same losses, norms and weights; divergence ends it as a result."""
 
 import math
-from itertools import pairwise
+from itertools import islice
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from unrolled.corpus.streams import Tokens, windows
-from unrolled.lab import fit as training
-from unrolled.lab.fit import Epoch, Step, Training, fit
-from unrolled.nets.network import Network
-from unrolled.settings import Train
-from unrolled.tasks.language_model import loss, total_nats
+from miniature import split_of, text_of
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.model.task import Task
+from unrolled.tasks.language_model.model.windows import windows
+from unrolled.training import diagnostics
+from unrolled.training.diagnostics import Epoch
+from unrolled.training.fit import Step, fit
+from unrolled.training.training import Options, Training
 
-V, EOS = 20, 1
+V = 20
+SHAPE: dict[str, Any] = {
+    "cell": "lstm", "bidirectional": False, "embedding": 8, "hidden": 8, "layers": 1, "tied": True
+}  # fmt: skip
+TRAIN, VALID = split_of(text_of(410)), split_of(text_of(90, seed=1))
 
 
-def train(**changes: Any) -> Train:
+def train(**changes: Any) -> dict[str, Any]:
     settings = {
         "seed": 1,
         "epochs": 2,
@@ -34,31 +39,19 @@ def train(**changes: Any) -> Train:
         "weight_decay": 0.0,
         "clip_norm": 0.25,
     }
-    return Train(**(settings | changes))
+    return settings | changes
 
 
-def network(*, bidirectional: bool = False, cell: str = "lstm", dropout: float = 0.0, tied: bool = True) -> Network:
-    return Network(
-        V,
-        cell=cell,
-        bidirectional=bidirectional,
-        embedding=8,
-        hidden=8,
-        layers=1,
-        dropout=dropout,
-        tied=tied,
-        generator=torch.Generator().manual_seed(0),
-    )
+def network(**changes: Any) -> Network:
+    return Network(V, **(SHAPE | changes), generator=torch.Generator().manual_seed(0))
 
 
-def tokens(length: int, seed: int = 0) -> Tokens:
-    """A text with something to learn: every token is its predecessor plus 0, 1 or 2."""
-    return (np.cumsum(np.random.default_rng(seed).integers(0, 3, length)) % V).astype(np.uint16)
+def training_of(net: Network, settings: dict[str, Any]) -> Training:
+    return Training(Task(settings), net, Options.of(settings), torch.Generator().manual_seed(1))
 
 
-def run(net: Network, settings: Train) -> tuple[list[Step], list[Epoch]]:
-    generator = torch.Generator().manual_seed(1)
-    records = list(fit(Training(net, settings, generator), tokens(410), tokens(90, 1), eos=EOS))
+def run(net: Network, settings: dict[str, Any]) -> tuple[list[Step], list[Epoch]]:
+    records = list(fit(training_of(net, settings), TRAIN, VALID))
     return [each for each in records if isinstance(each, Step)], [each for each in records if isinstance(each, Epoch)]
 
 
@@ -72,10 +65,10 @@ def test_the_plain_loop_gives_the_same_losses_norms_and_weights(clip_norm: float
     lstm.bias_hh_l0.data.zero_()
     lstm.bias_hh_l0.requires_grad_(False)  # ours has one bias, so one gradient
     parameters = [twin.embedding.weight, twin.output_bias, *(each for each in lstm.parameters() if each.requires_grad)]
-    optimiser = torch.optim.SGD(parameters, lr=settings.learning_rate)
-    steps, _ = run(net, settings.model_copy(update={"epochs": 1}))
+    optimiser = torch.optim.SGD(parameters, lr=settings["learning_rate"])
+    steps, _ = run(net, settings | {"epochs": 1})
     state = None
-    for step, window in zip(steps, windows(tokens(410), columns=4, window=8, eos=EOS), strict=True):
+    for step, window in zip(steps, windows(TRAIN.tokens, columns=4, window=8), strict=True):
         optimiser.zero_grad()
         hidden, state = lstm(twin.embedding(window.left), state)
         state = tuple(part.detach() for part in state)
@@ -95,14 +88,16 @@ def test_an_embedding_whose_gradient_is_that_of_the_rows_read_trains_as_a_dense_
     tied: bool, optimiser: str, weight_decay: float
 ) -> None:
     settings = train(optimiser=optimiser, weight_decay=weight_decay, learning_rate=0.05, epochs=1)
-    net, twin = network(tied=tied), network(tied=tied)
+    task, twin = Task(settings), network(tied=tied)
+    net = task.model({"vocabulary": V}, SHAPE | {"tied": tied}, torch.Generator().manual_seed(0))
     kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimiser]
     dense = kind(twin.parameters(), lr=0.05, weight_decay=weight_decay)
-    state = twin.initial_state(4)
+    assert net.embedding.sparse == (tied or (optimiser == "sgd" and not weight_decay)) and not twin.embedding.sparse
+    carry = task.start(twin)
     steps, _ = run(net, settings)
-    for step, window in zip(steps, windows(tokens(410), columns=4, window=8, eos=EOS), strict=True):
+    for step, batch in zip(steps, task.batches(TRAIN), strict=True):
         dense.zero_grad()
-        nats, terms, state = loss(twin, window, state.detach())
+        nats, terms, carry = task.loss(twin, batch, task.entry(twin, batch, carry))
         (nats / terms).backward()
         assert twin.embedding.weight.grad is not None and not twin.embedding.weight.grad.is_sparse
         before = nn.utils.clip_grad_norm_(twin.parameters(), 0.25).item()
@@ -139,7 +134,7 @@ def test_an_epochs_profile_has_a_norm_for_every_time_step_of_both_stacks() -> No
 def test_measuring_the_addends_changes_nothing_of_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     measured, bare = network(bidirectional=True, dropout=0.3), network(bidirectional=True, dropout=0.3)
     steps, _ = run(measured, train())
-    monkeypatch.setattr(training, "addends", lambda *_, **__: {})
+    monkeypatch.setattr(diagnostics, "addends", lambda *_, **__: {})
     assert steps == run(bare, train())[0]
     for one, other in zip(measured.parameters(), bare.parameters(), strict=True):
         assert one.detach().numpy().tobytes() == other.detach().numpy().tobytes()
@@ -166,50 +161,17 @@ def test_divergence_is_the_last_step_and_no_error() -> None:
     assert len(epochs) < 6
 
 
-def test_the_rate_is_annealed_after_an_epoch_that_did_not_lower_the_validation_loss() -> None:
-    _, epochs = run(network(), train(epochs=6, learning_rate=60.0, anneal_factor=3.0))
-    best = math.inf
-    for epoch, following in pairwise(epochs[1:]):
-        improved = epoch.valid_loss < best
-        best = min(best, epoch.valid_loss)
-        assert following.learning_rate == pytest.approx(epoch.learning_rate / (1 if improved else 3))
-    assert epochs[-1].learning_rate < 60  # or the rule above was never put to the test
-
-
-def test_the_rate_is_annealed_after_every_epoch_from_a_given_one_on() -> None:
-    _, epochs = run(network(), train(epochs=5, learning_rate=8.0, anneal_factor=2.0, anneal_after=3))
-    assert [epoch.learning_rate for epoch in epochs[1:]] == [8.0, 8.0, 8.0, 4.0, 2.0]
-
-
-def test_averaging_begins_where_the_loss_no_longer_falls_and_scores_the_mean_of_the_weights() -> None:
-    """A rate so high that the loss rises: from then on each epoch is scored with the mean of all weights since."""
-    settings, net = train(epochs=8, learning_rate=60.0, anneal_factor=1.0, average_after=2), network()
-    training_ = Training(net, settings, torch.Generator().manual_seed(1))
-    seen: list[dict[str, torch.Tensor]] = []
-    losses: list[float] = []
-    began: int | None = None
-    for record in fit(training_, tokens(410), tokens(90, 1), eos=EOS):
-        own = {name: each.detach().clone() for name, each in net.named_parameters()}
-        if isinstance(record, Step):
-            seen += [own] if began is not None else []
-            continue
-        if began is not None:
-            for name, mean in training_.weights().items():
-                expected = torch.stack([each[name].double() for each in seen]).mean(0)
-                torch.testing.assert_close(mean.double(), expected, rtol=1e-4, atol=1e-5)
-            twin = network()
-            twin.load_state_dict(training_.weights())
-            assert record.valid == total_nats(twin, tokens(90, 1), window=512, eos=EOS)
-        elif record.number:
-            assert all(torch.equal(each, own[name]) for name, each in training_.weights().items())
-            best_but_last = min(losses[:-2], default=math.inf)
-            began = record.number if record.valid_loss > best_but_last else None
-            losses.append(record.valid_loss)
-    assert began is not None and began < 7, losses
-
-
-def test_the_weights_go_on_as_if_no_mean_had_been_scored() -> None:
-    changes = {"epochs": 8, "learning_rate": 60.0, "anneal_factor": 1.0}
-    averaged, _ = run(network(), train(**changes, average_after=1))
-    plain, _ = run(network(), train(**changes))
-    assert averaged == plain
+@pytest.mark.parametrize("stop", [2, 14, 15, 20])
+def test_a_training_goes_on_from_where_it_stands(stop: int) -> None:
+    """In the midst of an epoch, at its end and after it: what comes is what would have come."""
+    settings = train(epochs=2)
+    whole = list(fit(training_of(network(dropout=0.3), settings), TRAIN, VALID))
+    training = training_of(network(dropout=0.3), settings)
+    first = list(islice(fit(training, TRAIN, VALID), stop))
+    rest = list(fit(training, TRAIN, VALID))
+    assert [type(each) for each in first + rest] == [type(each) for each in whole]
+    assert [each for each in first + rest if isinstance(each, Step)] == [
+        each for each in whole if isinstance(each, Step)
+    ]
+    losses = [[each.valid for each in records if isinstance(each, Epoch)] for records in (first + rest, whole)]
+    assert losses[0] == losses[1]

@@ -6,9 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.nets.cells import CELLS, RecurrentLayer
-from unrolled.nets.gates import CARRYING, GATES, gate_values, gate_values_of_stack, spectra, time_constants
-from unrolled.nets.stack import Stack
+from unrolled.probing.gates import CARRYING, gate_values, gate_values_of_stack, time_constants
+from unrolled.recurrence.cells import CELLS
+from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.spectra import GATES, spectra
+from unrolled.recurrence.stack import Stack
 
 T, B, E, H = 7, 3, 4, 5
 

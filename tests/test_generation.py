@@ -8,10 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.nets.network import Network
-from unrolled.tasks.generation import distribution, generate
+from unrolled.ground.special_tokens import END_ID
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.text.generation import distribution, generate
 
-V, EOS = 11, 1
+V = 11
 
 rows = st.lists(st.floats(-20, 20), min_size=2, max_size=12)
 
@@ -24,7 +25,7 @@ def network(*, bidirectional: bool = False) -> Network:
 
 
 def drawn(net: Network, prompt: list[int], **options: Any) -> torch.Tensor:
-    options = {"length": 12, "eos": EOS, "never": [], "generator": torch.Generator().manual_seed(3)} | options
+    options = {"length": 12, "never": [], "generator": torch.Generator().manual_seed(3)} | options
     return generate(net, prompt, **options)
 
 
@@ -82,7 +83,7 @@ def test_greedy_text_is_what_rereading_the_whole_text_expects() -> None:
     net, text = network(), [4, 7, 2]
     found = drawn(net, text, temperature=0.0)[:, 0].tolist()
     for token in found:
-        read = torch.tensor([EOS, *text])[:, None]
+        read = torch.tensor([END_ID, *text])[:, None]
         hidden, _ = net.read("forward", read, net.initial_state(1).forward)
         assert token == net.logits(hidden[-1, 0]).argmax().item()
         text.append(token)
@@ -90,7 +91,7 @@ def test_greedy_text_is_what_rereading_the_whole_text_expects() -> None:
 
 def test_tokens_are_drawn_as_often_as_the_network_expects_them() -> None:
     net = network()
-    hidden, _ = net.read("forward", torch.tensor([[EOS], [5]]), net.initial_state(1).forward)
+    hidden, _ = net.read("forward", torch.tensor([[END_ID], [5]]), net.initial_state(1).forward)
     expected = net.logits(hidden[-1, 0]).softmax(-1)
     first = drawn(net, [5], length=1, samples=20_000)[0]
     shares = torch.bincount(first, minlength=V) / len(first)
@@ -115,7 +116,7 @@ def test_a_bidirectional_network_refuses_and_says_why() -> None:
 def test_a_network_that_exploded_refuses() -> None:
     net = network()
     net.output_bias.data.fill_(math.nan)
-    with pytest.raises(ValueError, match="exploded"):
+    with pytest.raises(ValueError, match="diverged"):
         drawn(net, [3])
 
 

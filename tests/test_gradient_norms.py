@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from unrolled import gradient_norms
+from unrolled.probing import gradient_norms
 
 
 def test_gradient_norm_report_by_hand() -> None:

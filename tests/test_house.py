@@ -15,10 +15,13 @@ import click
 import pytest
 from dvc.cli import DvcParserError
 from dvc.cli.parser import get_main_parser
+from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
-from unrolled.cli import main
-from unrolled.settings import ARCH_KEYS, CLIPPING_KEYS, SECTIONS
+from unrolled.ground.registry import PLACES, task_names
+from unrolled.settings.loader import arch_keys, sections_of
+from unrolled.settings.sections import Clipping
+from unrolled.shell.cli import main
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
@@ -26,49 +29,45 @@ PACKAGE = sorted((SRC / "unrolled").rglob("*.py"))
 STAGES = sorted((ROOT / "stages").glob("*.py"))
 OURS = [*PACKAGE, *STAGES, *sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 
-GROUND = {
-    "errors",
-    "sealed",
-    "perplexity",
-    "kneser_ney",
-    "mixture",
-    "bptt",
-    "clipping",
-    "gradient_norms",
-    "measures",
-    "corpus",
-}
-# Floor -> the floors it may import. A folder may import itself, but for `tasks`, which never know each other.
+# What only talks to the user; every room may say something, and what it says changes no result.
+TALK = {"shell.errors", "shell.endings", "shell.redaction", "shell.workspace", "shell.device"}
+MODEL = {"ground", "recurrence", "task/model"}
+TRAINING = {"ground", "recurrence", "training"}
+SCORING = {"ground", "scoring", "probing", *TRAINING}
+# Room -> the rooms it may import beside itself and TALK; rooms of a task are named task/<part>, and know no other task.
 FLOORS: dict[str, set[str]] = {
-    "errors": set(),
-    "settings": {"errors"},
-    "compiled": {"compiled"},
-    "bptt": {"errors", "compiled"},
-    "clipping": {"errors"},
-    "perplexity": {"errors"},
-    "kneser_ney": {"errors"},
-    "mixture": {"errors"},
-    "gradient_norms": {"errors"},
-    "measures": {"errors", "perplexity"},
-    "sealed": {"errors"},
-    "corpus": {"errors", "sealed", "corpus"},
-    "nets": {"errors", "bptt", "compiled", "nets"},
-    "tasks": {*GROUND, "nets"},
-    "lab": {*GROUND, "settings", "nets", "tasks", "lab"},
-    "report": {*GROUND, "settings", "nets", "tasks", "lab", "report"},
-    "tracking": {*GROUND, "settings", "nets", "tasks", "lab", "report", "tracking"},
-    "doctor": {*GROUND, "settings", "nets", "tasks", "lab", "report", "tracking"},
-    "cli": {*GROUND, "settings", "nets", "tasks", "lab", "report", "tracking", "doctor"},
-    "stages": {*GROUND, "settings", "nets", "tasks", "lab", "report", "tracking"},
+    "ground": set(),
+    "recurrence": set(),
+    "corpus": {"ground"},
+    "settings": {"ground"},
+    "training": {"ground", "recurrence"},
+    "scoring": {"ground"},
+    "probing": {"ground", "recurrence", "training"},
+    "task/settings": {"settings"},
+    "task/model": {"ground", "recurrence"},
+    "task/evaluation": {"scoring", *MODEL},
+    "task/probes": MODEL,
+    "task/text": {"corpus", *MODEL},
+    "task/report": {"corpus", "task/evaluation", "task/text", "report", *MODEL, *SCORING},
+    "task/commands": {"ground", "task/text"},
+    "task/publishing": {"task/evaluation", "task/text", *MODEL, *SCORING},
+    "report": {"settings", *SCORING},
+    "tracking": {"report", *SCORING},
+    "shell": {"corpus", "settings", "report", "tracking", *SCORING},
+    "stages": {"corpus", "settings", "report", "tracking", "shell", *SCORING},
 }
 # Imports inside a function: where -> what, each for start-up time that was measured and is said beside it.
 LATE_IMPORTS = {
-    "src/unrolled/measures.py": {"sklearn.calibration"},
-    "src/unrolled/cli.py": {
-        *(f"unrolled.{name}" for name in ("lab.measurements", "lab.trained", "tracking.publishing", "doctor"))
+    "src/unrolled/scoring/measures.py": {"sklearn.calibration"},
+    "src/unrolled/tasks/language_model/commands.py": {"unrolled.tasks.language_model.text.inference"},
+    "src/unrolled/shell/cli.py": {
+        *(f"unrolled.{name}" for name in ("report.ladder", "report.recipe_results", "tracking.ui", "shell.doctor"))
     },
+    "stages/record.py": {"unrolled.tracking.publish"},
 }
-MLFLOW = {f"src/unrolled/tracking/{name}.py" for name in ("publishing", "published_model", "under_way")}
+MLFLOW = {
+    f"src/unrolled/tracking/{name}.py" for name in ("connection", "publish", "published_model", "ui", "unfinished")
+}
 
 
 class Import(NamedTuple):
@@ -110,19 +109,19 @@ def ours(path: Path) -> set[Path]:
     return {file for file in files if file and file.name != "__init__.py"}
 
 
-def closure(path: Path) -> set[Path]:
-    """Files of ours that a file imports, itself and by way of others."""
-    reached: set[Path] = set()
-    waiting = [path]
-    while waiting:
-        new = ours(waiting.pop()) - reached
-        reached |= new
-        waiting += new
-    return reached
+def room_of(path: Path) -> str:
+    """A folder below src/unrolled; of a task its part, of shell/ the file where all may import it."""
+    if path.parent.name == "stages":
+        return "stages"
+    parts = path.relative_to(SRC / "unrolled").with_suffix("").parts
+    if parts[0] == "tasks" and len(parts) > 2:
+        return f"task/{parts[2]}"
+    return ".".join(parts[:2]) if ".".join(parts[:2]) in TALK else parts[0]
 
 
-def floor_of(path: Path) -> str:
-    return "stages" if path.parent.name == "stages" else path.relative_to(SRC / "unrolled").with_suffix("").parts[0]
+def task_of(path: Path) -> str | None:
+    parts = path.relative_to(ROOT).parts
+    return parts[3] if parts[:3] == ("src", "unrolled", "tasks") and len(parts) > 4 else None
 
 
 @cache
@@ -142,9 +141,29 @@ def paths_of(stage: dict[str, Any], kind: str) -> list[str]:
 
 @pytest.mark.parametrize("path", [path for path in PACKAGE + STAGES if path.name != "__init__.py"], ids=shown)
 def test_imports_go_down(path: Path) -> None:
-    floor = floor_of(path)
-    above = {shown(other) for other in ours(path) if floor_of(other) not in FLOORS[floor]}
-    assert not above, f"{shown(path)} stands on the floor '{floor}', which may not import {sorted(above)}"
+    room = room_of(path)
+    allowed = TALK | {room} | FLOORS[room if room in FLOORS else "ground"]
+    above = {shown(other) for other in ours(path) if room_of(other) not in allowed}
+    assert not above, f"{shown(path)} stands in the room '{room}', which may not import {sorted(above)}"
+
+
+@pytest.mark.parametrize("path", PACKAGE + STAGES, ids=shown)
+def test_no_room_names_a_task(path: Path) -> None:
+    """But for the task itself, which knows no other: all else finds it by its folder, through ground/registry.py."""
+    named = {task_of(other) for other in ours(path)} - {None, task_of(path)}
+    assert not named, f"{shown(path)} imports the task {named}"
+
+
+WORDS = re.compile(r"_perplexity\b|\bSCORES = |[\"']forward[\"']|vocabulary_size|\beos\b(?!>)")
+
+
+@pytest.mark.parametrize("path", PACKAGE + STAGES, ids=shown)
+def test_only_the_language_model_speaks_of_what_is_its_own(path: Path) -> None:
+    if task_of(path) == "language_model" or room_of(path) == "corpus" or path.name == "special_tokens.py":
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = [f"{number}: {line.strip()}" for number, line in enumerate(lines, 1) if WORDS.search(line)]
+    assert not found, f"{shown(path)} knows the language model: {found}"
 
 
 def test_late_imports_have_a_reason() -> None:
@@ -163,10 +182,8 @@ def test_every_package_is_a_declared_dependency() -> None:
     used = {found.module.split(".")[0] for path in OURS for found in imports(path)}
     used -= {"unrolled", "benchmarks", *sys.stdlib_module_names}
     assert {distribution.get(name, name) for name in used} - set(project["dependencies"]) == set()
-    pinned = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().split() if "==" in line)
-    names = {name.lower().replace("_", "-") for name in pinned}
-    assert needed <= names
-    assert all(re.fullmatch(r"[\w.]+", version) for version in pinned.values()), "a version with a build label"
+    pinned = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.M))
+    assert {canonicalize_name(name) for name in needed} <= pinned
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     unexplained = {name for name in needed if f"`{name}`" not in contributing}
     assert not unexplained, f"CONTRIBUTING.md does not say why: {sorted(unexplained)}"
@@ -184,31 +201,69 @@ def test_stages_are_files() -> None:
     assert set(yaml("dvc.yaml")["stages"]) == {path.stem for path in STAGES}
 
 
-@pytest.mark.parametrize("stage", yaml("dvc.yaml")["stages"])
-def test_deps_of_a_stage_are_what_it_imports(stage: str) -> None:
-    """An edit re-runs what it must and nothing else."""
+# The parts of its task that a stage asks for by name, which no import shows.
+PARTS = {
+    "resolve": {"settings"},
+    "train": {"model"},
+    "baseline": {"evaluation", "scores"},
+    "evaluate": {"model", "evaluation", "scores"},
+    "probe": {"model", "probes"},
+    "compare": {"model", "scores", "report"},
+    "record": {"model", "scores", "publishing"},
+}
+
+
+def needed(stage: str, task: str) -> set[Path]:
+    """The files that a stage runs, but for what only talks: shell/ and what that alone imports."""
     script = ROOT / "stages" / f"{stage}.py"
-    expected = {shown(script), *map(shown, closure(script))}
-    named = {dep for dep in paths_of(yaml("dvc.yaml")["stages"][stage], "deps") if dep.endswith(".py")}
+    parts = {
+        SRC / "unrolled" / "tasks" / task / f"{PLACES.get(part, part).replace('.', '/')}.py"
+        for part in PARTS.get(stage, ())
+    }
+    reached, waiting = {script, *parts}, [script, *parts]
+    while waiting:
+        new = {path for path in ours(waiting.pop()) if "shell" not in path.parts} - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+@pytest.mark.parametrize("stage", yaml("dvc.yaml")["stages"])
+def test_deps_of_a_stage_hold_what_it_imports(stage: str) -> None:
+    """An edit re-runs what it must and nothing else: all that a stage imports lies in its deps, and none is idle."""
+    deps = [
+        ROOT / dep for dep in paths_of(yaml("dvc.yaml")["stages"][stage], "deps") if dep.startswith(("src/", "stages/"))
+    ]
+    files = needed(stage, "language_model")
     assert f"stages/{stage}.py" in yaml("dvc.yaml")["stages"][stage]["cmd"]
-    missing, idle = sorted(expected - named), sorted(named - expected)
-    assert not missing and not idle, f"dvc.yaml, stage {stage}: add to deps {missing}, take out {idle}"
+    outside = sorted(shown(file) for file in files if not any(file.is_relative_to(dep) for dep in deps))
+    idle = sorted(shown(dep) for dep in deps if not any(file.is_relative_to(dep) for file in files))
+    assert not outside and not idle, f"dvc.yaml, stage {stage}: deps must hold {outside}; take out {idle}"
+    assert not any("shell" in dep.parts for dep in deps)
+
+
+@pytest.mark.parametrize("stage", yaml("dvc.yaml")["stages"])
+def test_only_resolve_depends_on_params(stage: str) -> None:
+    content = yaml("dvc.yaml")["stages"][stage]
+    assert "params" not in content and ("params.yaml" in paths_of(content, "deps")) == (stage == "resolve")
+
+
+def test_the_pipeline_reads_in_one_sitting() -> None:
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 200
+    assert len((ROOT / "dvc.lock").read_text().splitlines()) <= 1300
 
 
 def test_params_are_the_fields_of_settings() -> None:
     params = yaml("params.yaml")
-    assert list(params) == [*SECTIONS, "arch", "clipping"]
-    for name, model in SECTIONS.items():
-        assert set(params[name]) == set(model.model_fields) - set(CLIPPING_KEYS), name
+    assert params["task"] in task_names()
+    models = sections_of(params["task"])
+    assert list(params) == ["task", *models, "arch", "clipping"]
+    for name, model in models.items():
+        assert set(params[name]) == set(model.model_fields), name
     for row in params["arch"].values():
-        assert set(row or {}) <= set(ARCH_KEYS)
+        assert set(row or {}) <= set(arch_keys(params["task"]))
     for row in params["clipping"].values():
-        assert set(row) == set(CLIPPING_KEYS)
-
-
-@pytest.mark.parametrize("stage", yaml("dvc.yaml")["stages"])
-def test_params_of_a_stage_exist(stage: str) -> None:
-    assert all(known_param(name) for name in yaml("dvc.yaml")["stages"][stage].get("params", []) if "${" not in name)
+        assert set(row) == set(Clipping.model_fields)
 
 
 def known_param(dotted: str) -> bool:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.kneser_ney import FALLBACK, KneserNey
-from unrolled.perplexity import perplexity
+from unrolled.ground.perplexity import perplexity
+from unrolled.scoring.kneser_ney import FALLBACK, KneserNey
 
-EOS = 0
+END = 0
 orders = st.integers(1, 5)
 
 
@@ -25,9 +25,9 @@ def texts(vocabulary: int = 3, longest: int = 60) -> st.SearchStrategy[list[int]
 def zipf(length: int, vocabulary: int, seed: int) -> list[int]:
     """Long enough for discounts of its own; each token leans on the one before."""
     random = np.random.default_rng(seed)
-    tokens = [EOS]
+    tokens = [END]
     for draw in random.zipf(1.4, length).tolist():
-        tokens.append((tokens[-1] * 3 + draw) % vocabulary if draw < 50 else EOS)
+        tokens.append((tokens[-1] * 3 + draw) % vocabulary if draw < 50 else END)
     return tokens[1:]
 
 
@@ -38,7 +38,7 @@ def sentences(tokens: list[int]) -> list[tuple[int | str, ...]]:
     found: list[tuple[int | str, ...]] = [("<s>",)]
     for token in tokens:
         found[-1] += (token,)
-        if token == EOS:
+        if token == END:
             found.append(("<s>",))
     return found
 
@@ -93,21 +93,21 @@ def expected(train: list[int], text: list[int], order: int, vocabulary: int) -> 
 
 @given(texts(), texts(), orders)
 def test_probabilities_are_those_of_the_formula(train: list[int], text: list[int], order: int) -> None:
-    model = KneserNey(train, order=order, vocabulary=3, eos=EOS)
+    model = KneserNey(train, order=order, vocabulary=3, end=END)
     np.testing.assert_allclose(model.distributions(text), expected(train, text, order, 3), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("order", range(1, 6))
 def test_probabilities_are_those_of_the_formula_where_discounts_are_estimated(order: int) -> None:
     train, text = zipf(3000, 30, seed=1), zipf(200, 30, seed=2)
-    model = KneserNey(train, order=order, vocabulary=30, eos=EOS)
+    model = KneserNey(train, order=order, vocabulary=30, end=END)
     assert order == 1 or model.discounts[order] != FALLBACK
     np.testing.assert_allclose(model.distributions(text), expected(train, text, order, 30), rtol=1e-12, atol=0)
 
 
 @given(texts(), orders)
 def test_every_context_has_a_distribution_over_all_types(train: list[int], order: int) -> None:
-    model = KneserNey(train, order=order, vocabulary=3, eos=EOS)
+    model = KneserNey(train, order=order, vocabulary=3, end=END)
     every_context = list(chain.from_iterable(product(range(3), repeat=order)))
     rows = model.distributions(every_context)
     assert rows.shape == (len(every_context), 3)
@@ -117,7 +117,7 @@ def test_every_context_has_a_distribution_over_all_types(train: list[int], order
 
 @given(texts(), orders)
 def test_discounts_leave_something_and_take_something(train: list[int], order: int) -> None:
-    discounts = KneserNey(train, order=order, vocabulary=3, eos=EOS).discounts
+    discounts = KneserNey(train, order=order, vocabulary=3, end=END).discounts
     assert list(discounts) == list(range(1, order + 1))
     assert all(0 < each < k for of_order in discounts.values() for k, each in enumerate(of_order, 1))
 
@@ -125,7 +125,7 @@ def test_discounts_leave_something_and_take_something(train: list[int], order: i
 def test_a_tiny_text_by_hand() -> None:
     """a b . a . : bigrams (<s> a) twice, (a b), (b .), (a .) once; before a stands 1 token, before b 1, before . 2."""
     end, a, b = 0, 1, 2
-    model = KneserNey([a, b, end, a, end], order=2, vocabulary=3, eos=end)
+    model = KneserNey([a, b, end, a, end], order=2, vocabulary=3, end=end)
     assert model.discounts == {1: (0.5, 1.0, 1.5), 2: (0.5, 1.0, 1.5)}
     # unigrams: discounts take 0.5 + 0.5 + 1 of 4, a third of it for each type: a 1/8 + 1/6, b 1/8 + 1/6, . 1/4 + 1/6
     unigrams = np.array([10, 7, 7]) / 24
@@ -139,9 +139,9 @@ def test_a_tiny_text_by_hand() -> None:
 
 
 def test_discounts_and_unigrams_by_hand() -> None:
-    """Four types once, two twice, one three times, one four times; eos never."""
+    """Four types once, two twice, one three times, one four times; the end never."""
     text = [1, 2, 3, 4, 5, 5, 6, 6, 7, 7, 7, 8, 8, 8, 8]
-    model = KneserNey(text, order=1, vocabulary=9, eos=EOS)
+    model = KneserNey(text, order=1, vocabulary=9, end=END)
     assert model.discounts == {1: (0.5, 1.25, 1.0)}  # Y = 4 / (4 + 2 * 2)
     left = np.array([0, 0.5, 0.5, 0.5, 0.5, 0.75, 0.75, 2, 3]) / 15
     taken = (4 * 0.5 + 2 * 1.25 + 1 + 1) / 15
@@ -151,20 +151,20 @@ def test_discounts_and_unigrams_by_hand() -> None:
 def test_estimates_out_of_range_give_way() -> None:
     """n = 1, 1, 1, 3: D3+ would be 3 - 4/3 * 3 < 0, and longer contexts would leave nothing to the shorter."""
     text = [token for token, times in enumerate([1, 2, 3, 4, 4, 4], 1) for _ in range(times)]
-    assert KneserNey(text, order=1, vocabulary=7, eos=EOS).discounts == {1: FALLBACK}
+    assert KneserNey(text, order=1, vocabulary=7, end=END).discounts == {1: FALLBACK}
 
 
 @given(texts(), texts(), orders)
 def test_nats_are_of_the_targets_in_the_distributions(train: list[int], text: list[int], order: int) -> None:
-    model = KneserNey(train, order=order, vocabulary=3, eos=EOS)
+    model = KneserNey(train, order=order, vocabulary=3, end=END)
     own = model.distributions(text)[np.arange(len(text)), text]
     np.testing.assert_allclose(model.nats(text), -np.log(own), rtol=1e-12, atol=1e-14)
 
 
 @given(texts(), texts(), orders)
 def test_each_token_is_scored_once_wherever_sentences_are_parted(train: list[int], text: list[int], order: int) -> None:
-    model = KneserNey(train, order=order, vocabulary=3, eos=EOS)
-    parts = np.split(np.array(text), [i + 1 for i, token in enumerate(text[:-1]) if token == EOS])
+    model = KneserNey(train, order=order, vocabulary=3, end=END)
+    parts = np.split(np.array(text), [i + 1 for i, token in enumerate(text[:-1]) if token == END])
     np.testing.assert_array_equal(model.nats(text), np.concatenate([model.nats(part) for part in parts]))
 
 
@@ -172,7 +172,7 @@ def test_each_token_is_scored_once_wherever_sentences_are_parted(train: list[int
 def test_a_stretch_has_the_rows_of_the_whole(
     train: list[int], text: list[int], order: int, start: int, length: int
 ) -> None:
-    model = KneserNey(train, order=order, vocabulary=3, eos=EOS)
+    model = KneserNey(train, order=order, vocabulary=3, end=END)
     start = start % len(text)
     np.testing.assert_array_equal(
         model.distributions(text, start, start + length), model.distributions(text)[start : start + length]
@@ -180,8 +180,8 @@ def test_a_stretch_has_the_rows_of_the_whole(
 
 
 def test_what_stands_before_a_sentence_changes_nothing() -> None:
-    model = KneserNey(zipf(500, 8, seed=1), order=5, vocabulary=8, eos=EOS)
-    first, other = ([*before, EOS, 3, 1, 4] for before in ([1, 2], [5, 6, 7]))
+    model = KneserNey(zipf(500, 8, seed=1), order=5, vocabulary=8, end=END)
+    first, other = ([*before, END, 3, 1, 4] for before in ([1, 2], [5, 6, 7]))
     np.testing.assert_array_equal(model.nats(first)[-3:], model.nats(other)[-3:])
 
 
@@ -189,17 +189,17 @@ def test_memory_mapped_unsigned_ids_are_read_and_left_alone(tmp_path: Path) -> N
     tokens = np.array(zipf(300, 8, seed=1), dtype=np.uint16)
     np.save(tmp_path / "train.npy", tokens)
     mapped = np.load(tmp_path / "train.npy", mmap_mode="r")
-    model = KneserNey(mapped, order=3, vocabulary=8, eos=EOS)
+    model = KneserNey(mapped, order=3, vocabulary=8, end=END)
     np.testing.assert_array_equal(model.nats(mapped), model.nats(tokens.tolist()))
     np.testing.assert_array_equal(mapped, tokens)
 
 
 @pytest.mark.parametrize(
-    ("tokens", "order", "eos", "message"),
+    ("tokens", "order", "end", "message"),
     [
         ([1, 0], 0, 0, "order >= 1, not 0"),
-        ([1, 0], 2, 3, "eos 3 is none of the 3 ids"),
-        ([1, 0], 2, -1, "eos -1 is none of the 3 ids"),
+        ([1, 0], 2, 3, r"end 3 must be an id of the vocabulary, 0\.\.2"),
+        ([1, 0], 2, -1, r"end -1 must be an id of the vocabulary, 0\.\.2"),
         ([], 2, 0, "at least one id"),
         ([[1, 0]], 2, 0, r"shape \(1, 2\)"),
         ([1.0, 0.0], 2, 0, "float64"),
@@ -207,15 +207,15 @@ def test_memory_mapped_unsigned_ids_are_read_and_left_alone(tmp_path: Path) -> N
         ([-1, 0], 2, 0, r"not -1\.\.0"),
     ],
 )
-def test_bad_input_is_told_in_one_line(tokens: list[int], order: int, eos: int, message: str) -> None:
+def test_bad_input_is_told_in_one_line(tokens: list[int], order: int, end: int, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        KneserNey(tokens, order=order, vocabulary=3, eos=eos)
+        KneserNey(tokens, order=order, vocabulary=3, end=end)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("tokens", [[], [3], [-1], [0.5], [[1]]])
 def test_texts_to_score_are_checked_too(tokens: list[int]) -> None:
-    model = KneserNey([1, 2, 0], order=2, vocabulary=3, eos=EOS)
+    model = KneserNey([1, 2, 0], order=2, vocabulary=3, end=END)
     with pytest.raises(ValueError, match="id"):
         model.nats(tokens)
     with pytest.raises(ValueError, match="id"):
@@ -237,7 +237,7 @@ def test_five_grams_reach_their_published_perplexity_on_the_penn_treebank() -> N
     train, test = treebank("train"), treebank("test")
     ids = {word: number for number, word in enumerate(dict.fromkeys(train))}
     encoded = [np.array([ids[word] for word in words], dtype=np.uint16) for words in (train, test)]
-    model = KneserNey(encoded[0], order=5, vocabulary=len(ids), eos=ids["<eos>"])
+    model = KneserNey(encoded[0], order=5, vocabulary=len(ids), end=ids["<eos>"])
     nats = model.nats(encoded[1])
     assert nats.size == 82_430
     assert perplexity(nats.sum(), nats.size) == pytest.approx(141.2, abs=1.0)

@@ -7,29 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from unrolled.errors import UserError
-from unrolled.lab import memory
-from unrolled.lab.fit import Training
-from unrolled.lab.memory import weights
-from unrolled.nets.cells import CELLS
-from unrolled.nets.network import Network
-from unrolled.nets.stack import CONNECTIONS
-from unrolled.settings import PARAMS, Settings
+from miniature import whole_arm
+from unrolled.recurrence.cells import CELLS
+from unrolled.recurrence.stack import CONNECTIONS
+from unrolled.shell import memory
+from unrolled.shell.errors import UserError
+from unrolled.shell.memory import check_memory
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.settings import parameters
 
-ROOT = Path(__file__).parents[1]
-V = 11
+SIZES = {"vocabulary": 11}
+CPU = torch.device("cpu")
 
 
-def changed(**changes: Any) -> Settings:
-    settings = Settings.load(ROOT / PARAMS, "lstm-clipped")
-    sections = {}
-    for name in ("network", "train"):
-        section = getattr(settings, name)
-        sections[name] = section.model_copy(
-            update={key: value for key, value in changes.items() if hasattr(section, key)}
-        )
-    return settings.model_copy(update=sections)
+def changed(**changes: Any) -> dict[str, Any]:
+    return whole_arm("lstm-clipped", **changes)
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
@@ -37,9 +31,9 @@ def changed(**changes: Any) -> Settings:
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_the_weights_are_counted_as_the_network_has_them(cell: str, connection: str, bidirectional: bool) -> None:
     sizes = {"embedding": 5, "hidden": 3, "layers": 4, "tied": False}
-    settings = changed(cell=cell, connection=connection, bidirectional=bidirectional, **sizes).network
-    matrices = [each for each in Network(V, **settings.model_dump()).parameters() if each.ndim == 2]
-    assert weights(settings, V) == sum(each.numel() for each in matrices)
+    settings = changed(cell=cell, connection=connection, bidirectional=bidirectional, **sizes)["network"]
+    matrices = [each for each in Network(11, **settings).parameters() if each.ndim == 2]
+    assert parameters(settings, SIZES) == sum(each.numel() for each in matrices)
 
 
 @pytest.mark.parametrize(
@@ -53,17 +47,17 @@ def test_the_weights_are_counted_as_the_network_has_them(cell: str, connection: 
 )
 def test_what_no_memory_holds_is_told(changes: dict[str, Any], mend: str) -> None:
     with pytest.raises(UserError, match=rf"lstm-clipped: training takes more than [\d,.]+ GB .*; lower {mend}"):
-        Training.of(changed(**changes), V)
+        check_memory(changed(**changes), SIZES, CPU)
 
 
 def test_what_just_fits_is_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = changed(hidden=8, embedding=8, window=10, columns=4)
-    need = 4 * (2 * weights(settings.network, V) + 10 * 4 * 4 * 8)
+    need = 4 * (2 * parameters(settings["network"], SIZES) + 10 * 4 * 4 * 8)
     monkeypatch.setattr(memory, "available", lambda: need)
-    Training.of(settings, V)
+    check_memory(settings, SIZES, CPU)
     monkeypatch.setattr(memory, "available", lambda: need - 1)
     with pytest.raises(UserError, match="takes more than"):
-        Training.of(settings, V)
+        check_memory(settings, SIZES, CPU)
 
 
 @pytest.mark.parametrize(("content", "expected"), [("4096\n", 4096), ("max\n", None), (str(2**63), None), (None, None)])
@@ -81,9 +75,7 @@ def test_a_container_may_allow_less_than_the_machine_has(
 
 STEPS = """
 import ctypes, resource
-from unrolled.lab.memory import keep_freed_memory
-if {keep}:
-    assert keep_freed_memory()
+from unrolled.shell.memory import keep_freed_memory
 system = ctypes.CDLL(None)
 system.malloc.restype, system.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 system.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
@@ -96,18 +88,20 @@ def a_step():
         system.memset(array, 1, size)
     for array in arrays:
         system.free(array)
-for _ in range(3):
-    a_step()
-before = fresh_pages()
-for _ in range(10):
-    a_step()
-print((fresh_pages() - before) // 10)
+def fresh_pages_of_a_step():
+    for _ in range(3):
+        a_step()
+    before = fresh_pages()
+    for _ in range(10):
+        a_step()
+    return (fresh_pages() - before) // 10
+print(fresh_pages_of_a_step())
+assert keep_freed_memory()
+print(fresh_pages_of_a_step())
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
 def test_a_step_finds_again_the_memory_that_the_step_before_it_freed() -> None:
-    left_alone, kept = (
-        int(subprocess.check_output([sys.executable, "-c", STEPS.format(keep=keep)])) for keep in (False, True)
-    )
+    left_alone, kept = map(int, subprocess.check_output([sys.executable, "-c", STEPS]).split())
     assert left_alone > 1000 > 10 >= kept

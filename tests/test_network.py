@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unrolled.nets.cells import CELLS, RecurrentLayer
-from unrolled.nets.dropout import dropout, dropped_types
-from unrolled.nets.network import Network
-from unrolled.nets.stack import CONNECTIONS
+from unrolled.recurrence.cells import CELLS
+from unrolled.recurrence.dropout import dropout, dropped_types
+from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.stack import CONNECTIONS
+from unrolled.tasks.language_model.model.network import Network
 
 V, T, B = 11, 6, 2
 

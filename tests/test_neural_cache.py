@@ -8,11 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.lab.neural_cache import Cache, Reading, cache_nats, choose_cache, forward_reading
-from unrolled.nets.network import Network
-from unrolled.tasks.language_model import predictions
+from unrolled.tasks.language_model.evaluation.neural_cache import (
+    Cache,
+    Reading,
+    cache_nats,
+    choose_cache,
+    forward_reading,
+)
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.model.task import predictions
 
-V, EOS, H = 11, 1, 6
+V, H = 11, 6
 
 
 def network(*, bidirectional: bool = False, dropout: float = 0.0) -> Network:
@@ -118,10 +124,10 @@ def test_large_and_small_dot_products_stay_finite(spread: float) -> None:
 def test_the_future_is_not_used() -> None:
     """Neither the target's own pair: another token there changes nothing before it, and the text after it nothing."""
     split, net, cache = tokens(), network(), Cache(25, 1.0, 0.4)
-    before = cache_nats(forward_reading(net, split, window=16, eos=EOS), cache)
+    before = cache_nats(forward_reading(net, split, window=16), cache)
     other = split.copy()
     other[50:] = (other[50:] + 1) % V
-    after = cache_nats(forward_reading(net, other, window=16, eos=EOS), cache)
+    after = cache_nats(forward_reading(net, other, window=16), cache)
     assert after[:50].tolist() == before[:50].tolist()
     assert (after[50:] != before[50:]).any()
 
@@ -129,9 +135,9 @@ def test_the_future_is_not_used() -> None:
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_the_reading_is_what_the_forward_head_predicts_from(bidirectional: bool) -> None:
     net, split = network(bidirectional=bidirectional, dropout=0.5), tokens()
-    reading = forward_reading(net, split, window=32, eos=EOS)
+    reading = forward_reading(net, split, window=32)
     assert reading.targets.tolist() == split.tolist()
-    scored = list(predictions(net, split, window=32, eos=EOS))
+    scored = list(predictions(net, split, window=32))
     assert reading.nats.tolist() == torch.cat([each.nats("forward") for each in scored]).tolist()
     table = torch.cat([each.log_probabilities["forward"] for each in scored])
     assert torch.allclose(torch.log_softmax(net.logits(reading.hidden), -1), table, atol=1e-6)
@@ -139,7 +145,7 @@ def test_the_reading_is_what_the_forward_head_predicts_from(bidirectional: bool)
 
 @pytest.mark.parametrize("window", [1, 7, 89, 1000])
 def test_the_reading_does_not_depend_on_its_window(window: int) -> None:
-    whole, other = (forward_reading(network(), tokens(), window=size, eos=EOS) for size in (90, window))
+    whole, other = (forward_reading(network(), tokens(), window=size) for size in (90, window))
     assert torch.allclose(other.hidden, whole.hidden, atol=1e-6)
     assert other.nats.tolist() == pytest.approx(whole.nats.tolist(), rel=1e-5)
 
@@ -147,7 +153,7 @@ def test_the_reading_does_not_depend_on_its_window(window: int) -> None:
 def test_a_network_that_yields_nan_has_infinite_nats() -> None:
     net = network()
     net.output_bias.data.fill_(math.nan)
-    reading = forward_reading(net, tokens(), window=32, eos=EOS)
+    reading = forward_reading(net, tokens(), window=32)
     assert (reading.nats == math.inf).all()
     assert cache_nats(reading, Cache(10, 1.0, 0.0)).tolist() == [math.inf] * 90
     reading = reading._replace(hidden=torch.full_like(reading.hidden, math.nan))
@@ -155,7 +161,7 @@ def test_a_network_that_yields_nan_has_infinite_nats() -> None:
 
 
 def test_the_best_of_the_grid_is_chosen() -> None:
-    reading = forward_reading(network(), tokens(), window=32, eos=EOS)
+    reading = forward_reading(network(), tokens(), window=32)
     windows, thetas, weights = [5, 40], [0.0, 3.0], [0.01, 0.2, 0.6]
     every = [Cache(window, theta, weight) for window in windows for theta in thetas for weight in weights]
     sums = {cache: float(cache_nats(reading, cache).sum()) for cache in every}

@@ -28,8 +28,8 @@ def run(*, epochs: int = 4, diverged: bool = False) -> Made:
         columns=["epoch", "stack", "layer", "gate", "spectral_radius", "largest_singular_value"],
     )
     norms = [1.0] * 8 + [100.0] + [1.0] * 40
-    history = pd.DataFrame({"step": range(1, 50), "loss": 4.0, "norm_before": norms})
-    return Made(lag_profile=lags, spectra=spectra, history=history)
+    steps = pd.DataFrame({"step": range(1, 50), "loss": 4.0, "grad_norm": norms})
+    return Made(lag_profile=lags, spectra=spectra, steps=steps, main_stack="forward")
 
 
 def probes(*gates: str) -> Made:
@@ -79,5 +79,5 @@ def test_around_an_explosion_stand_the_steps_before_and_after_it() -> None:
     assert phenomena.explosion_step(run()) == 9
     table = phenomena.around(run(), 9)
     assert (table["step"].min(), table["step"].max()) == (4, 29)
-    assert table["norm_before"].max() == 100
+    assert table["grad_norm"].max() == 100
     assert phenomena.around(run(), None)["step"].min() == 1

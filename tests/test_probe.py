@@ -1,6 +1,9 @@
+"""The probes of an arm: what its tables hold is what the measurements give, and which explosion is looked at."""
+
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,58 +11,70 @@ import pandas as pd
 import pytest
 import torch
 
-from unrolled.lab.fit import Step, Training, fit
-from unrolled.lab.probe import probe
-from unrolled.lab.runs import Probes
-from unrolled.nets.exponents import lyapunov_exponents
-from unrolled.nets.network import Network
-from unrolled.settings import Settings
-from unrolled.tasks.context import context_nats
-from unrolled.tasks.language_model import predictions
+from miniature import SIZES, arm_of, corpus_of, section_of, split_of, text_of
+from unrolled.ground.corpus import Tokens
+from unrolled.probing.exponents import lyapunov_exponents
+from unrolled.probing.gates import gate_values_of_stack
+from unrolled.probing.probe import Probes, probe
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.model.task import predictions
+from unrolled.tasks.language_model.probes import probes
+from unrolled.tasks.language_model.probes.context import context_nats
+from unrolled.training.fit import Step, fit
+from unrolled.training.training import Training
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
-V, EOS = 7, 0
-TOKENS = (np.cumsum(np.random.default_rng(0).integers(0, 3, 600)) % V).astype(np.uint16)
-TEST = TOKENS[:120]
-
-
-def settings_of(arm: str, **train: Any) -> Settings:
-    settings = Settings.load(PARAMS, arm)
-    changes: dict[str, dict[str, Any]] = {
-        "network": {"embedding": 6, "hidden": 6},
-        "train": {"epochs": 1, "columns": 4, "window": 10, "learning_rate": 2.0} | train,
-        "evaluate": {"bootstrap_samples": 20},
-        "probe": {"contexts": [20, 1, 5], "positions": 30, "lyapunov_steps": 40, "lyapunov_exponents": 4},
-    }
-    return settings.model_copy(
-        update={name: getattr(settings, name).model_copy(update=change) for name, change in changes.items()}
-    )
+TEXT = text_of(600)
+TEST = TEXT[:120]
+SETTINGS = {
+    "evaluate": section_of("evaluate", bootstrap_samples=20),
+    "probe": section_of("probe", contexts=[20, 1, 5], positions=30, lyapunov_steps=40, lyapunov_exponents=4),
+}
+STEPS = 15  # of an epoch
 
 
-def nats_of(network: Network, text: np.ndarray = TEST) -> np.ndarray:
-    return torch.cat([each.nats("forward") for each in predictions(network, text, window=30, eos=EOS)]).numpy()
+def settings_of(name: str, **train: Any) -> dict[str, Any]:
+    return arm_of(name, **({"window": 10, "learning_rate": 2.0} | train))
 
 
-def probed(place: Path, arm: str, *, norms: list[float] | None = None, text: np.ndarray = TEST, **train: Any) -> Probes:
-    settings = settings_of(arm, **train)
-    network = Training.of(settings, V).network
-    series = pd.Series([1.0] * 14 if norms is None else norms)
-    probe(
-        place, network, text, nats_of(network, text), settings, EOS, series, lambda: Training.of(settings, V), TOKENS
-    )  # fmt: skip
+def network_of(name: str) -> Network:
+    model = Training.of(settings_of(name), SIZES).model
+    assert isinstance(model, Network)
+    return model
+
+
+def nats_of(network: Network, text: Tokens = TEST) -> np.ndarray:
+    return torch.cat([each.nats("forward") for each in predictions(network, text, window=30)]).numpy()
+
+
+def run_of(name: str, network: Network, norms: list[float], **train: Any) -> Any:
+    """What is read of a run: ``norms`` are its gradient's, step by step."""
+    steps = pd.DataFrame({"grad_norm": norms, "epoch": np.arange(len(norms)) // STEPS + 1})
+    settings = settings_of(name, **train) | {"sizes": SIZES}
+    return SimpleNamespace(arm=name, settings=settings, steps=steps, model=lambda: network)
+
+
+def probed(
+    place: Path, name: str, *, norms: list[float] | None = None, text: Tokens = TEST, network: Network | None = None,
+    **train: Any,
+) -> Probes:  # fmt: skip
+    model = network_of(name) if network is None else network
+    run = run_of(name, model, [1.0] * 14 if norms is None else norms, **train)
+    scored: Any = SimpleNamespace(units={"forward_perplexity": nats_of(model, text)})
+    corpus = corpus_of(split_of(TEXT), split_of(TEXT), split_of(text))
+    probe(place, run, scored, corpus, SETTINGS)
     return Probes.read(place)
 
 
 @pytest.mark.parametrize("arm", ["rnn-clipped", "bilstm-clipped"])
 def test_the_tables_are_what_the_measurements_give(tmp_path: Path, arm: str) -> None:
     found = probed(tmp_path / "probes", arm)
-    network = Training.of(settings_of(arm), V).network
+    network = network_of(arm)
     positions = np.unique(np.linspace(20, len(TEST) - 1, 30, dtype=np.int64))
     nats = context_nats(network, TEST, positions, [1, 5, 20])
     assert found.context["context"].tolist() == [1, 5, 20, math.inf]
     expected = [each.double().mean().exp().item() for each in nats.values()]
-    assert found.context["perplexity"].tolist()[:3] == pytest.approx(expected, rel=1e-5)
-    assert found.context["perplexity"].iloc[3] == pytest.approx(np.exp(nats_of(network)[positions].mean()), rel=1e-5)
+    assert found.context["value"].tolist()[:3] == pytest.approx(expected, rel=1e-5)
+    assert found.context["value"].iloc[3] == pytest.approx(np.exp(nats_of(network)[positions].mean()), rel=1e-5)
     assert found.context["ratio"].iloc[3] == 1
     for name, stack in network.stacks.items():
         read = network.embedding(torch.from_numpy(TEST[:40].astype(np.int64)))[:, None].detach()
@@ -91,7 +106,8 @@ def test_the_context_needed_is_where_the_curve_has_become_flat(tmp_path: Path, m
     }.items():
         made = {context: math.log(ratio) for context, ratio in zip((1, 5, 20), ratios, strict=True)}
         monkeypatch.setattr(
-            "unrolled.lab.probe.context_nats",
+            probes,
+            "context_nats",
             lambda network, test, positions, contexts, made=made: {
                 context: torch.from_numpy(nats_of(network)[positions]) + made[context] for context in contexts
             },
@@ -106,7 +122,7 @@ def test_the_landing_is_learning_rate_times_the_applied_norm(tmp_path: Path, arm
     landed = found.cliff[found.cliff["landed"] == 1]
     assert landed["distance"].tolist() == [2.0 * share]
     assert found.cliff["distance"].is_monotonic_increasing and found.cliff["distance"].iloc[0] == 0
-    steps = fit(Training.of(settings_of(arm), V), TOKENS, TOKENS, eos=EOS)
+    steps = fit(Training.of(settings_of(arm), SIZES), split_of(TEXT), split_of(TEXT))
     fifth = next(step for step in steps if isinstance(step, Step) and step.number == 5)
     assert found.cliff["loss"].iloc[0] == pytest.approx(fifth.loss, rel=1e-6)
 
@@ -124,21 +140,54 @@ def test_an_explosion_after_the_first_epoch_has_a_step_and_no_cliff(tmp_path: Pa
 def test_a_text_shorter_than_the_contexts_is_probed_with_those_it_has(tmp_path: Path) -> None:
     found = probed(tmp_path / "probes", "lstm-clipped", text=TEST[:12])
     assert found.context["context"].tolist() == [1, 5, math.inf]
-    assert found.context["tokens"].unique().tolist() == [7]
+    assert found.context["terms"].unique().tolist() == [7]
 
 
 def test_a_network_that_exploded_is_probed_all_the_same(tmp_path: Path) -> None:
-    settings = settings_of("lstm-unclipped")
-    network = Training.of(settings, V).network
+    network = network_of("lstm-unclipped")
     with torch.no_grad():
         network.forward_stack.layers[0].weight_hh.fill_(math.nan)
-    nats = np.full(len(TEST), np.inf, dtype=np.float32)
-    norms = pd.Series([1.0, 1.0, 1.0, math.inf])
-    probe(
-        tmp_path / "probes", network, TEST, nats, settings, EOS, norms, lambda: Training.of(settings, V), TOKENS
-    )  # fmt: skip
-    found = Probes.read(tmp_path / "probes")
+    assert (nats_of(network) == math.inf).all()
+    found = probed(tmp_path / "probes", "lstm-unclipped", norms=[1.0, 1.0, 1.0, math.inf], network=network)
     assert math.isnan(found.figures["lyapunov_exponent"]) and math.isnan(found.figures["context_needed"])
     assert found.figures["explosion"] == {"step": 4, "norm": math.inf}
     assert len(found.cliff) and not found.cliff["landed"].any()
     assert json.loads((tmp_path / "probes" / "probe.json").read_text())["arm"] == "lstm-unclipped"
+
+
+def test_a_task_without_a_context_probe_has_an_empty_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "context", lambda *_: None)
+    found = probed(tmp_path / "probes", "rnn-clipped")
+    assert found.context.empty and list(found.context) == [
+        "context",
+        "value",
+        "ratio",
+        "ratio_low",
+        "ratio_high",
+        "terms",
+    ]
+    assert math.isnan(found.figures["context_needed"]) and len(found.exponents)
+
+
+def test_the_ratios_lie_in_their_intervals(tmp_path: Path) -> None:
+    context = probed(tmp_path / "probes", "lstm-clipped").context
+    assert (context["ratio_low"] <= context["ratio"]).all() and (context["ratio"] <= context["ratio_high"]).all()
+    assert context["ratio"].tolist() == pytest.approx((context["value"] / context["value"].iloc[-1]).tolist())
+    assert context.iloc[-1][["ratio_low", "ratio", "ratio_high"]].tolist() == [1, 1, 1]
+
+
+def test_the_gates_of_a_stack_are_of_the_text_in_the_direction_in_which_it_reads(tmp_path: Path) -> None:
+    """A backward stack is a forward one with the same weights that reads the text from its end."""
+    found = probed(tmp_path / "probes", "bilstm-clipped").gates
+    network, twin = network_of("bilstm-clipped"), network_of("lstm-clipped").forward_stack
+    text = network.embedding(torch.from_numpy(TEST[:40].astype(np.int64)))[:, None].detach()
+    for name, in_order in (("forward", text), ("backward", text.flip(0))):
+        twin.load_state_dict(network.stacks[name].state_dict())
+        (values,) = gate_values_of_stack(twin, in_order)
+        for gate, each in values.items():
+            mine = found[(found["stack"] == name) & (found["gate"] == gate)]
+            assert mine["unit"].tolist() == list(range(6))
+            assert mine["mean"].tolist() == pytest.approx(each[:, 0].mean(0).tolist(), rel=1e-5)
+            low, high = (-0.8, 0.8) if gate == "candidate" else (0.1, 0.9)
+            assert mine["low_share"].tolist() == pytest.approx((each[:, 0] < low).double().mean(0).tolist())
+            assert mine["high_share"].tolist() == pytest.approx((each[:, 0] > high).double().mean(0).tolist())

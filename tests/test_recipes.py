@@ -14,21 +14,27 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from unrolled.cli import main
-from unrolled.errors import UserError
-from unrolled.lab import recipes
-from unrolled.lab.evaluate import Text, evaluate, evaluate_ngrams
-from unrolled.lab.fit import Training, fit
-from unrolled.lab.ledger import Ledger
-from unrolled.lab.measurements import keep
-from unrolled.lab.recipes import PEER, applied, measured, names, read, use
+from unrolled.ground.corpus import Corpus, Split
+from unrolled.ground.evaluation import Evaluation, Resampling
 from unrolled.report.ladder import climb, write
 from unrolled.report.markdown import number
-from unrolled.settings import SECTIONS, Settings
+from unrolled.report.recipe_results import keep
+from unrolled.scoring.evaluation import write_evaluation
+from unrolled.settings.loader import load_params, sections_of
+from unrolled.settings.recipes import applied, measured, names, read, use
+from unrolled.shell.cli import main
+from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.evaluation.evaluate import BASELINES, evaluate
+from unrolled.tasks.language_model.evaluation.scores import SCORES
+from unrolled.training.fit import fit
+from unrolled.training.history import History
+from unrolled.training.run_directory import write_run, write_timings
+from unrolled.training.training import Training
 
 ROOT = Path(__file__).parents[1]
 RECIPES = names(ROOT / "recipes")
-V, EOS = 12, 1
+TASK = "language_model"
+V = 12
 
 TINY = """
 about: a recipe for tests
@@ -64,21 +70,28 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def train_and_score(settings: Settings) -> None:
-    """What the stages leave of one arm, and of the n-gram model."""
+def train_and_score(name: str, **train: Any) -> None:
+    """What the stages leave of one arm of the recipe, and of the n-gram model."""
+    _, params = applied("tiny")
+    arm = params.arms[name] | {"train": params.arms[name]["train"] | train}
+    settings = params.sections["evaluate"] | {"bootstrap_samples": 20}
     tokens = (np.cumsum(np.random.default_rng(0).integers(0, 3, 700)) % V).astype(np.uint16)
-    text = Text(tokens[:400], tokens[400:550], tokens[550:], np.bincount(tokens[:400], minlength=V), 500, EOS)
-    arm, of_evaluation = str(settings.arm), settings.evaluate.model_copy(update={"bootstrap_samples": 20})
-    training = Training.of(settings, V)
-    ledger = Ledger(training)
-    for record in fit(training, text.train, text.valid, eos=EOS):
-        ledger.add(record)
-    ledger.write(Path("runs") / arm, settings, "digest")
-    ledger.write_timings(Path("timings") / f"{arm}.json", Path("runs") / arm, 120.0)
-    evaluate_ngrams(Path("evaluation") / PEER, text, of_evaluation)
-    Path("timings", f"{PEER}.json").write_text('{"seconds": 14.2}')
-    peer = (np.full(len(text.valid), 2.0), np.full(len(text.test), 2.0))
-    evaluate(Path("evaluation") / arm, arm, training.network, text, of_evaluation, peer)
+    splits = [Split(part, np.array([0])) for part in np.split(tokens, (400, 550))]
+    corpus = Corpus(*splits, np.bincount(tokens[:400], minlength=V), {"test": 500}, "digest")
+    sizes, runs, timings = {"vocabulary": V}, Path("runs"), Path("timings")
+    training = Training.of(arm, sizes)
+    history = History(training)
+    for record in fit(training, corpus.train, corpus.valid):
+        history.add(record)
+    write_run(runs / name, training, history, arm, sizes, corpus.digest)
+    write_timings(name, training, history, 120.0, "cpu")
+    resampling = Resampling.of(settings)
+    for baseline, score in BASELINES.items():
+        write_evaluation(Path("baselines") / baseline, baseline, score(corpus, settings), SCORES, resampling)
+        (timings / f"{baseline}.json").write_text('{"seconds": 14.2}')
+    baselines = {baseline: Evaluation.read(Path("baselines") / baseline) for baseline in BASELINES}
+    scored = evaluate(training.model, corpus, settings, baselines)
+    write_evaluation(Path("evaluation") / name, name, scored, SCORES, resampling)
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if read(name, ROOT / "recipes").rungs])
@@ -86,22 +99,22 @@ def test_a_recipe_says_all_that_a_training_depends_on(name: str) -> None:
     """So that it gives the same run whatever stood in params.yaml before; and its rungs name arms of its grid."""
     recipe = read(name, ROOT / "recipes")
     for section in ("vocabulary", "network", "train"):
-        assert set(recipe.params[section]) == set(SECTIONS[section].model_fields) - {"clip_norm"}, section
+        assert set(recipe.params[section]) == set(sections_of(TASK)[section].model_fields), section
     assert recipe.params["corpus"]["name"] == "ptb" and {"arch", "clipping"} <= set(recipe.params)
     assert {"cache_windows", "dynamic_rates"} <= set(recipe.params["evaluate"])
-    _, arms = applied(name, ROOT / "params.yaml", ROOT / "recipes")
-    assert {arm for rung in recipe.rungs for arm in rung.arms} - {PEER} == set(arms)
+    _, params = applied(name, ROOT / "params.yaml", ROOT / "recipes")
+    assert {arm for rung in recipe.rungs for arm in rung.arms} - set(BASELINES) == set(params.arms)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_arms_of_a_rung_differ_by_their_seed_alone(name: str) -> None:
-    _, arms = applied(name, ROOT / "params.yaml", ROOT / "recipes")
+    _, params = applied(name, ROOT / "params.yaml", ROOT / "recipes")
     for rung in read(name, ROOT / "recipes").rungs:
-        of_rung = [arms[arm] for arm in rung.arms if arm != PEER]
-        assert len({each.train.seed for each in of_rung}) == len(of_rung)
+        of_rung = [params.arms[arm] for arm in rung.arms if arm not in BASELINES]
+        assert len({each["train"]["seed"] for each in of_rung}) == len(of_rung)
         for each in of_rung[1:]:
-            assert each.network == of_rung[0].network
-            assert each.train.model_copy(update={"seed": of_rung[0].train.seed}) == of_rung[0].train
+            assert each["network"] == of_rung[0]["network"]
+            assert each["train"] | {"seed": None} == of_rung[0]["train"] | {"seed": None}
 
 
 def test_using_a_recipe_changes_values_and_keeps_all_else(workspace: Path) -> None:
@@ -113,10 +126,11 @@ def test_using_a_recipe_changes_values_and_keeps_all_else(workspace: Path) -> No
     assert not [line for line in changed if line.startswith("- ") and line.strip("- ").startswith("#")]
     comments = [line.split("#", 1)[1] for line in before if "#" in line]
     assert [line.split("#", 1)[1] for line in after if "#" in line][: len(comments)] == comments
-    assert Settings.arms() == ["tiny-clipped", "tiny-unclipped", "tiny_2-clipped", "tiny_2-unclipped"]
-    settings = Settings.load(arm="tiny_2-clipped")
-    assert (settings.network.hidden, settings.train.seed, settings.train.window) == (6, 2, 8)
-    assert settings.corpus.name == "python-docs"  # the recipe says nothing of it
+    params = load_params()
+    assert list(params.arms) == ["tiny-clipped", "tiny-unclipped", "tiny_2-clipped", "tiny_2-unclipped"]
+    network, train = (params.arms["tiny_2-clipped"][section] for section in ("network", "train"))
+    assert (network["hidden"], train["seed"], train["window"]) == (6, 2, 8)
+    assert params.sections["corpus"]["name"] == "python-docs"  # the recipe says nothing of it
     use("tiny")
     assert (workspace / "params.yaml").read_text().splitlines() == after
     assert sorted(path.name for path in workspace.iterdir()) == ["params.yaml", "recipes"]
@@ -127,8 +141,8 @@ def test_using_a_recipe_changes_values_and_keeps_all_else(workspace: Path) -> No
     [
         (TINY.replace("hidden: 6", "hidden: 7"), "recipe 'tiny' in params.yaml: 'network': tied weights need"),
         (TINY.replace("window: 8", "windw: 8"), "recipe 'tiny' in params.yaml: unknown key 'train.windw'"),
-        ("about: [", "recipes/tiny.yaml is no recipe"),
-        ("about: x\nrungs: {}\nparams: {}", "recipes/tiny.yaml is no recipe"),
+        ("about: [", "recipes/tiny.yaml is not a recipe"),
+        ("about: x\nrungs: {}\nparams: {}", "recipes/tiny.yaml is not a recipe"),
     ],
 )
 def test_a_recipe_that_does_not_fit_changes_nothing(workspace: Path, text: str, message: str) -> None:
@@ -147,68 +161,79 @@ def test_an_unknown_recipe_is_one_line_that_names_those_there_are(workspace: Pat
 
 
 def test_what_a_run_reached_is_noted_from_its_files(workspace: Path) -> None:
-    _, arms = applied("tiny")
-    train_and_score(arms["tiny-clipped"])
-    assert keep("tiny") == ["tiny-clipped", PEER]
-    train_and_score(arms["tiny_2-clipped"])
+    train_and_score("tiny-clipped")
+    assert keep("tiny") == ["tiny-clipped", "kneser_ney"]
+    train_and_score("tiny_2-clipped")
     shutil.rmtree("runs/tiny-clipped")
-    assert keep("tiny") == ["tiny_2-clipped", PEER]  # and the first one's note stays
+    assert keep("tiny") == ["tiny_2-clipped", "kneser_ney"]  # and the first one's note stays
     noted = measured("tiny")
-    assert set(noted) == {"tiny-clipped", "tiny_2-clipped", PEER}
+    assert set(noted) == {"tiny-clipped", "tiny_2-clipped", "kneser_ney"}
     scores = json.loads(Path("evaluation/tiny_2-clipped/scores.json").read_text())
     note = noted["tiny_2-clipped"]
     assert note["seed"] == 2 and note["seconds"] == 120 and len(note["valid_by_epoch"]) == 2
-    for name in ("forward_perplexity", "forward_perplexity_interval", "interpolated_perplexity", "reset_perplexity"):
-        assert note["scores"][name] == scores[name]
+    for name in ("forward_perplexity", "interpolated_perplexity", "reset_perplexity"):
+        assert note["scores"][name] == scores["scores"][name]["value"]
+        assert note["scores"][f"{name}_interval"] == scores["scores"][name]["interval"]
     assert note["valid_perplexity"] == pytest.approx(min(value for _, value in note["valid_by_epoch"]))
 
 
+def test_a_note_has_the_keys_that_those_in_the_repository_have(workspace: Path) -> None:
+    train_and_score("tiny-clipped")
+    keep("tiny")
+    kept, noted = (json.loads((folder / "recipes" / name).read_text()) for folder, name in
+                   ((ROOT, "ptb-lstm-small.json"), (workspace, "tiny.json")))  # fmt: skip
+    adapting = {"cache", "cache_perplexity", "cache_perplexity_interval"}
+    adapting |= {each.replace("cache", "dynamic") for each in adapting}  # which the settings did not ask for
+    for arm, old in (("tiny-clipped", kept["lstm-clipped"]), ("kneser_ney", kept["kneser_ney"])):
+        assert set(noted[arm]) == set(old)
+        assert set(noted[arm]["scores"]) == set(old["scores"]) - adapting
+
+
 def test_a_run_of_other_settings_is_not_noted(workspace: Path) -> None:
-    _, arms = applied("tiny")
-    settings = arms["tiny-clipped"]
-    train_and_score(settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": 1})}))
+    train_and_score("tiny-clipped", epochs=1)
     with pytest.raises(UserError, match=r"tiny-clipped was trained with train\.epochs 1, not 2"):
         keep("tiny")
     assert not Path("recipes/tiny.json").exists()
 
 
 def test_the_ladder_shows_every_rung(workspace: Path) -> None:
-    _, arms = applied("tiny")
     for arm in ("tiny-clipped", "tiny_2-clipped", "tiny-unclipped"):
-        train_and_score(arms[arm])
+        train_and_score(arm)
     keep("tiny")
-    steps = climb(recipes.RECIPES)
-    assert [step.height for step in steps] == sorted((step.height for step in steps), reverse=True)
-    write(steps, Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    ladder = climb(TASK)
+    heights = [step.height for step in ladder.steps]
+    assert heights == sorted(heights, reverse=True)
+    write(ladder, Path("docs/ladder.md"), Path("docs/ladder.svg"))
     page = Path("docs/ladder.md").read_text()
     rows = {cells[0]: cells for cells in _cells(page)}
     noted = measured("tiny")
     tests = [noted[arm]["scores"]["forward_perplexity"] for arm in ("tiny-clipped", "tiny_2-clipped")]
     mean = sum(tests) / 2
-    assert rows["tiny"][1] == "12.50 / 11.50" and rows["tiny"][6] == "2" and rows["tiny"][7].startswith("2.0 on ")
+    assert rows["tiny"][1] == "12.50 / 11.50" and rows["tiny"][5] == "2" and rows["tiny"][6].startswith("2.0 on ")
     assert rows["tiny"][3] == f"{number(mean)} ± {number(abs(tests[0] - mean))}"
     assert rows["tiny, not clipped"][1] == "0.5 to 0.75 times" and rows["tiny, not clipped"][3].endswith(" times")
-    assert rows["n-grams"][3] == number(noted[PEER]["scores"]["forward_perplexity"])
+    assert rows["n-grams"][3] == number(noted["kneser_ney"]["scores"]["forward_perplexity"])
+    assert rows["n-grams"][5] == ""  # no seeds
     assert "tiny with n-grams" in rows
     figures = Path("docs/ladder.svg").read_bytes(), page
-    write(climb(recipes.RECIPES), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    write(climb(TASK), Path("docs/ladder.md"), Path("docs/ladder.svg"))
     assert figures == (Path("docs/ladder.svg").read_bytes(), Path("docs/ladder.md").read_text())
     listed = CliRunner().invoke(main, ["recipes"]).output
     assert f"valid {noted['tiny-clipped']['valid_perplexity']:.2f}" in listed and "published: test 11.5" in listed
     assert "2 minutes a seed" in listed and "; 14 seconds (" in listed
     noted["tiny_2-clipped"] |= {"seconds": 600.0, "threads": 64}
     Path("recipes/tiny.json").write_text(json.dumps(noted))
-    write(climb(recipes.RECIPES), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    write(climb(TASK), Path("docs/ladder.md"), Path("docs/ladder.svg"))
     assert ", 10.0 on 64 threads |" in Path("docs/ladder.md").read_text()
     assert "; 2 to 10 minutes a seed" in CliRunner().invoke(main, ["recipes"]).output
     noted["tiny_2-clipped"]["seconds"] = 120.0
     Path("recipes/tiny.json").write_text(json.dumps(noted).replace('"cpu"', '"a GPU"'))
-    write(climb(recipes.RECIPES), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    write(climb(TASK), Path("docs/ladder.md"), Path("docs/ladder.svg"))
     assert "| 2.0 on a GPU |" in Path("docs/ladder.md").read_text()
 
 
 def test_a_ladder_on_which_nobody_stood_can_be_shown(workspace: Path) -> None:
-    write(climb(recipes.RECIPES), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    write(climb(TASK), Path("docs/ladder.md"), Path("docs/ladder.svg"))
     assert "| tiny | 12.50 / 11.50 |  |  |" in Path("docs/ladder.md").read_text()
     assert "not measured here yet" in CliRunner().invoke(main, ["recipes"]).output
 
@@ -216,7 +241,9 @@ def test_a_ladder_on_which_nobody_stood_can_be_shown(workspace: Path) -> None:
 def test_a_listing_whose_reader_has_gone_ends_without_a_word() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    listing = subprocess.run([sys.executable, "-m", "unrolled.cli", "recipes"], stdout=writer, stderr=subprocess.PIPE)
+    listing = subprocess.run(
+        [sys.executable, "-m", "unrolled.shell.cli", "recipes"], stdout=writer, stderr=subprocess.PIPE
+    )
     os.close(writer)
     assert listing.returncode != 0 and listing.stderr == b""
 
@@ -226,7 +253,7 @@ def _cells(page: str) -> list[list[Any]]:
 
 
 def test_the_page_in_the_repository_is_what_the_notes_say(tmp_path: Path) -> None:
-    write(climb(ROOT / "recipes"), tmp_path / "ladder.md", tmp_path / "ladder.svg")
+    write(climb(TASK, ROOT / "recipes"), tmp_path / "ladder.md", tmp_path / "ladder.svg")
     page = (tmp_path / "ladder.md").read_text()
     assert page == (ROOT / "docs" / "ladder.md").read_text()
     rows = {cells[0]: cells for cells in _cells(page)}

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from unrolled.ground.registry import task_part
+from unrolled.ground.score import Score
 from unrolled.tracking import saved_view
-from unrolled.tracking.saved_view import SECTIONS
+from unrolled.tracking.saved_view import Chart
+
+TASK = "language_model"
 
 
 @pytest.fixture
 def state() -> Any:
-    value = json.loads(saved_view.tag_value())
+    value = json.loads(saved_view.tag_value(TASK))
     kind, _, packed = value["state"].partition(";")
     assert kind == "deflate"
     return json.loads(zlib.decompress(base64.b64decode(packed)))
@@ -22,7 +26,7 @@ def state() -> Any:
 def test_every_chart_lies_in_its_section(state: Any) -> None:
     sections = {section["uuid"]: section["name"] for section in state["compareRunSections"]}
     drawn = [(sections[chart["metricSectionId"]], chart["metricKey"]) for chart in state["compareRunCharts"]]
-    assert drawn == [(name, chart.metric) for name, charts in SECTIONS.items() for chart in charts]
+    assert drawn == [(name, chart.metric) for name, charts in saved_view.sections(TASK).items() for chart in charts]
     ids = [each["uuid"] for each in state["compareRunSections"] + state["compareRunCharts"]]
     assert len(set(ids)) == len(ids)
 
@@ -38,10 +42,30 @@ def test_runs_are_listed_in_the_order_of_the_grid(state: Any) -> None:
 
 
 def test_writing_it_again_changes_nothing() -> None:
-    assert saved_view.tag_value() == saved_view.tag_value()
-    assert len(saved_view.tag_value()) < 5000  # what MLflow's servers take
+    assert saved_view.tag_value(TASK) == saved_view.tag_value(TASK)
+    assert len(saved_view.tag_value(TASK)) < 5000  # what MLflow's servers take
 
 
 def test_the_link_opens_it() -> None:
     link = saved_view.link("http://127.0.0.1:5000/", "7")
     assert link.startswith("http://127.0.0.1:5000/#/experiments/7/runs?viewStateShareKey=unrolled-overview")
+
+
+def test_charts_follow_from_the_scores_that_the_task_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = (
+        Score("accuracy", "accuracy", "tag", lambda right, tags: right / tags, lower_is_better=False),
+        Score("cross_entropy", "cross entropy", "tag", lambda nats, tags: nats / tags),
+        Score("top2_accuracy", "within two", "tag", lambda right, tags: right / tags, column="variant"),
+    )
+    monkeypatch.setattr(task_part(TASK, "scores"), "SCORES", scores)
+    heading, charts = next(iter(saved_view.sections(TASK).items()))
+    assert heading == "Accuracy: higher is better"
+    assert charts == (
+        Chart("accuracy/test"),
+        Chart("accuracy/valid", "linear"),
+        Chart("accuracy/best_valid"),
+        Chart("cross_entropy/test"),
+    )
+    assert Chart("context/accuracy", "linear") in [
+        chart for drawn in saved_view.sections(TASK).values() for chart in drawn
+    ]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
-from unrolled.nets.softmax_loss import softmax_nats
+from unrolled.recurrence.softmax_loss import softmax_nats
 
 
 def inputs(rows: int, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -3,14 +3,17 @@
 import json
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.splits import split_of, write_splits
 from unrolled.corpus.text_files import Document
+from unrolled.ground.corpus import SPLITS
+from unrolled.shell.errors import UserError
 
 
 def document(name: str, *lines: str, split: str | None = None) -> Document:
@@ -21,10 +24,33 @@ def write(
     folder: Path, documents: list[Document], seed: int = 1, valid: float = 0.2, test: float = 0.3
 ) -> dict[str, list[str]]:
     write_splits(documents, folder, valid_share=valid, test_share=test, seed=seed, facts={"corpus": "text"})
-    return {
-        split: (folder / f"{split}.txt").read_text(encoding="utf-8").splitlines()
-        for split in ("train", "valid", "test")
-    }
+    return {split: (folder / f"{split}.txt").read_text(encoding="utf-8").splitlines() for split in SPLITS}
+
+
+def by_document(folder: Path, split: str) -> list[list[str]]:
+    """The text of a split, cut where its documents end."""
+    lines = (folder / f"{split}.txt").read_text(encoding="utf-8").splitlines()
+    counts = np.load(folder / f"{split}.lines.npy")
+    assert counts.dtype == np.int64 and counts.sum() == len(lines)
+    ends = counts.cumsum().tolist()
+    return [lines[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+@given(st.lists(st.integers(1, 4), min_size=30, max_size=40))
+def test_each_document_has_its_lines(lengths: list[int]) -> None:
+    documents = [[f"{number} <eos> {line}" for line in range(length)] for number, length in enumerate(lengths)]
+    found: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
+    for number, lines in enumerate(documents):
+        found[split_of(f"d{number}", valid_share=0.2, test_share=0.3, seed=1)].append(lines)
+    with TemporaryDirectory() as name:
+        write(Path(name) / "text", [document(f"d{number}", *lines) for number, lines in enumerate(documents)])
+        assert {split: by_document(Path(name) / "text", split) for split in SPLITS} == found
+
+
+def test_thousands_of_documents_of_one_line_have_a_border_each(tmp_path: Path) -> None:
+    found = write(tmp_path / "text", [document(f"d{number}", f"line {number}") for number in range(5000)])
+    for split, lines in found.items():
+        assert by_document(tmp_path / "text", split) == [[line] for line in lines]
 
 
 def test_shares_are_kept_on_average_and_seeds_differ() -> None:
@@ -52,7 +78,7 @@ def test_a_document_keeps_its_split_whatever_others_there_are(names: set[str], r
 def test_documents_stay_whole_and_appending_moves_none(tmp_path: Path) -> None:
     documents = [document(f"d{i}", f"d{i} first", f"d{i} second") for i in range(40)]
     few, many = write(tmp_path / "few", documents[:30]), write(tmp_path / "many", documents)
-    for split in ("train", "valid", "test"):
+    for split in SPLITS:
         assert many[split][: len(few[split])] == few[split]
         assert all(many[split][i].split()[0] == many[split][i + 1].split()[0] for i in range(0, len(many[split]), 2))
     assert sorted(line for split in many.values() for line in split) == sorted(
@@ -70,11 +96,24 @@ def test_a_single_document_is_cut_into_blocks_and_the_report_says_so(tmp_path: P
     assert found["test"] == [f"{i:03}" for i in range(70, 100)]
     report = json.loads((tmp_path / "text" / "documents.json").read_text(encoding="utf-8"))
     assert report["split"] == "contiguous blocks of a single document"
+    for split, lines in found.items():
+        assert by_document(tmp_path / "text", split) == [lines] and report[split] == {"documents": 1}
 
 
 def test_published_splits_are_kept(tmp_path: Path) -> None:
-    found = write(tmp_path / "text", [document(split, split, split=split) for split in ("train", "valid", "test")])
-    assert found == {"train": ["train"], "valid": ["valid"], "test": ["test"]}
+    """With their documents; one that is blank is none of them."""
+    documents = [document(f"{split} {n}", *[f"{split} {n}"] * n, split=split) for split in SPLITS for n in (2, 0, 3)]
+    write(tmp_path / "text", documents)
+    report = json.loads((tmp_path / "text" / "documents.json").read_text(encoding="utf-8"))
+    for split in SPLITS:
+        assert by_document(tmp_path / "text", split) == [[f"{split} 2"] * 2, [f"{split} 3"] * 3]
+        assert report[split] == {"documents": 2}
+
+
+def test_a_published_split_without_text_is_told(tmp_path: Path) -> None:
+    documents = [document(split, *["a"] * (split == "train"), split=split) for split in SPLITS]
+    with pytest.raises(UserError, match="as published holds no text for valid and test; get it anew"):
+        write(tmp_path / "text", documents)
 
 
 def test_too_little_text_is_told_and_leaves_nothing(tmp_path: Path) -> None:
@@ -85,14 +124,14 @@ def test_too_little_text_is_told_and_leaves_nothing(tmp_path: Path) -> None:
         ([document("one", "a line")], "one is too short: .* no line falls into valid and test"),
         (three, r"no document falls into .*\(3 documents"),
     ):
-        with pytest.raises(CorpusError, match=message):
+        with pytest.raises(UserError, match=message):
             write(tmp_path / "text", documents, valid=0.05, test=0.1)
         assert list(tmp_path.iterdir()) == []
 
 
 def test_the_seed_that_the_message_offers_works(tmp_path: Path) -> None:
     documents = [document(f"{i}.txt", f"text {i}") for i in range(4)]
-    with pytest.raises(CorpusError, match=r"set corpus\.seed to") as caught:
+    with pytest.raises(UserError, match=r"set corpus\.seed to") as caught:
         write(tmp_path / "text", documents, valid=0.05, test=0.1)
     seed = int(str(caught.value).split("corpus.seed to ")[1].split(",")[0])
     assert all(write(tmp_path / "text", documents, seed=seed, valid=0.05, test=0.1).values())
@@ -111,7 +150,7 @@ def test_a_document_that_repeats_another_is_left_out_and_counted(tmp_path: Path)
 
 def test_published_splits_that_share_a_document_are_refused(tmp_path: Path) -> None:
     published = [Document(split, lambda: iter(["the same"]), split) for split in ("train", "test")]
-    with pytest.raises(CorpusError, match="test stands in two splits"):
+    with pytest.raises(UserError, match="test is in two splits"):
         write(tmp_path / "text", published)
 
 
@@ -120,9 +159,9 @@ def test_an_error_half_way_leaves_what_was_there(tmp_path: Path) -> None:
     before = (tmp_path / "text" / "train.txt").read_bytes()
 
     def broken() -> None:
-        raise CorpusError("broken")
+        raise UserError("broken")
 
-    with pytest.raises(CorpusError, match="broken"):
+    with pytest.raises(UserError, match="broken"):
         write(tmp_path / "text", [document("a", "x"), Document("b", lambda: iter(broken, 1))])  # type: ignore[arg-type]
     assert (tmp_path / "text" / "train.txt").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["text"]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from twins import run_twin, twin_of
-from unrolled.bptt import Profile
-from unrolled.nets.cells import CELLS
-from unrolled.nets.dropout import DROPOUT_MASKS
-from unrolled.nets.stack import CONNECTIONS, Stack, State
+from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.cells import CELLS
+from unrolled.recurrence.dropout import DROPOUT_MASKS
+from unrolled.recurrence.stack import CONNECTIONS, Stack, State
 
 T, B, E, H, LAYERS = 5, 3, 4, 6, 3
 
@@ -57,21 +57,22 @@ class Twin:
 
 
 def example(
-    cell: str, connection: str, *, name: str = "forward", inputs: int = E, hidden: int = H, **options: object
+    cell: str, connection: str, *, reverse: bool = False, inputs: int = E, hidden: int = H, **options: object
 ) -> tuple[Stack, Tensor, tuple[State, ...]]:
     """A stack in float64, what it reads [T, B, inputs], and a state to start from."""
     torch.manual_seed(3)
-    stack = Stack(name, cell, inputs=inputs, hidden=hidden, layers=LAYERS, connection=connection, **options).double()
+    sizes = {"inputs": inputs, "hidden": hidden, "layers": LAYERS}
+    stack = Stack("any", cell, **sizes, reverse=reverse, connection=connection, **options).double()
     parts = range(CELLS[cell].states)
     state = tuple(tuple(torch.randn(B, hidden).double().requires_grad_() for _ in parts) for _ in range(LAYERS))
     return stack, torch.randn(T, B, inputs, dtype=torch.float64, requires_grad=True), state
 
 
-@pytest.mark.parametrize("name", ["forward", "backward"])
+@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("connection", CONNECTIONS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_equals_its_twin_in_outputs_and_all_gradients(cell: str, connection: str, name: str) -> None:
-    stack, inputs, state = example(cell, connection, name=name)
+def test_equals_its_twin_in_outputs_and_all_gradients(cell: str, connection: str, reverse: bool) -> None:
+    stack, inputs, state = example(cell, connection, reverse=reverse)
     twin = Twin(stack, cell)
     (outputs, after), (twin_outputs, twin_after) = stack(inputs, state), twin(inputs, state)
     ours, theirs = [outputs, *chain(*after)], [twin_outputs, *chain(*twin_after)]
@@ -99,24 +100,24 @@ def test_the_gradient_is_the_numerical_one(cell: str, connection: str) -> None:
     assert torch.autograd.gradcheck(forward, (few, *chain(*state), *stack.parameters()))
 
 
-@pytest.mark.parametrize("name", ["forward", "backward"])
+@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_profile_is_of_each_layers_own_state(cell: str, name: str) -> None:
+def test_the_profile_is_of_each_layers_own_state(cell: str, reverse: bool) -> None:
     """Of a residual stack, where h is not what a layer passes on: a step at a time, each h_t's gradient retained."""
-    stack, inputs, state = example(cell, "residual", name=name)
+    stack, inputs, state = example(cell, "residual", reverse=reverse)
     profile, weight = Profile(), torch.randn(T, B, H, dtype=torch.float64)
     (stack(inputs, state, profile=profile)[0] * weight).sum().backward()
 
     layers, now = Twin(stack, cell).layers, list(state)
     kept: dict[str, list[Tensor]] = {layer.name: [torch.empty(0)] * T for layer in stack.layers}
     loss = torch.zeros((), dtype=torch.float64)
-    for t in range(T - 1, -1, -1) if name == "backward" else range(T):
+    for t in range(T - 1, -1, -1) if reverse else range(T):
         passed = inputs[t]
         for index, layer in enumerate(layers):
             _, now[index] = run_twin(layer, passed[None], now[index])
             hidden = now[index][0]
             hidden.retain_grad()
-            kept[f"{name}.{index}"][t] = hidden
+            kept[f"any.{index}"][t] = hidden
             passed = hidden if index == 0 else passed + hidden
         loss = loss + (passed * weight[t]).sum()
     loss.backward()
@@ -126,12 +127,34 @@ def test_the_profile_is_of_each_layers_own_state(cell: str, name: str) -> None:
         torch.testing.assert_close(profile.norms[layer_name], expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["forward", "backward"])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("connection", CONNECTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_columns_of_different_lengths_are_as_if_each_ran_alone(cell: str, connection: str, reverse: bool) -> None:
+    stack, inputs, state = example(cell, connection, reverse=reverse)
+    lengths = [2, T, 1]
+    read = [inputs, *chain(*state), *stack.parameters()]
+    outputs, after = stack(inputs, state, lengths=torch.tensor(lengths))
+    weights = [torch.randn_like(value) for value in (outputs, *chain(*after))]
+    gradients = torch.autograd.grad([outputs, *chain(*after)], read, weights)
+    every, parts = [], []
+    for column, length in enumerate(lengths):
+        one = slice(column, column + 1)
+        alone, last = stack(inputs[:length, one], tuple(tuple(part[one] for part in layer) for layer in state))
+        assert not outputs[length:, column].any()
+        every += [alone, *chain(*last)]
+        parts += [weights[0][:length, one], *(weight[one] for weight in weights[1:])]
+        ours = [outputs[:length, one], *(part[one] for part in chain(*after))]
+        torch.testing.assert_close(ours, every[-len(ours) :], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients, torch.autograd.grad(every, read, parts), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("mask", DROPOUT_MASKS)
 @pytest.mark.parametrize("connection", CONNECTIONS)
-def test_dropout_is_of_what_a_layer_reads_and_of_the_stacks_output(connection: str, mask: str, name: str) -> None:
+def test_dropout_is_of_what_a_layer_reads_and_of_the_stacks_output(connection: str, mask: str, reverse: bool) -> None:
     """What a connection carries past a layer stays whole: the twin's masks are drawn anew, in the stack's order."""
-    stack, inputs, state = example("lstm", connection, name=name, dropout=0.4, dropout_mask=mask)
+    stack, inputs, state = example("lstm", connection, reverse=reverse, dropout=0.4, dropout_mask=mask)
     generator = torch.Generator().manual_seed(5)
 
     def masked(values: Tensor) -> Tensor:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from unrolled.errors import UserError
-from unrolled.tracking.store import Store, redact, repository
+from unrolled.shell.errors import UserError
+from unrolled.shell.redaction import redact
+from unrolled.shell.workspace import repository
+from unrolled.tracking.store import Store
 
 
 @contextmanager
@@ -52,6 +54,14 @@ def test_the_default_lies_in_the_repository(tmp_path: Path) -> None:
     assert store.artifacts == tmp_path / "mlartifacts"
     store.check()
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("folder", [".", "docs", "pipelines/tagging", "pipelines/tagging/runs"])
+def test_every_folder_of_the_repository_has_its_one_store(tmp_path: Path, folder: str) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    assert Store.locate(tmp_path / folder, {}) == Store.locate(tmp_path, {})
+    assert Store.locate(tmp_path, {}).uri == f"sqlite:///{tmp_path}/mlflow.db"
 
 
 @pytest.mark.parametrize("uri", ["", "sqlite:///mlflow.db", "sqlite:///./mlflow.db"])

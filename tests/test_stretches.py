@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from unrolled.corpus import encoding, vocabulary
-from unrolled.corpus.encoding import encode_file
+from unrolled.corpus import encode as encoding
+from unrolled.corpus import vocabulary
+from unrolled.corpus.encode import encode_file
 from unrolled.corpus.vocabulary import build_tokenizer
 
 ASCII = [chr(code) for code in range(128) if chr(code) != "\n"]
@@ -44,7 +45,7 @@ def check(lines: list[str], unit: str, lowercase: bool, tokenised: bool) -> None
     with TemporaryDirectory() as folder:
         text, path = Path(folder) / "text", Path(folder) / "ids.npy"
         text.write_bytes("".join(f"{line}\n" for line in lines).encode())
-        encoded = encode_file(tokenizer, text, path)
+        encoded = encode_file(tokenizer, text, path, [len(lines)])
         ids = np.load(path)
     assert ids.tolist() == by_lines(tokenizer, lines)
     assert encoded.counts.tolist() == np.bincount(ids, minlength=len(types)).tolist()

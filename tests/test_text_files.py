@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.corpus import text_files
-from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.text_files import decoded_lines, text_documents
+from unrolled.shell.errors import UserError
 
 
 def read(path: Path, pattern: str | None = None) -> dict[str, list[str]]:
@@ -85,7 +85,7 @@ def test_a_text_without_line_ends_is_cut_at_spaces_and_loses_none_of_its_words(t
     ],
 )
 def test_what_is_not_text_is_named_with_its_byte(data: bytes, message: str, small_blocks: None) -> None:
-    with pytest.raises(CorpusError) as caught:
+    with pytest.raises(UserError) as caught:
         lines(data)
     assert str(caught.value).startswith(message)
 
@@ -123,7 +123,7 @@ def test_bad_paths_and_patterns(tmp_path: Path) -> None:
         (tmp_path / "file.txt", "*.txt", "corpus.pattern picks files within a folder"),
         (zipped(tmp_path / "none.zip"), None, "none.zip holds no text files"),
     ):
-        with pytest.raises(CorpusError, match=message):
+        with pytest.raises(UserError, match=message):
             read(path, pattern)
 
 
@@ -138,14 +138,14 @@ def test_bad_archives(tmp_path: Path) -> None:
     data[60] ^= 0xFF
     (tmp_path / "flipped.zip").write_bytes(data)
     for name in ("cut.gz", "not.gz", "flipped.gz", "cut.zip", "flipped.zip"):
-        with pytest.raises(CorpusError, match=f"{name}.*truncated or damaged archive"):
+        with pytest.raises(UserError, match=f"{name}.*truncated or damaged archive"):
             read(tmp_path / name)
 
 
 @pytest.mark.parametrize("member", ["../out.txt", "a/../../out.txt", "/etc/out.txt", "..\\out.txt", "C:\\out.txt"])
 def test_an_archive_that_climbs_is_refused(tmp_path: Path, member: str) -> None:
     zipped(tmp_path / "climb.zip", **{member: b"text", "good.txt": b"text"})
-    with pytest.raises(CorpusError, match=r"climb.zip: the archive's member .* climbs out of its folder"):
+    with pytest.raises(UserError, match=r"climb.zip: the archive's member .* climbs out of its folder"):
         read(tmp_path / "climb.zip")
 
 
@@ -154,5 +154,5 @@ def test_an_encrypted_member_is_named(tmp_path: Path) -> None:
     data[6] |= 1  # the local header's flag, then the directory's
     data[data.index(b"PK\x01\x02") + 8] |= 1
     (tmp_path / "locked.zip").write_bytes(data)
-    with pytest.raises(CorpusError, match=r"locked.zip: a: cannot be unpacked: .*password"):
+    with pytest.raises(UserError, match=r"locked.zip: a: cannot be unpacked: .*password"):
         read(tmp_path / "locked.zip")

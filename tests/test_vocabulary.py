@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from unrolled.corpus import vocabulary
-from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.vocabulary import batches, build_tokenizer, decode, encode_line, load_tokenizer
+from unrolled.shell.errors import UserError
 
 
 def types(tokenizer: Tokenizer) -> list[str]:
@@ -58,7 +58,7 @@ def test_min_count_and_max_size() -> None:
 
 @pytest.mark.parametrize(("lines", "min_count"), [([], 1), (["a b c"], 2), (["<unk> <unk>"], 1)])
 def test_an_empty_vocabulary_is_told(lines: list[str], min_count: int) -> None:
-    with pytest.raises(CorpusError, match=f"vocabulary comes out empty: no word .* occurs {min_count} times"):
+    with pytest.raises(UserError, match=f"vocabulary comes out empty: no word .* occurs {min_count} times"):
         build_tokenizer(lines, unit="word", tokenised=True, min_count=min_count)
 
 
@@ -88,10 +88,10 @@ def test_the_file_encodes_as_the_tokenizer_that_wrote_it(tmp_path: Path, unit: s
 
 
 def test_a_damaged_tokenizer_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="does not exist; `dvc repro vocabulary` writes it"):
+    with pytest.raises(UserError, match="does not exist; `dvc repro vocabulary` writes it"):
         load_tokenizer(tmp_path / "tokenizer.json")
     (tmp_path / "tokenizer.json").write_text('{"model":', encoding="utf-8")
-    with pytest.raises(CorpusError, match=r"tokenizer.json is no tokenizer.json \("):
+    with pytest.raises(UserError, match=r"tokenizer.json is not a valid tokenizer.json \("):
         load_tokenizer(tmp_path / "tokenizer.json")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 # Of these the server sees nothing; or half a request; or all of it, though its answer is lost.
-FAULTS = ("error 500", "hang", "refuse", "cut request", "cut answer", "hang on answer")
+FAULTS = ("error 500", "hang", "refuse", "cut request", "cut answer", "hang on answer", "drop answer")
 
 
 class FaultyProxy:
@@ -52,13 +52,13 @@ def handler_of(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
             ):
                 pass  # so is an empty file sent, and no other
             answer, status, headers = b"", 500, []
-            if fault in ("", "cut answer", "hang on answer"):
+            if not fault or "answer" in fault:
                 status, headers, answer = self.forward(body, len(body))
             elif fault == "cut request":
                 self.forward(body[: len(body) // 2], len(body), whole=False)
             if "hang" in fault:
                 proxy.mended.wait(60)
-            if fault in ("refuse", "cut request") or "hang" in fault:
+            if fault in ("refuse", "cut request", "drop answer") or "hang" in fault:
                 self.close_connection = True
                 return
             self.send_response(status)

@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def mlflow_server(
             yield f"http://127.0.0.1:{port}"
         finally:
             if server.poll() is None:
-                os.killpg(server.pid, signal.SIGTERM)
+                os.killpg(server.pid, signal.SIGKILL)  # SIGTERM would wait for its clients
 
 
 def wait_for_port(port: int) -> None:
@@ -98,3 +98,19 @@ def wait_for(address: str, server: "subprocess.Popen[Any]") -> None:
         except OSError:
             time.sleep(0.2)
     raise TimeoutError(address)
+
+
+class Restartable:
+    """An MLflow server on a SQLite file that can be stopped, and started again at its address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.store, self.port = folder, f"sqlite:///{folder}/mlflow.db", free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._running = ExitStack()
+        self.start()
+
+    def start(self) -> None:
+        self._running.enter_context(mlflow_server(self.store, self.folder, port=self.port))
+
+    def stop(self) -> None:
+        self._running.close()

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from at_once import record_at_once
+from finished import TASK, grid
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from ruamel.yaml import YAML
 from sqlalchemy.exc import OperationalError
 
-from unrolled import sealed
-from unrolled.errors import UserError
-from unrolled.settings import Settings
-from unrolled.tracking import publishing, saved_view
-from unrolled.tracking.published_model import CHAMPION, REGISTERED
+from unrolled.ground.checksums import read_sealed, seal
+from unrolled.shell.errors import UserError
+from unrolled.tracking import saved_view
+from unrolled.tracking.publish import publish as publish_all
+from unrolled.tracking.published_model import CHAMPION
 
-PROJECT = Path(__file__).parents[2]
+NAME = "unrolled"  # of MLflow's experiment and its registered model
 ARMS = ["lstm-clipped", "lstm-unclipped", "bilstm-clipped", "bilstm-unclipped"]
 Publish = Callable[[], dict[str, str]]
 RunOf = Callable[[str], Run]
@@ -66,7 +65,7 @@ def test_artifacts_that_were_deleted_come_back(root: Path, publish: Publish, run
     folder = Path(run_of("lstm-clipped").info.artifact_uri.removeprefix("file://"))
     shutil.rmtree(folder)
     assert publish()["lstm-clipped"] == "mended"
-    assert (folder / "run/history.parquet").read_bytes() == (root / "runs/lstm-clipped/history.parquet").read_bytes()
+    assert (folder / "run/steps.parquet").read_bytes() == (root / "runs/lstm-clipped/steps.parquet").read_bytes()
 
 
 def test_a_deleted_run_is_published_anew(client: MlflowClient, publish: Publish, run_of: RunOf) -> None:
@@ -88,9 +87,9 @@ def test_of_two_runs_of_the_same_content_one_goes_with_its_model_and_its_version
     assert run_of("lstm-clipped").info.run_id == second.info.run_id
     models = client.search_logged_models([first.info.experiment_id])
     assert first.info.run_id not in {model.source_run_id for model in models}
-    versions = client.search_model_versions(f"name = '{REGISTERED}'")
+    versions = client.search_model_versions(f"name = '{NAME}'")
     assert first.info.run_id not in {version.run_id for version in versions}
-    assert client.get_model_version_by_alias(REGISTERED, CHAMPION).run_id == second.info.run_id
+    assert client.get_model_version_by_alias(NAME, CHAMPION).run_id == second.info.run_id
 
 
 def test_a_deleted_experiment_comes_back_with_its_runs(
@@ -115,9 +114,9 @@ def test_a_named_experiment_publishes_what_is_new_and_leaves_the_rest(
 ) -> None:
     """As after `dvc exp run -S clipping.clipped.clip_norm=...`: here one run's evaluation differs."""
     scores = root / "evaluation/lstm-clipped/scores.json"
-    kept, content = scores.read_text(encoding="utf-8"), sealed.read_sealed(scores.parent, scores.name)
+    kept, content = scores.read_text(encoding="utf-8"), read_sealed(scores.parent, scores.name)
     scores.unlink()
-    sealed.seal(scores, content | {"top1_accuracy": 0.5})
+    seal(scores, content | {"measures": content["measures"] | {"top1_accuracy": 0.5}})
     monkeypatch.setenv("DVC_EXP_NAME", "sharp-pike")
     try:
         assert publish() == {arm: "published" if arm == "lstm-clipped" else "unchanged" for arm in ARMS}
@@ -139,31 +138,31 @@ def test_a_refused_saved_view_does_no_harm(
         patch.setattr(saved_view, "TAG", "x" * 1000)
         assert set(publish().values()) == {"unchanged"}
     publish()
-    assert client.get_experiment(experiment).tags[saved_view.TAG] == saved_view.tag_value()
+    assert client.get_experiment(experiment).tags[saved_view.TAG] == saved_view.tag_value(TASK)
 
 
 def test_a_corrupt_run_is_one_line_before_anything_is_published(
     root: Path, everything: Everything, publish: Publish
 ) -> None:
-    history = root / "runs/lstm-clipped/history.parquet"
-    kept, before = history.read_bytes(), everything()
-    history.write_bytes(kept[:1000])
+    steps = root / "runs/lstm-clipped/steps.parquet"
+    kept, before = steps.read_bytes(), everything()
+    steps.write_bytes(kept[:1000])
     try:
-        with pytest.raises(UserError, match=r"history\.parquet.*dvc repro -f -s train@lstm-clipped"):
+        with pytest.raises(UserError, match=r"steps\.parquet.*dvc repro -f -s train@lstm-clipped"):
             publish()
     finally:
-        history.write_bytes(kept)
+        steps.write_bytes(kept)
     assert everything() == before
 
 
-def test_a_store_that_was_moved_is_one_line(root: Path, template: Path, tmp_path: Path) -> None:
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+def test_a_store_that_was_moved_is_one_line(root: Path, two_arms: Path, tmp_path: Path) -> None:
+    shutil.copytree(two_arms, tmp_path, dirs_exist_ok=True)
     shutil.copy(root / "mlflow.db", tmp_path / "mlflow.db")
     with pytest.raises(UserError, match="was moved or made elsewhere"):
-        list(publishing.publish([Settings.load(tmp_path / "params.yaml", "lstm-clipped")], tmp_path))
+        list(publish_all(grid(two_arms), tmp_path))
 
 
-def test_a_server_that_stops_answering_is_one_line_in_time(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_stops_answering_is_one_line_in_time(two_arms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its health is fine, its interface hangs."""
     release = threading.Event()
 
@@ -183,29 +182,18 @@ def test_a_server_that_stops_answering_is_one_line_in_time(template: Path, monke
         threading.Thread(target=server.serve_forever, args=(0.02,)).start()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{server.server_port}")
         with pytest.raises(UserError, match="make record") as caught:
-            list(publishing.publish([Settings.load(template / "params.yaml", "lstm-clipped")], template))
+            list(publish_all(grid(two_arms), two_arms))
         release.set()
         server.shutdown()
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_four_processes_at_once_on_an_absent_database(template: Path, tmp_path: Path) -> None:
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    params = YAML(typ="safe").load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
-    del params["arch"]["bilstm"]
-    YAML().dump(params, tmp_path / "params.yaml")
-    environ = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
-    command = [sys.executable, str(PROJECT / "stages/record.py")]
-    processes = [
-        subprocess.Popen(
-            command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for _ in range(4)
-    ]
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, outputs
-    assert sorted(line for output in outputs for line in output.splitlines()) == sorted(
+def test_four_processes_at_once_on_an_absent_database(two_arms: Path, tmp_path: Path) -> None:
+    workspace = shutil.copytree(two_arms, tmp_path / "workspace")
+    outcomes = record_at_once([workspace] * 4, tmp_path / "outputs", os.environ)
+    assert [(outcome.status, outcome.err) for outcome in outcomes] == [(0, "")] * 4
+    assert sorted(line for outcome in outcomes for line in outcome.out.splitlines()) == sorted(
         [f"{arm}: published" for arm in ARMS[:2]] + [f"{arm}: unchanged" for arm in ARMS[:2]] * 3
     )
-    receipt = json.loads((tmp_path / "recorded.json").read_text(encoding="utf-8"))
+    receipt = json.loads((workspace / "recorded.json").read_text(encoding="utf-8"))
     assert list(receipt) == ARMS[:2] and all(len(key) == 64 for key in receipt.values())

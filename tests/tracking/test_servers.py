@@ -2,24 +2,25 @@
 
 import os
 import shutil
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+import click
 import pytest
+from at_once import Outcome, record_at_once
+from click.testing import CliRunner
 from mlflow.entities import LoggedModel, Run
 from mlflow.tracking import MlflowClient
-from ruamel.yaml import YAML
 from servers import free_port, mlflow_server, postgres, postgres_programs
 
-from unrolled.tracking import publishing
-from unrolled.tracking.published_model import CHAMPION, REGISTERED
+from unrolled.tracking.published_model import CHAMPION
 
-PROJECT = Path(__file__).parents[2]
 ARMS = ["lstm-clipped", "lstm-unclipped"]
+NAME = "unrolled"  # of MLflow's experiment and its registered model
 USER, PASSWORD = "admin", "correct-horse-battery"
 PROGRAMS = postgres_programs()
 AUTH = """[mlflow]
@@ -30,7 +31,10 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 auth_cache_ttl_seconds = 60
 """
 
-pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed")
+pytestmark = [
+    pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed"),
+    pytest.mark.usefixtures("one_file_of_code"),
+]
 
 
 class Team(NamedTuple):
@@ -38,13 +42,7 @@ class Team(NamedTuple):
     folder: Path
 
 
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """The server, and the folder of its artifacts."""
     assert PROGRAMS is not None
@@ -60,15 +58,6 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
             yield Team(address, folder / "artifacts")
 
 
-@pytest.fixture(scope="session")
-def two_arms(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = shutil.copytree(template, tmp_path_factory.mktemp("two-arms"), dirs_exist_ok=True)
-    params = YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
-    del params["arch"]["bilstm"]
-    YAML().dump(params, root / "params.yaml")
-    return root
-
-
 @pytest.fixture
 def workspace(two_arms: Path, tmp_path: Path) -> Path:
     return shutil.copytree(two_arms, tmp_path / "workspace")
@@ -76,40 +65,47 @@ def workspace(two_arms: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(team: Team, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a busy machine's server is not taken for a failing one
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
     return MlflowClient(team.address)
 
 
-def start(workspace: Path, uri: str, user: str = "", password: str = "") -> "subprocess.Popen[str]":
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING_")}
-    environ |= {"PYTHONPATH": str(PROJECT / "src"), "MLFLOW_TRACKING_URI": uri}
-    if user:
-        environ |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
-    return subprocess.Popen(
-        [sys.executable, str(PROJECT / "stages/record.py")],
-        cwd=workspace,
-        env=environ,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[click.Command]:
+    """stages/record.py, called in this process."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "stages")
+    from record import main
+
+    kept = signal.getsignal(signal.SIGTERM)
+    yield main
+    signal.signal(signal.SIGTERM, kept)
 
 
-def record(workspace: Path, uri: str, user: str = "", password: str = "") -> Outcome:
-    process = start(workspace, uri, user, password)
-    out, err = process.communicate(timeout=300)
-    return Outcome(process.returncode, out, err)
+def environment(uri: str, user: str = "", password: str = "") -> dict[str, str | None]:
+    return {
+        "MLFLOW_TRACKING_URI": uri,
+        "MLFLOW_TRACKING_USERNAME": user or None,
+        "MLFLOW_TRACKING_PASSWORD": password or None,
+    }
+
+
+def record(command: click.Command, workspace: Path, uri: str, user: str = "", password: str = "") -> Outcome:
+    with chdir(workspace):
+        result = CliRunner().invoke(command, [], env=environment(uri, user, password))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Outcome(result.exit_code, result.stdout, result.stderr)
 
 
 def runs_of(client: MlflowClient) -> list[Run]:
-    experiment = client.get_experiment_by_name(publishing.EXPERIMENT)
+    experiment = client.get_experiment_by_name(NAME)
     return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
 
 
 def models_of(client: MlflowClient) -> list[LoggedModel]:
     """The oldest first."""
-    experiment = client.get_experiment_by_name(publishing.EXPERIMENT)
+    experiment = client.get_experiment_by_name(NAME)
     found = [] if experiment is None else client.search_logged_models([experiment.experiment_id])
     return sorted(found, key=lambda model: model.creation_timestamp)
 
@@ -125,16 +121,18 @@ def forget(client: MlflowClient) -> None:
         client.delete_run(run.info.run_id)
 
 
-def test_a_team_publishes_with_user_and_password(team: Team, workspace: Path, client: MlflowClient) -> None:
-    forget(client)
+def test_a_team_publishes_with_user_and_password(
+    team: Team, workspace: Path, client: MlflowClient, command: click.Command
+) -> None:
     before = contents(client, team.folder)
-    refused = record(workspace, team.address, USER, "wrong-" + PASSWORD)
+    refused = record(command, workspace, team.address, USER, "wrong-" + PASSWORD)
     assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
     assert refused.err.startswith("error: ") and "MLFLOW_TRACKING_PASSWORD" in refused.err
     assert PASSWORD not in refused.err
     assert not (workspace / "recorded.json").exists() and contents(client, team.folder) == before
 
-    assert record(workspace, team.address, USER, PASSWORD) == (0, "".join(f"{arm}: published\n" for arm in ARMS), "")
+    done = record(command, workspace, team.address, USER, PASSWORD)
+    assert done == (0, "".join(f"{arm}: published\n" for arm in ARMS), "")
     assert sorted((str(run.info.run_name), run.info.status) for run in runs_of(client)) == [
         (arm, "FINISHED") for arm in sorted(ARMS)
     ]
@@ -142,7 +140,8 @@ def test_a_team_publishes_with_user_and_password(team: Team, workspace: Path, cl
         whole(client, run, team.folder, workspace)
 
     published = contents(client, team.folder)
-    assert record(workspace, team.address, USER, PASSWORD) == (0, "".join(f"{arm}: unchanged\n" for arm in ARMS), "")
+    again = record(command, workspace, team.address, USER, PASSWORD)
+    assert again == (0, "".join(f"{arm}: unchanged\n" for arm in ARMS), "")
     assert contents(client, team.folder) == published
 
 
@@ -152,7 +151,7 @@ def whole(client: MlflowClient, run: Run, folder: Path, workspace: Path) -> None
     assert max(point.value for point in client.get_metric_history(run.info.run_id, "grad_norm/window_max")) == 1000
     assert run.inputs is not None and len(run.inputs.dataset_inputs) == 1
     artifacts = folder / run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
-    for source, artifact in ((f"runs/{arm}/history.parquet", "run/history.parquet"), ("report/comparison.md",) * 2):
+    for source, artifact in ((f"runs/{arm}/steps.parquet", "run/steps.parquet"), ("report/comparison.md",) * 2):
         assert (artifacts / artifact).read_bytes() == (workspace / source).read_bytes()
     assert run.outputs is not None
     [model] = run.outputs.model_outputs
@@ -176,7 +175,9 @@ def leaks(secret: str, outcome: Outcome, workspace: Path, team: Team, client: Ml
 
 
 @pytest.mark.parametrize("place", ["environment", "address"])
-def test_no_secret_is_written_or_said(place: str, team: Team, workspace: Path, client: MlflowClient) -> None:
+def test_no_secret_is_written_or_said(
+    place: str, team: Team, workspace: Path, client: MlflowClient, command: click.Command
+) -> None:
     """Published, refused, and with nobody there."""
     forget(client)
     for secret, server, status in (
@@ -185,9 +186,9 @@ def test_no_secret_is_written_or_said(place: str, team: Team, workspace: Path, c
         (PASSWORD, f"http://127.0.0.1:{free_port()}", 1),
     ):
         if place == "environment":
-            outcome = record(workspace, server, USER, secret)
+            outcome = record(command, workspace, server, USER, secret)
         else:
-            outcome = record(workspace, server.replace("://", f"://{USER}:{quote(secret, safe='')}@"))
+            outcome = record(command, workspace, server.replace("://", f"://{USER}:{quote(secret, safe='')}@"))
         assert outcome.status == status and outcome.err.count("\n") == status
         assert leaks(secret, outcome, workspace, team, client) == []
 
@@ -200,14 +201,14 @@ def test_machines_that_publish_at_once_leave_one_run_an_arm(
     forget(client)
     before = len(models_of(client))
     workspaces = [shutil.copytree(two_arms, tmp_path / str(index)) for index in range(processes)]
-    started = [start(each, team.address, USER, PASSWORD) for each in workspaces]
-    outcomes = [(*process.communicate(timeout=300), process.returncode) for process in started]
-    assert [(err, status) for _, err, status in outcomes] == [("", 0)] * processes
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": team.address}
+    outcomes = record_at_once(workspaces, tmp_path / "outputs", environ)
+    assert [(outcome.err, outcome.status) for outcome in outcomes] == [("", 0)] * processes
     assert sorted((str(run.info.run_name), run.info.status) for run in runs_of(client)) == [
         (arm, "FINISHED") for arm in sorted(ARMS)
     ]
     run_ids = {run.info.run_id for run in runs_of(client)}
     assert {model.source_run_id for model in models_of(client)[before:]} == run_ids
     assert len(models_of(client)) == before + len(ARMS)
-    champion = client.get_model_version_by_alias(REGISTERED, CHAMPION)
+    champion = client.get_model_version_by_alias(NAME, CHAMPION)
     assert champion.run_id in run_ids

@@ -5,24 +5,25 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from finished import SPIKE_AT, STEPS, TASK
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from unrolled.corpus.ids import END_ID
 from unrolled.corpus.vocabulary import encode_line, load_tokenizer
-from unrolled.lab import runs
-from unrolled.perplexity import perplexity
-from unrolled.settings import Settings
-from unrolled.tasks.language_model import SCORES, total_nats
+from unrolled.ground.perplexity import perplexity
+from unrolled.ground.resolved import read_resolved
+from unrolled.ground.run import Run as RunDirectory
+from unrolled.ground.special_tokens import END_ID
+from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD, total_nats
 from unrolled.tracking import saved_view
 
-STEPS, SPIKE_AT = 5000, 3210  # of conftest's runs
 RunOf = Callable[[str], Run]
 
 
@@ -41,7 +42,10 @@ def test_parameters_are_spelled_as_in_the_yaml(root: Path, run_of: RunOf) -> Non
     params = run_of("lstm-clipped").data.params
     assert (params["network.hidden"], params["train.clip_norm"], params["arch"]) == ("4", "0.25", "lstm")
     assert run_of("lstm-unclipped").data.params["train.clip_norm"] == "none"
-    sections = Settings.load(root / "params.yaml", "lstm-clipped").model_dump()
+    sections: dict[str, Any] = {}
+    for name in ("preprocess", "vocabulary", "evaluate", "probe", "arms/lstm-clipped"):
+        sections |= read_resolved(name, root / "resolved")
+    sections["corpus"] = read_resolved("preprocess", root / "resolved")["corpus"]
     dotted = {f"{name}.{key}" for name, keys in sections.items() if isinstance(keys, dict) for key in keys}
     assert set(params) == dotted | {"arch", "clipping"}
 
@@ -49,8 +53,12 @@ def test_parameters_are_spelled_as_in_the_yaml(root: Path, run_of: RunOf) -> Non
 def test_final_values_are_those_of_the_files(root: Path, run_of: RunOf) -> None:
     metrics = run_of("bilstm-clipped").data.metrics
     scores = json.loads((root / "evaluation/bilstm-clipped/scores.json").read_text(encoding="utf-8"))
-    for name in ("forward_perplexity", "backward_perplexity", "pseudo_perplexity", "top5_accuracy"):
-        assert metrics[f"{name}/test"] == scores[name]
+    for name in ("forward_perplexity", "backward_perplexity", "pseudo_perplexity", "reset_perplexity"):
+        score = scores["scores"][name]
+        interval = [metrics[f"{name}/test_{end}"] for end in ("low", "high")]
+        assert (metrics[f"{name}/test"], interval) == (score["value"], score["interval"])
+        assert metrics[f"{name}/mean"] == score["sum"] / score["terms"]
+    assert metrics["top5_accuracy/test"] == scores["measures"]["top5_accuracy"]
     assert metrics["forward_perplexity/best_valid"] == pytest.approx(60)
     assert metrics["addends/alignment"] == pytest.approx(0.5)
     assert (metrics["grad_norm/max"], metrics["grad_norm/clipped_share"], metrics["diverged"]) == (1000, 1, 0)
@@ -63,7 +71,7 @@ def test_an_explosion_of_one_step_is_in_the_chart(client: MlflowClient, run_of: 
     largest = curve(client, run, "grad_norm/window_max")
     assert len(largest) <= 320 and max(largest.values()) == 1000
     assert SPIKE_AT <= max(largest, key=largest.__getitem__) < SPIKE_AT + 16
-    assert set(curve(client, run, "grad_norm/applied").values()) == {0.25}
+    assert set(curve(client, run, "grad_norm_after/window_max").values()) == {0.25}
     assert curve(client, run, "forward_perplexity/valid") == pytest.approx({1250: 90, 2500: 80, 3750: 70, 5000: 60})
     assert list(curve(client, run, "lag_profile/forward.0").values()) == pytest.approx(np.logspace(0, -3, 5))
     assert list(curve(client, run, "addends/forward.0").values()) == pytest.approx([0.2] * 5)
@@ -91,7 +99,7 @@ def test_the_corpus_is_the_dataset(run_of: RunOf) -> None:
 def test_artifacts_are_the_files(root: Path, client: MlflowClient, run_of: RunOf, tmp_path: Path) -> None:
     run_id = run_of("lstm-clipped").info.run_id
     for source, artifact in (
-        ("runs/lstm-clipped/history.parquet", "run/history.parquet"),
+        ("runs/lstm-clipped/steps.parquet", "run/steps.parquet"),
         ("evaluation/lstm-clipped/scores.json", "evaluation/scores.json"),
         ("report/figures/norm.svg", "report/figures/norm.svg"),
         ("data/corpus.json", "report/corpus.json"),
@@ -102,7 +110,7 @@ def test_artifacts_are_the_files(root: Path, client: MlflowClient, run_of: RunOf
 
 def test_every_chart_of_the_saved_view_has_something_to_draw(root: Path, client: MlflowClient, run_of: RunOf) -> None:
     run = run_of("bilstm-clipped")
-    for charts in saved_view.SECTIONS.values():
+    for charts in saved_view.sections(TASK).values():
         for chart in charts:
             steps = curve(client, run, chart.metric)
             assert len(steps) > 1 if chart.scale else list(steps) == [0], chart.metric
@@ -118,18 +126,18 @@ def test_the_model_scores_text_without_a_pickle(
     assert "weights.safetensors" in files and not [name for name in files if name.endswith(".pkl")]
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     monkeypatch.setattr(sys, "path", list(sys.path))  # loading puts the model's code there
-    scores = mlflow.pyfunc.load_model(folder).predict(
-        pd.DataFrame({"text": ["the cat sat", "the dog\n\nsat on a log"]})
-    )
+    model = mlflow.pyfunc.load_model(folder)
+    scores = model.predict(pd.DataFrame({"text": ["the cat sat", "the dog\n\nsat on a log"]}))
+    assert scores.columns.tolist() == model.metadata.get_output_schema().input_names()
     tokenizer = load_tokenizer(root / "data/encoded/tokenizer.json")
     ids = np.array([*encode_line(tokenizer, "the dog"), *encode_line(tokenizer, "sat on a log")], dtype=np.uint16)
-    sums = total_nats(runs.Run.read(root / "runs/bilstm-clipped").network(), ids, window=3, eos=END_ID)
+    network = RunDirectory.read(root / "runs/bilstm-clipped").model()
+    sums = total_nats(network, ids, window=3)
     assert scores["tokens"].tolist() == [4, 8]
     for head, each in sums.items():
-        assert scores[SCORES[head]][1] == pytest.approx(perplexity(*each), rel=1e-5)
+        assert scores[SCORE_OF_HEAD[head]][1] == pytest.approx(perplexity(*each), rel=1e-5)
     assert all(len(words) == len(set(words)) == tokenizer.get_vocab_size() for words in scores["next_words"])
     read = torch.tensor([END_ID, *encode_line(tokenizer, "the cat sat", end=False)])[:, None]
-    network = runs.Run.read(root / "runs/bilstm-clipped").network()
     outputs, _ = network.read("forward", read, network.initial_state(1).forward)
     expected = network.logits(outputs[-1, 0]).softmax(-1)
     found = dict(zip(scores["next_words"][0], scores["next_probabilities"][0], strict=True))

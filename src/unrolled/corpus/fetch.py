@@ -11,18 +11,18 @@ import pooch
 import requests
 
 from unrolled.corpus.catalogue import PublicFile
-from unrolled.corpus.errors import CorpusError
-from unrolled.corpus.folders import whole_folder
+from unrolled.ground.atomic import whole_folder
+from unrolled.shell.errors import UserError
 
 RETRIES = 2  # after a broken or wrong download; pooch waits 1 s, then 2 s
-MEND = "; UNROLLED_MIRROR=<folder or address> names another place to take it from"
+MEND = "; UNROLLED_MIRROR=<folder or address> names another place to download it from"
 
 
 def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, *, retries: int = RETRIES) -> None:
     """Fill ``folder`` with the files, each with the right sha256; it appears whole or not at all.
 
     ``mirror`` is a folder or an address (http, https, ftp) that holds files of these names.
-    A broken download is started again. Raises CorpusError if a file cannot be had or has a wrong sha256.
+    A broken download is started again. Raises UserError if a file cannot be had or has a wrong sha256.
     """
     from_folder = mirror is not None and "://" not in mirror
     with whole_folder(folder) as partial:
@@ -39,19 +39,19 @@ def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, 
             try:
                 shop.fetch(file.name, downloader=_copy if from_folder else _download)
             except requests.HTTPError as error:
-                raise CorpusError(f"{file.name}: {error}{MEND}") from None
+                raise UserError(f"{file.name}: {error}{MEND}") from None
             except requests.RequestException as error:
                 place = urlsplit(address).netloc.rpartition("@")[2]
-                raise CorpusError(
+                raise UserError(
                     f"{file.name}: no answer from {place} ({type(error).__name__}): is there a network?{MEND}"
                 ) from None
             except FileNotFoundError:
-                raise CorpusError(f"{file.name} is not in UNROLLED_MIRROR: {address} does not exist") from None
+                raise UserError(f"{file.name} is not in UNROLLED_MIRROR: {address} does not exist") from None
             except ValueError as error:
                 # pooch says so, but in three sentences
                 if "does not match the known hash" not in str(error):
                     raise
-                raise CorpusError(
+                raise UserError(
                     f"{address}: wrong sha256 (expected {file.sha256}): the file is damaged or another one; not used"
                 ) from None
 

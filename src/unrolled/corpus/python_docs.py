@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from unrolled.corpus.errors import CorpusError
 from unrolled.corpus.text_files import Document
+from unrolled.shell.errors import UserError
 
 # Debian and others ship these in packages of their own, so that not every machine has them.
 PACKAGED_APART = {"distutils", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtle", "turtledemo"}
@@ -40,12 +40,12 @@ def python_documents(place: Path, pattern: str | None) -> Iterator[Document]:
 def _topics(path: Path) -> dict[str, str]:
     """The dictionary literal that pydoc's help() reads."""
     if not path.exists():
-        raise CorpusError("this Python comes without its documentation (pydoc_data); install the full standard library")
+        raise UserError("this Python comes without its documentation (pydoc_data); install the full standard library")
     for node in _parse(path).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "topics":
             topics: dict[str, str] = ast.literal_eval(node.value)
             return topics
-    raise CorpusError("this Python keeps its pydoc topics in a form that is not known here; choose another corpus.name")
+    raise UserError("this Python keeps its pydoc topics in an unknown form; choose another corpus.name")
 
 
 def _modules(library: Path) -> Iterator[tuple[str, Path]]:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from unrolled.corpus.encoded import SPLITS
 from unrolled.corpus.python_docs import python_documents
 from unrolled.corpus.text_files import Document, decoded_lines, text_documents, zip_documents
+from unrolled.ground.corpus import SPLITS
 
 
 def ptb_documents(place: Path, pattern: str | None) -> Iterator[Document]:

@@ -1,22 +1,50 @@
-"""Documents -> data/text: {train,valid,test}.txt, one unit a line, and documents.json, how the split was made."""
+"""Documents -> data/text: {train,valid,test}.txt, one unit a line, and documents.json, how the split was made.
+
+<split>.lines.npy holds how many lines each of its documents has, in their order: the borders between documents.
+"""
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
 from tqdm import tqdm
 
-from unrolled.corpus.encoded import SPLITS
-from unrolled.corpus.errors import CorpusError
-from unrolled.corpus.folders import whole_folder
 from unrolled.corpus.text_files import Document
-from unrolled.sealed import seal
+from unrolled.ground.atomic import whole_folder
+from unrolled.ground.checksums import seal
+from unrolled.ground.corpus import SPLITS
+from unrolled.shell.errors import UserError
 
-Sink = Mapping[str, TextIO]
 DUPLICATES = "duplicates"  # beside the splits, in counts of documents
+
+
+class SplitFile:
+    """A split's text under way, document by document; ``lines``: how many each document has."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file, self.lines = file, array("q")
+
+    def add(self, document: Iterable[str]) -> None:
+        """Write a document's lines."""
+        self.begin()
+        for line in document:
+            self.write(line)
+
+    def begin(self) -> None:
+        """The lines from here on belong to another document."""
+        self.lines.append(0)
+
+    def write(self, line: str) -> None:
+        self._file.write(f"{line}\n")
+        self.lines[-1] += 1
+
+
+Sink = Mapping[str, SplitFile]
 
 
 def split_of(name: str, *, valid_share: float, test_share: float, seed: int) -> str:
@@ -39,17 +67,16 @@ def write_splits(
 
     Whole documents go to a split, never lines of one; a corpus of a single document is cut into contiguous blocks.
     A document that repeats an earlier one is left out, and counted: with a name of its own it might fall into another
-    split, and the test would ask for what training showed. The folder appears whole or not at all. Raises CorpusError
+    split, and the test would ask for what training showed. The folder appears whole or not at all. Raises UserError
     if a split comes out empty, or if published splits share a document.
     """
     several, stream = _peek(iter(documents))
     with whole_folder(folder) as partial:
         with ExitStack() as stack:
-            sink = {
-                s: stack.enter_context((partial / f"{s}.txt").open("w", encoding="utf-8", newline="\n")) for s in SPLITS
-            }
+            opened = {s: (partial / f"{s}.txt").open("w", encoding="utf-8", newline="\n") for s in SPLITS}
+            sink = {split: SplitFile(stack.enter_context(file)) for split, file in opened.items()}
             if not several:
-                raise CorpusError("the corpus holds no text: every document is blank")
+                raise UserError("the corpus holds no text: every document is blank")
             if several[0].split is not None:
                 counts, how = _write_published(stream, sink), "as published"
             elif len(several) > 1:
@@ -58,6 +85,8 @@ def write_splits(
             else:
                 counts = _write_blocks(several[0], sink, valid_share, test_share)
                 how = "contiguous blocks of a single document"
+        for split, file in sink.items():
+            np.save(partial / f"{split}.lines.npy", np.array(file.lines, dtype=np.int64))
         report = {**facts, "split": how, "left_out_as_duplicates": counts.get(DUPLICATES, 0)}
         seal(partial / "documents.json", report | {split: {"documents": counts[split]} for split in SPLITS})
 
@@ -87,11 +116,14 @@ def _write_published(documents: Iterable[Document], sink: Sink) -> dict[str, int
     splits: dict[bytes, str] = {}
     for document in documents:
         assert document.split is not None
-        if splits.setdefault(_digest(document), document.split) != document.split:
-            raise CorpusError(f"{document.name} stands in two splits; get the corpus anew")
+        if not (digest := _digest(document)):
+            continue
+        if splits.setdefault(digest, document.split) != document.split:
+            raise UserError(f"{document.name} is in two splits; download the corpus again")
         counts[document.split] += 1
-        for line in document.lines():
-            sink[document.split].write(f"{line}\n")
+        sink[document.split].add(document.lines())
+    if empty := [split for split in SPLITS if not counts[split]]:
+        raise UserError(f"the corpus as published holds no text for {' and '.join(empty)}; get it anew")
     return counts
 
 
@@ -107,15 +139,14 @@ def _write_hashed(
             continue
         seen.add(digest)
         split = split_of(document.name, valid_share=valid_share, test_share=test_share, seed=seed)
-        for line in document.lines():
-            sink[split].write(f"{line}\n")
+        sink[split].add(document.lines())
         counts[split] += 1
         if len(names) < 1000:
             names.append(document.name)
     if empty := [split for split in SPLITS if not counts[split]]:
         found = sum(counts[split] for split in SPLITS)
         mend = _seed_that_fills(names, valid_share, test_share)
-        raise CorpusError(
+        raise UserError(
             f"no document falls into {' and '.join(empty)} ({found} documents, a hash of the name "
             f"decides); {mend}raise corpus.valid_share or corpus.test_share, or join the documents into one file, "
             "which is cut into blocks"
@@ -138,11 +169,13 @@ def _write_blocks(document: Document, sink: Sink, valid_share: float, test_share
     at, counts = 0, dict.fromkeys(SPLITS, 0)
     for line in tqdm(document.lines(), unit=" lines", disable=None):
         split = "train" if at < valid_from else "valid" if at < test_from else "test"
-        sink[split].write(f"{line}\n")
+        if not counts[split]:
+            sink[split].begin()
+        sink[split].write(line)
         counts[split] = 1
         at += len(line) + 1
     if empty := [split for split in SPLITS if not counts[split]]:
-        raise CorpusError(
+        raise UserError(
             f"{document.name} is too short: cut into blocks, no line falls into {' and '.join(empty)}; "
             "give more text, or raise corpus.valid_share and corpus.test_share"
         )

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from unrolled.corpus.errors import CorpusError
+from unrolled.shell.errors import UserError
 
 BLOCK = 1 << 20  # bytes read at a time
 LONGEST_LINE = 1 << 16  # characters: text without line ends (text8 is one line of 100 MB) is cut at a space
@@ -44,17 +44,17 @@ def text_documents(path: Path, pattern: str | None) -> Iterator[Document]:
 
     A .zip holds one document a member. Hidden files are left out. ``pattern`` is a glob within the folder. A link is
     the file that it points to, wherever that lies.
-    Raises CorpusError naming what is wrong with the path, the pattern, an archive or a file's bytes.
+    Raises UserError naming what is wrong with the path, the pattern, an archive or a file's bytes.
     """
     if not path.exists():
-        raise CorpusError(f"corpus.path: {path} does not exist")
+        raise UserError(f"corpus.path: {path} does not exist")
     if path.is_dir():
         files = _files(path, pattern)
         names = [file.relative_to(path).as_posix() for file in files]
     elif pattern is not None:
-        raise CorpusError(f"corpus.pattern picks files within a folder, but corpus.path {path} is a file")
+        raise UserError(f"corpus.pattern picks files within a folder, but corpus.path {path} is a file")
     elif path.stat().st_size == 0:
-        raise CorpusError(f"corpus.path: {path} is empty; name a file or a folder that holds text")
+        raise UserError(f"corpus.path: {path} is empty; name a file or a folder that holds text")
     else:
         files, names = [path], [path.name]
     found = False
@@ -67,13 +67,13 @@ def text_documents(path: Path, pattern: str | None) -> Iterator[Document]:
             found = True
             yield document
     if not found:
-        raise CorpusError(f"corpus.path: {path} holds no text files")
+        raise UserError(f"corpus.path: {path} holds no text files")
 
 
 def zip_documents(path: Path, prefix: str = "") -> Iterator[Document]:
     """One document a member of the archive, in sorted order; nothing is unpacked.
 
-    Raises CorpusError if the archive is truncated or damaged, expands beyond reason, or holds a link, two members of
+    Raises UserError if the archive is truncated or damaged, expands beyond reason, or holds a link, two members of
     one name, or one whose name climbs out of it.
     """
     with _archive_errors(str(path)):
@@ -86,12 +86,12 @@ def zip_documents(path: Path, prefix: str = "") -> Iterator[Document]:
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or not name.parts or ":" in name.parts[0]:
-            raise CorpusError(f"{path}: the archive's member '{member.filename}' climbs out of its folder; not used")
+            raise UserError(f"{path}: the archive's member '{member.filename}' climbs out of its folder; not used")
         if not member.is_dir() and not _hidden(name):
             if stat.S_ISLNK(member.external_attr >> 16):
-                raise CorpusError(f"{path}: the archive's member '{member.filename}' is a link; pack the file itself")
+                raise UserError(f"{path}: the archive's member '{member.filename}' is a link; pack the file itself")
             if name in seen:
-                raise CorpusError(f"{path}: the archive holds '{member.filename}' twice; leave one of the two out")
+                raise UserError(f"{path}: the archive holds '{member.filename}' twice; leave one of the two out")
             seen.add(name)
             yield Document((prefix / name).as_posix(), partial(_member_lines, archive, member, path))
 
@@ -99,7 +99,7 @@ def zip_documents(path: Path, prefix: str = "") -> Iterator[Document]:
 def decoded_lines(stream: BinaryIO, name: str) -> Iterator[str]:
     r"""The lines of a byte stream in strict UTF-8 that are not blank; ends with \n, \r\n or \r, with or without BOM.
 
-    Raises CorpusError with ``name`` and the byte offset of what is not text.
+    Raises UserError with ``name`` and the byte offset of what is not text.
     """
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
     offset, pending, block = 0, "", b"start"
@@ -110,9 +110,9 @@ def decoded_lines(stream: BinaryIO, name: str) -> Iterator[str]:
         except UnicodeDecodeError as error:
             # error.object is what the decoder held back from earlier blocks, then this block
             at = offset + len(block) - len(error.object) + error.start
-            raise CorpusError(f"{name}: not UTF-8 at byte {at} ({error.reason}); convert it to UTF-8") from None
+            raise UserError(f"{name}: not UTF-8 at byte {at} ({error.reason}); convert it to UTF-8") from None
         if "\0" in text:
-            raise CorpusError(f"{name}: not text but binary (NUL at byte {offset + block.index(0)})")
+            raise UserError(f"{name}: not text but binary (NUL at byte {offset + block.index(0)})")
         offset += len(block)
         *whole, pending = (pending + text).split("\n")
         for line in whole:
@@ -136,20 +136,20 @@ def _pieces(line: str) -> Iterator[str]:
 
 def _files(folder: Path, pattern: str | None) -> list[Path]:
     if pattern is not None and (Path(pattern).is_absolute() or ".." in Path(pattern).parts or not pattern):
-        raise CorpusError(f"corpus.pattern: {pattern!r} must stay within the folder corpus.path, as '**/*.txt' does")
+        raise UserError(f"corpus.pattern: {pattern!r} must stay within the folder corpus.path, as '**/*.txt' does")
     try:
         found = list(folder.rglob("*") if pattern is None else folder.glob(pattern))
     except (ValueError, NotImplementedError, IndexError) as error:
-        raise CorpusError(f"corpus.pattern: {pattern!r} is no glob ({error}); '**/*.txt' is one") from None
+        raise UserError(f"corpus.pattern: {pattern!r} is not a valid glob ({error}); '**/*.txt' is one") from None
     shown = [file for file in found if not _hidden(file.relative_to(folder))]
     for link in (file for file in shown if file.is_symlink() and not file.is_file()):
         where = "a folder, which is not followed" if link.is_dir() else "nothing"
-        raise CorpusError(f"corpus.path: {link} is a link to {where}; put the files themselves into {folder}")
+        raise UserError(f"corpus.path: {link} is a link to {where}; put the files themselves into {folder}")
     files = sorted({file for file in shown if file.is_file()})
     if not files and pattern is not None:
-        raise CorpusError(f"corpus.pattern: nothing in {folder} matches {pattern!r}")
+        raise UserError(f"corpus.pattern: nothing in {folder} matches {pattern!r}")
     if not files:
-        raise CorpusError(f"corpus.path: the folder {folder} is empty; put text files (.txt, .gz, .zip) into it")
+        raise UserError(f"corpus.path: the folder {folder} is empty; put text files (.txt, .gz, .zip) into it")
     return files
 
 
@@ -198,16 +198,16 @@ class _Watched:
 
 def _check_expansion(size: int, path: Path) -> None:
     if size > HARMLESS and size > EXPANSION * path.stat().st_size:
-        raise CorpusError(f"{path}: unpacks to more than {EXPANSION} times its size, as no text does; not used")
+        raise UserError(f"{path}: unpacks to more than {EXPANSION} times its size, as no text does; not used")
 
 
 @contextmanager
 def _archive_errors(name: str) -> Iterator[None]:
     try:
         yield
-    except (CorpusError, FileNotFoundError, PermissionError):
+    except (UserError, FileNotFoundError, PermissionError):
         raise
     except (NotImplementedError, RuntimeError) as error:  # an unknown compression, a password
-        raise CorpusError(f"{name}: cannot be unpacked: {error}") from None
+        raise UserError(f"{name}: cannot be unpacked: {error}") from None
     except Exception as error:  # whatever an unpacker makes of foreign bytes
-        raise CorpusError(f"{name}: truncated or damaged archive ({error}); get it anew") from None
+        raise UserError(f"{name}: truncated or damaged archive ({error}); get a fresh copy") from None

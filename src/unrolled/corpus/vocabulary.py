@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from unrolled.corpus.counting import rank
-from unrolled.corpus.errors import CorpusError
-from unrolled.corpus.ids import END_ID
+from unrolled.corpus.type_counts import rank
+from unrolled.ground.special_tokens import END_ID
+from unrolled.shell.errors import UserError
 
 UNKNOWN, END = "<unk>", "<eos>"
 BATCH = 1 << 17  # characters tokenised at a time: what a processor's cache holds
@@ -54,7 +54,7 @@ def build_tokenizer(
 
     unit: "word" or "character". tokenised: words are what white space separates; else each punctuation mark is a word
     of its own. max_size counts ``<unk>`` and ``<eos>``. A word of the text spelled ``<unk>`` is the unknown word.
-    Raises CorpusError if nothing occurs ``min_count`` times.
+    Raises UserError if nothing occurs ``min_count`` times.
     """
     normalizer = normalizers.Lowercase() if lowercase else None
     splitter = pre_tokenizers.WhitespaceSplit() if tokenised else pre_tokenizers.BertPreTokenizer()
@@ -62,7 +62,7 @@ def build_tokenizer(
     ranked = rank(pieces, min_count=min_count, max_types=max_size)
     kept = [word for word in ranked if word not in (UNKNOWN, END)][: None if max_size is None else max_size - 2]
     if not kept:
-        raise CorpusError(
+        raise UserError(
             f"the vocabulary comes out empty: no {unit} of the training text occurs {min_count} times; "
             "lower vocabulary.min_count or give more text"
         )
@@ -110,13 +110,15 @@ def _pieces_of(
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """A tokenizer.json that the vocabulary stage wrote. Raises CorpusError if it is missing or damaged."""
+    """A tokenizer.json that the vocabulary stage wrote. Raises UserError if it is missing or damaged."""
     if not path.is_file():
-        raise CorpusError(f"{path} does not exist; `dvc repro vocabulary` writes it")
+        raise UserError(f"{path} does not exist; `dvc repro vocabulary` writes it")
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust side raises plain Exception
-        raise CorpusError(f"{path} is no tokenizer.json ({error}); `dvc repro -f vocabulary` writes it anew") from None
+        raise UserError(
+            f"{path} is not a valid tokenizer.json ({error}); `dvc repro -f vocabulary` writes it again"
+        ) from None
 
 
 def encode_line(tokenizer: Tokenizer, line: str, *, end: bool = True) -> list[int]:

@@ -1,32 +1,31 @@
 """All arms of the grid side by side: rows, paired differences, and the long tables behind the plots; numbers only.
 
-What is written of them, and how it reads, is in tables.py.
+What is written of them, and how it reads, is in tables.py. Which numbers there are the task declares: its scores, the
+first of which arms are compared by, and its wording.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from unrolled import gradient_norms, measures
-from unrolled.errors import UserError
-from unrolled.lab.runs import Evaluation, Probes, Run
-from unrolled.perplexity import perplexity
+from unrolled.ground.bootstrap import paired_bootstrap
+from unrolled.ground.evaluation import Evaluation, Resampling
+from unrolled.ground.perplexity import exp
+from unrolled.ground.registry import task_part
+from unrolled.ground.run import Run
+from unrolled.ground.score import Score
+from unrolled.probing import gradient_norms
+from unrolled.probing.probe import Probes
 from unrolled.report import phenomena, sweeps
-from unrolled.report.series import last_finite_epoch, lowest_layer, recurrent, recurrent_alignment
-from unrolled.settings import Settings
-from unrolled.tasks.language_model import SCORES
+from unrolled.report.series import by_epoch, last_finite_epoch, lowest_layer, recurrent, recurrent_alignment
+from unrolled.report.wording import Wording
+from unrolled.shell.errors import UserError
+from unrolled.training.clipping import is_clipped
 
 WINDOWS = 320  # points of a gradient-norm curve: as many as MLflow's charts fetch
-
-# The forward head's score in other ways: started anew at each sentence, mixed with the n-gram model, adapting as it
-# reads.
-VARIANTS = ("reset_perplexity", "interpolated_perplexity", "cache_perplexity", "dynamic_perplexity")
 
 Row = dict[str, Any]
 
@@ -35,177 +34,214 @@ Row = dict[str, Any]
 class Arm:
     """One cell of the grid with its directories."""
 
-    settings: Settings
     run: Run
     evaluation: Evaluation
     probes: Probes
 
     @classmethod
-    def read(cls, settings: Settings, workspace: Path = Path()) -> "Arm":
+    def read(cls, name: str, workspace: Path = Path()) -> "Arm":
         """Raises UserError naming the file that is missing or damaged, and how to get it again."""
-        name = str(settings.arm)
         run, evaluation = Run.read(workspace / "runs" / name), Evaluation.read(workspace / "evaluation" / name)
-        return cls(settings, run, evaluation, Probes.read(workspace / "probes" / name))
+        return cls(run, evaluation, Probes.read(workspace / "probes" / name))
 
     @property
     def name(self) -> str:
-        return str(self.settings.arm)
+        return self.run.arm
 
     @property
-    def norms(self) -> pd.Series:
-        """Global gradient norm before clipping, a step each."""
-        return self.run.history["norm_before"]
+    def arch(self) -> str:
+        return str(self.run.settings["arch"])
 
     @property
-    def nats(self) -> NDArray[np.float32]:
-        """-log p of each test token, of the head that sees the left."""
-        return self.evaluation.nats["forward"]
+    def clipping(self) -> str:
+        return str(self.run.settings["clipping"])
+
+    @property
+    def clip_norm(self) -> float | None:
+        clip_norm: float | None = self.run.settings["train"]["clip_norm"]
+        return clip_norm
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`rows` one an arm, `yardsticks` perplexity by name, `pairs` one a comparison, `tables` by plot name.
+    """`rows` one an arm, `baselines` the main score by name, `pairs` one a comparison, `tables` by plot name.
 
-    `missing`: arms of the grid that are not there yet.
+    `grid`: the arms that there are to be, by name, arch and clipping; `missing`: those of them that are not there yet.
+    `evaluate`: that section of the settings.
     """
 
-    arms: Sequence[Settings]
+    scores: Sequence[Score]
+    wording: Wording
+    grid: Sequence[Mapping[str, str]]
+    evaluate: Mapping[str, Any]
+    arms: Sequence[Arm]
     missing: Sequence[str]
     rows: list[Row]
-    yardsticks: dict[str, float]
+    baselines: dict[str, float]
     pairs: list[Row]
     tables: dict[str, pd.DataFrame]
-    reduction: str
+
+    @property
+    def main(self) -> Score:
+        """The score that arms are compared by."""
+        return self.scores[0]
+
+    @property
+    def reduction(self) -> str:
+        """What the losses behind clip_norm were averaged over."""
+        return str(self.arms[0].run.summary["reduction"])
+
+    def of_main_stack(self, table: str) -> pd.DataFrame:
+        """Of one of the tables the rows of each arm's main stack; where there are layers, of the lowest."""
+        frame, stacks = self.tables[table], {arm.name: arm.run.main_stack for arm in self.arms}
+        mine = frame[frame["stack"] == frame["arm"].map(stacks)]
+        return mine[mine["layer"] == 0] if "layer" in mine else mine
 
 
-def read_grid(grid: Sequence[Settings]) -> tuple[list[Arm], dict[str, str]]:
+def read_grid(grid: Sequence[Mapping[str, str]]) -> tuple[list[Arm], dict[str, str]]:
     """The arms that are there, and of each that is not, the stages that would make it.
 
     UserError where none is there, or a file of one is missing or damaged.
     """
     made = {"train": "runs", "evaluate": "evaluation", "probe": "probes"}
-    missing = {}
-    for arm in (str(each.arm) for each in grid):
+    names, missing = [each["arm"] for each in grid], {}
+    for arm in names:
         stages = [f"{stage}@{arm}" for stage, folder in made.items() if not Path(folder, arm).is_dir()]
         if stages:
             missing[arm] = " ".join(stages)
-    there = [each for each in grid if str(each.arm) not in missing]
-    return [Arm.read(each) for each in there or grid], missing
+    there = [arm for arm in names if arm not in missing]
+    return [Arm.read(arm) for arm in there or names], missing
 
 
-def compare(arms: Sequence[Arm], peer: Evaluation, missing: Sequence[str] = ()) -> Comparison:
-    """Compare arms that were trained and scored on the same tokens, and ``peer``, the n-gram model's evaluation.
+def read_baselines(task: str) -> dict[str, Evaluation]:
+    """By name, those that were scored beside the arms; UserError where one is missing or damaged."""
+    wording: Wording = task_part(task, "report").WORDING
+    return {
+        name: Evaluation.read(Path("baselines", name)) for name in wording.baselines if name not in wording.measured
+    }
 
-    Those ``missing`` are named as such. UserError names an arm that was trained or scored on others.
+
+def compare(
+    grid: Mapping[str, Any], evaluate: Mapping[str, Any], arms: Sequence[Arm], baselines: Mapping[str, Evaluation],
+    missing: Sequence[str] = (),
+) -> Comparison:  # fmt: skip
+    """Compare arms with each other and with ``baselines``, all of them scored on the same test split.
+
+    ``grid`` and ``evaluate``: as resolved; ``missing``: arms of the grid that are not there yet. UserError names an arm
+    or baseline that was trained or scored on another corpus.
     """
-    first = arms[0]
-    for arm in arms:
-        if (arm.run.settings["corpus_digest"], arm.nats.size) != (first.run.settings["corpus_digest"], first.nats.size):
-            raise UserError(
-                f"{arm.name} and {first.name} were trained or scored on different corpora; "
-                f"bring both up to date with: dvc repro evaluate@{first.name} evaluate@{arm.name}"
-            )
-    pairs = [(arm.settings, arm.run) for arm in arms]
+    scores: Sequence[Score] = task_part(grid["task"], "scores").SCORES
+    wording: Wording = task_part(grid["task"], "report").WORDING
+    main, measures, runs = scores[0], arms[0].evaluation.measures, [arm.run for arm in arms]
+    _check_corpus(main, arms, baselines)
+    reached = {name: each.values[main.name] for name, each in baselines.items()}
+    reached |= {name: measures[measure] for name, measure in wording.measured.items()}
     return Comparison(
-        [arm.settings for arm in arms],
+        scores,
+        wording,
+        grid["arms"],
+        evaluate,
+        arms,
         missing,
-        [_row(arm) for arm in arms],
-        {"kneser_ney": peer.scores["forward_perplexity"]}
-        | {name: float(first.evaluation.scores[f"{name}_perplexity"]) for name in ("unigram", "uniform")},
-        [
-            *(_pair(kind, a, b.name, b.nats) for kind, a, b in _twins(arms)),
-            *(_pair("peer", arm, "kneser_ney", peer.nats["forward"]) for arm in arms),
-        ],
+        _rows(arms, scores, wording),
+        {name: reached[name] for name in wording.baselines},
+        [_pair(*pair, main, Resampling.of(evaluate)) for pair in _pairs(grid["arms"], arms, baselines)],
         {
-            "perplexity": _stacked(arms, _perplexity_by_epoch),
+            "score": _stacked(arms, lambda arm: _score_by_epoch(arm.run, main)),
             "grad_norm": _stacked(arms, _norm_by_step),
             "clipped_share": _stacked(arms, _clipped_share_by_epoch),
             "profile": _stacked(arms, _profile_by_step),
-            "lag_profile": _stacked(arms, lambda arm: _in_order(arm.run.lag_profile)),
-            "addends": _stacked(arms, lambda arm: _in_order(recurrent(arm.run.addends))),
+            "lag_profile": _stacked(arms, lambda arm: _in_order(arm, arm.run.lag_profile)),
+            "addends": _stacked(arms, lambda arm: _in_order(arm, recurrent(arm.run.addends))),
             "lag_training": _stacked(arms, lambda arm: phenomena.lag_by_training(arm.run)),
-            "context": _stacked(arms, lambda arm: arm.probes.context.copy()),
+            "context": _stacked(arms, lambda arm: arm.probes.context.rename(columns={"value": main.name})),
             "exponents": _stacked(arms, lambda arm: arm.probes.exponents.copy()),
             "spectra": _stacked(arms, lambda arm: phenomena.largest_spectra(arm.run)),
             "saturation": _stacked(arms, lambda arm: phenomena.saturation(arm.probes)),
             "time_constants": _stacked(arms, lambda arm: phenomena.time_constants_of(arm.probes)),
             "explosion": _stacked(arms, lambda arm: phenomena.around(arm.run, _first_explosion(arm, arms))),
             "cliff": _stacked(arms, lambda arm: phenomena.cliff_of(arm.probes)),
-            "learning_rates": sweeps.learning_rates(pairs, float(first.evaluation.scores["unigram_perplexity"])),
-            "depths": sweeps.depths(pairs),
+            "learning_rates": sweeps.learning_rates(runs, main, reached.get(wording.chance or "")),
+            "depths": sweeps.depths(runs, main),
         },
-        str(first.run.summary["reduction"]),
     )
 
 
-def _row(arm: Arm) -> Row:
-    scores, summary = arm.evaluation.scores, arm.run.summary
-    row: Row = {"arm": arm.name, "arch": arm.settings.arch, "clipping": arm.settings.clipping}
+def _check_corpus(main: Score, arms: Sequence[Arm], baselines: Mapping[str, Evaluation]) -> None:
+    first = arms[0]
+    digest, size = first.run.settings["corpus_digest"], first.evaluation.sums[main.name].terms
+    for arm in arms:
+        if (arm.run.settings["corpus_digest"], arm.evaluation.sums[main.name].terms) != (digest, size):
+            raise UserError(
+                f"{arm.name} and {first.name} were trained or scored on different corpora; "
+                f"bring both up to date with: dvc repro evaluate@{first.name} evaluate@{arm.name}"
+            )
+    for name, baseline in baselines.items():
+        if baseline.sums[main.name].terms != size:
+            raise UserError(
+                f"{name} and {first.name} were scored on different corpora; "
+                f"bring both up to date with: dvc repro baseline@{name} evaluate@{first.name}"
+            )
+
+
+def _rows(arms: Sequence[Arm], scores: Sequence[Score], wording: Wording) -> list[Row]:
+    """All with the same keys; None where there is nothing to say."""
+    measures = dict.fromkeys(name for arm in arms for name in arm.evaluation.measures)
+    own = [name for name in measures if name not in wording.measured.values()]
+    return [_row(arm, scores, own) for arm in arms]
+
+
+def _row(arm: Arm, scores: Sequence[Score], measures: Sequence[str]) -> Row:
+    evaluation, summary, main = arm.evaluation, arm.run.summary, scores[0]
+    row: Row = {"arm": arm.name, "arch": arm.arch, "clipping": arm.clipping}
     row |= {"status": summary["status"], "diverged_at_step": summary["diverged_at_step"]}
-    for name in SCORES.values():
-        row |= _with_interval(scores, name)
-    row["nats"], row["tokens"] = scores["heads"]["forward"]["nats"], scores["heads"]["forward"]["tokens"]
-    for name in VARIANTS:
-        row |= _with_interval(scores, name)
-    row["interpolation_weight"] = scores.get("interpolation_weight")
-    row |= {name: scores.get(name) for name in ("bits_per_character", "top1_accuracy", "top5_accuracy")}
-    row["calibration_error"] = scores.get("calibration_error")
-    valid = (summary.get("valid") or {}).get("forward")
-    row["valid_perplexity"] = perplexity(valid["nats"], valid["tokens"]) if valid else None
-    row |= {"best_epoch": summary["best_epoch"], "epochs": summary["epochs"], "steps": summary["steps"]}
-    clip_norm = arm.settings.train.clip_norm
-    norms = gradient_norms.gradient_norm_report(arm.norms, clip_norm)
-    row |= {f"norm_{name}": value for name, value in norms._asdict().items() if not name.endswith("share")}
-    row |= {"clipped_share": norms.clipped_share, "nonfinite_share": norms.nonfinite_share}
-    row |= {"clip_norm": clip_norm, "reduction": summary["reduction"]}
-    row["profile_half_life"] = gradient_norms.half_life(lowest_layer(arm.run.lag_profile)["norm"])
+    for name in (score.name for score in scores):
+        low, high = evaluation.intervals.get(name, (None, None))
+        row |= {name: evaluation.values.get(name), f"{name}_low": low, f"{name}_high": high}
+    row |= {f"{main.name}_{of}": each for of, each in evaluation.sums[main.name]._asdict().items()}
+    row |= {name: evaluation.measures.get(name) for name in measures}
+    valid = arm.run.valid()
+    row[f"{main.name}_valid"] = main.of(valid[main.name]) if valid else None
+    row |= {name: summary[name] for name in ("best_epoch", "epochs", "steps")}
+    norms = gradient_norms.gradient_norm_report(arm.run.steps["grad_norm"], arm.clip_norm)._asdict()
+    row |= {name if name.endswith("share") else f"grad_norm_{name}": value for name, value in norms.items()}
+    row |= {"clip_norm": arm.clip_norm, "reduction": summary["reduction"]}
+    row["profile_half_life"] = gradient_norms.half_life(lowest_layer(arm.run, arm.run.lag_profile)["norm"])
     row["addend_alignment"] = recurrent_alignment(arm.run)
     return row | phenomena.phenomena(arm.run, arm.probes) | {"parameters": summary["parameters"]}
 
 
-def _with_interval(scores: dict[str, Any], name: str) -> Row:
-    low, high = scores.get(f"{name}_interval", (None, None))
-    return {name: scores.get(name), f"{name}_low": low, f"{name}_high": high}
-
-
 # ---- paired differences ------------------------------------------------------------------------------------------
 
-
-def _twins(arms: Sequence[Arm]) -> Iterable[tuple[str, Arm, Arm]]:
-    """Within each arch the first clipping row minus every other; within each clipping every arch minus the first."""
-    archs = list(dict.fromkeys(arm.settings.arch for arm in arms))
-    clippings = list(dict.fromkeys(arm.settings.clipping for arm in arms))
-    cell = {(arm.settings.arch, arm.settings.clipping): arm for arm in arms}
-    for arch in archs:
-        for other in clippings[1:]:
-            yield "clipping", cell[arch, clippings[0]], cell[arch, other]
-    for clipping in clippings:
-        for arch in archs[1:]:
-            yield "arch", cell[arch, clipping], cell[archs[0], clipping]
+Pair = tuple[str, Arm, str, Evaluation]  # by what they differ, an arm, and what it is compared with
 
 
-def _pair(kind: str, a: Arm, other: str, nats: NDArray[np.float32]) -> Row:
-    settings = a.settings.evaluate
-    paired = measures.paired_bootstrap(
-        a.nats,
-        nats,
-        block=settings.bootstrap_block,
-        samples=settings.bootstrap_samples,
-        confidence=settings.confidence,
-        seed=settings.seed,
-    )
-    return {
-        "differ_by": kind,
-        "arm": a.name,
-        "minus": other,
-        "nats_a_token": paired.difference,
-        "nats_a_token_low": paired.interval.low,
-        "nats_a_token_high": paired.interval.high,
-        "perplexity_ratio": paired.ratio,
-        "perplexity_ratio_low": paired.ratio_interval.low,
-        "perplexity_ratio_high": paired.ratio_interval.high,
-        "tokens": int(a.nats.size),
-    }
+def _pairs(
+    grid: Sequence[Mapping[str, str]], arms: Sequence[Arm], baselines: Mapping[str, Evaluation]
+) -> Iterable[Pair]:
+    """Within each arch the first clipping row minus every other; within each clipping every arch minus the first.
+
+    Then every arm minus every baseline. Where an arm is not there yet, neither are its pairs.
+    """
+    archs, clippings = (list(dict.fromkeys(cell[axis] for cell in grid)) for axis in ("arch", "clipping"))
+    cells = {(arm.arch, arm.clipping): arm for arm in arms}
+    pairs = [("clipping", (arch, clippings[0]), (arch, other)) for arch in archs for other in clippings[1:]]
+    pairs += [("arch", (arch, clipping), (archs[0], clipping)) for clipping in clippings for arch in archs[1:]]
+    for kind, a, b in pairs:
+        if a in cells and b in cells:
+            yield kind, cells[a], cells[b].name, cells[b].evaluation
+    for arm in arms:
+        yield from (("baseline", arm, name, baseline) for name, baseline in baselines.items())
+
+
+def _pair(kind: str, a: Arm, other: str, b: Evaluation, score: Score, resampling: Resampling) -> Row:
+    paired = paired_bootstrap(a.evaluation.units[score.name], b.units[score.name], **resampling._asdict())
+    low, high = paired.interval
+    row: Row = {"differ_by": kind, "arm": a.name, "minus": other, "score": score.name}
+    row |= {"difference": paired.difference, "difference_low": low, "difference_high": high}
+    if score.ratio:
+        row |= {"ratio": exp(paired.difference), "ratio_low": exp(low), "ratio_high": exp(high)}
+    return row | {"terms": a.evaluation.sums[score.name].terms}
 
 
 # ---- long tables, with an `arm` column ---------------------------------------------------------------------------
@@ -219,38 +255,43 @@ def _stacked(arms: Sequence[Arm], table: Callable[[Arm], pd.DataFrame]) -> pd.Da
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 
-def _perplexity_by_epoch(arm: Arm) -> pd.DataFrame:
-    table = arm.run.epochs[["epoch", "valid_forward_perplexity"]].astype({"valid_forward_perplexity": float})
-    return table.rename(columns={"valid_forward_perplexity": "forward_perplexity"})
+def _score_by_epoch(run: Run, score: Score) -> pd.DataFrame:
+    return pd.DataFrame({"epoch": run.epochs["epoch"], score.name: by_epoch(run, score)})
 
 
 def _norm_by_step(arm: Arm) -> pd.DataFrame:
-    last, maxima = gradient_norms.window_maxima(arm.norms, WINDOWS)
-    return pd.DataFrame({"step": arm.run.history["step"].to_numpy()[last], "window_max": maxima})
+    steps = arm.run.steps
+    last, maxima = gradient_norms.window_maxima(steps["grad_norm"], WINDOWS)
+    return pd.DataFrame({"step": steps["step"].to_numpy()[last], "window_max": maxima})
 
 
 def _clipped_share_by_epoch(arm: Arm) -> pd.DataFrame:
-    clip_norm = arm.settings.train.clip_norm
-    clipped = np.isfinite(arm.norms) & (arm.norms > (clip_norm or math.inf))
-    return clipped.groupby(arm.run.history["epoch"]).mean().rename("clipped_share").reset_index()
+    clipped = pd.Series(is_clipped(arm.run.steps["grad_norm"], arm.clip_norm))
+    return clipped.groupby(arm.run.steps["epoch"]).mean().rename("clipped_share").reset_index()
 
 
 def _profile_by_step(arm: Arm) -> pd.DataFrame:
-    table = _in_order(arm.run.profile)
+    table = _in_order(arm, arm.run.profile)
     back = table["time_step"].max() - table["time_step"]
-    # Distance from the last step that a stack reads: a backward stack ends at the window's first token.
-    table.insert(4, "distance", back.where(table["stack"] == "forward", table["time_step"]))
+    # Distance from the last step that a stack reads: one in reverse ends at the window's first token.
+    table.insert(
+        4, "distance", back.mask(table["stack"].map(arm.run.summary["stacks"]).astype(bool), table["time_step"])
+    )
     return table
 
 
 def _first_explosion(arm: Arm, arms: Sequence[Arm]) -> int | None:
     """Of the arm and its twins, those that do not clip first: all are shown around the same step."""
-    twins = [other for other in arms if other.settings.arch == arm.settings.arch]
-    twins.sort(key=lambda other: other.settings.train.clip_norm is not None)
+    twins = [other for other in arms if other.arch == arm.arch]
+    twins.sort(key=lambda other: other.clip_norm is not None)
     return next(filter(None, (phenomena.explosion_step(other.run) for other in twins)), None)
 
 
-def _in_order(profile: pd.DataFrame) -> pd.DataFrame:
-    """The last finite epoch's rows, forward stack and lower layers first."""
+def _in_order(arm: Arm, profile: pd.DataFrame) -> pd.DataFrame:
+    """The last finite epoch's rows, the main stack and lower layers first."""
+    rank = {stack: place for place, stack in enumerate(arm.run.summary["stacks"])}
     last = last_finite_epoch(profile)
-    return last.sort_values(["stack", "layer"], ascending=[False, True], kind="stable", ignore_index=True)
+    return last.sort_values(
+        ["stack", "layer"], key=lambda column: column.map(rank) if column.name == "stack" else column,
+        kind="stable", ignore_index=True,
+    )  # fmt: skip

@@ -6,7 +6,7 @@ upper edge.
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
@@ -23,7 +23,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from unrolled.report.colours import run_colour
-from unrolled.settings import Settings
 
 Dash = tuple[float, Sequence[float]]  # offset, lengths on and off
 
@@ -44,8 +43,9 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "unrolled",  # else matplotlib draws random ids
 }
-YARDSTICK: dict[str, Any] = {"color": INK, "linewidth": 1.4, "linestyle": (0, (1, 1.5))}
-PEER: dict[str, Any] = {"color": INK, "linewidth": 1.4, "linestyle": (0, (6, 1.5, 1, 1.5))}
+BASELINES: Sequence[dict[str, Any]] = [
+    {"color": INK, "linewidth": 1.4, "linestyle": (0, dashes)} for dashes in ((6, 1.5, 1, 1.5), (1, 1.5), (1, 4))
+]
 THRESHOLD: dict[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": (0, (6, 3))}
 THIN: dict[str, Any] = {"color": INK, "linewidth": 1}
 PANEL = 4.8, 3.9  # inches
@@ -71,15 +71,17 @@ class Line:
         return {"color": self.colour, "linestyle": self.dash, "linewidth": 2, "markerfacecolor": face}
 
 
-def lines(arms: Sequence[Settings]) -> list[Line]:
-    """One hue an arch, one shade and dash a clipping row, in the grid's order."""
-    archs = list(dict.fromkeys(arm.arch for arm in arms))
-    clippings = list(dict.fromkeys(arm.clipping for arm in arms))
+def lines(grid: Sequence[Mapping[str, str]], clip_norms: Mapping[str, float | None]) -> list[Line]:
+    """One hue an arch, one shade and dash a clipping row, by their places in ``grid``.
+
+    Of the arms whose threshold is in ``clip_norms``: one that is not there yet leaves the others their colours.
+    """
+    archs, clippings = (list(dict.fromkeys(cell[axis] for cell in grid)) for axis in ("arch", "clipping"))
     drawn = []
-    for arm in arms:
-        twin = clippings.index(arm.clipping)
-        colour, dash = run_colour(archs.index(arm.arch), twin), DASHES[twin % len(DASHES)]
-        drawn.append(Line(str(arm.arm), str(arm.arch), arm.train.clip_norm, colour, dash))
+    for cell in (cell for cell in grid if cell["arm"] in clip_norms):
+        twin = clippings.index(cell["clipping"])
+        colour, dash = run_colour(archs.index(cell["arch"]), twin), DASHES[twin % len(DASHES)]
+        drawn.append(Line(cell["arm"], cell["arch"], clip_norms[cell["arm"]], colour, dash))
     return drawn
 
 

@@ -1,9 +1,10 @@
 """The report's figures, drawn from the same tables that `dvc plots` reads; how they look is in drawing.py."""
 
+import itertools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from unrolled.gradient_norms import window_maxima
+from unrolled.probing.gradient_norms import window_maxima
+from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import (
+    BASELINES,
     INK,
-    PEER,
     POINTS,
     STYLE,
     THIN,
     THRESHOLD,
-    YARDSTICK,
     Line,
     Panel,
     draw,
     finish,
     key,
+    lines,
     note,
     row,
     save,
 )
+from unrolled.report.markdown import ENDLESS
 from unrolled.report.phenomena_figures import PhenomenaFigures
 from unrolled.report.sweeps import SweepFigures
 
@@ -49,12 +52,18 @@ SUMS: dict[str, dict[str, Any]] = {  # beside the addends
 
 @dataclass(frozen=True)
 class Figures:
-    """Draws the tables of one comparison; `reduction` is what the losses behind clip_norm were averaged over."""
+    """Draws the tables of one comparison."""
 
-    arms: Sequence[Line]
-    tables: Mapping[str, pd.DataFrame]
-    yardsticks: Mapping[str, float]
-    reduction: str
+    comparison: Comparison
+
+    @cached_property
+    def arms(self) -> list[Line]:
+        """How each arm is drawn."""
+        return lines(self.comparison.grid, {arm.name: arm.clip_norm for arm in self.comparison.arms})
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return self.comparison.tables
 
     def write(self, folder: Path, names: Collection[str] | None = None) -> None:
         """Those of ``names``, or all, as svg and png, byte-identical for the same tables."""
@@ -66,10 +75,13 @@ class Figures:
 
     def _makers(self) -> dict[str, Callable[[], Figure]]:
         norms = [self.norm_panel(arch) for arch in dict.fromkeys(line.arch for line in self.arms)]
-        overview = [self.perplexity, self.norm_panel(self._furthest_apart()), self.lag_overview()]
-        peers = [key("unigram, test split", YARDSTICK), key("Kneser-Ney n-grams, test split", PEER)]
+        overview = [self.score, self.norm_panel(self._furthest_apart()), self.lag_overview()]
+        names = self.comparison.wording.baselines
+        baselines = [key(f"{names[name]} (test)", look) for name, look in self._baselines().items()]
         clipping = [line for line in self.arms if line.clip_norm is not None]
-        thresholds = dict.fromkeys(f"clip_norm {line.clip_norm:g}; loss: {self.reduction}" for line in clipping)
+        thresholds = dict.fromkeys(
+            f"clip_norm {line.clip_norm:g}; loss: {self.comparison.reduction}" for line in clipping
+        )
         threshold = [key(label, THRESHOLD) for label in thresholds]
         marks = [key(label, {"color": INK} | mark) for label, mark in SUMS.items()]
 
@@ -82,33 +94,35 @@ class Figures:
             return row(panels, self.arms, [*self._layers("addends"), *marks], share=True)
 
         return {
-            "perplexity": lambda: row([self.perplexity], self.arms, peers),
+            "score": lambda: row([self.score], self.arms, baselines),
             "grad_norm": lambda: row(norms, self.arms, threshold, share=True),
             "clipped_share": lambda: row([self.clipped_share], clipping),
             **{name: partial(profile, name) for name in PROFILES},
             "addends": addends,
-            "overview": lambda: row(overview, self.arms, [*peers, *threshold]),
-            **PhenomenaFigures(self.arms, self.tables, self._beyond()).makers(self.lag_overview()),
-            **SweepFigures(self.tables).makers(),
+            "overview": lambda: row(overview, self.arms, [*baselines, *threshold]),
+            **PhenomenaFigures(self.arms, self.comparison, self._beyond()).makers(self.lag_overview()),
+            **SweepFigures(self.tables, self.comparison.main).makers(),
         }
 
     # ---- panels: each draws into one axes -------------------------------------------------------------------------
 
-    def perplexity(self, axes: Axes) -> None:
-        """Validation perplexity by epoch, of the head that sees the left."""
-        axes.set(title="Validation perplexity (lower is better)", xlabel="epoch", yscale="log")
+    def score(self, axes: Axes) -> None:
+        """The validation split's main score by epoch."""
+        main, table, top = self.comparison.main, self.tables["score"], self._beyond()
+        better = "lower" if main.lower_is_better else "higher"
+        axes.set(title=f"Validation {main.heading} ({better} is better)", xlabel="epoch")
+        axes.set_yscale("log" if main.ratio else "linear")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        table = self.tables["perplexity"]
-        top = self._beyond()
-        beyond = table[table["forward_perplexity"] > top]["arm"].unique().tolist()
+        beyond = table[table[main.name] > top]["arm"].unique().tolist()
         for line in self.arms:
             mine = table[table["arm"] == line.arm]
             dodge = 0.06 * (beyond.index(line.arm) - (len(beyond) - 1) / 2) if line.arm in beyond else 0.0
-            draw(axes, line, mine["epoch"], mine["forward_perplexity"], top=top, marker="o", dodge=dodge)
-        axes.axhline(self.yardsticks["unigram"], **YARDSTICK)
-        axes.axhline(self.yardsticks["kneser_ney"], **PEER)
-        peer = pd.Series([self.yardsticks["kneser_ney"]])  # it may lie below all arms
-        finish(axes, pd.concat([table["forward_perplexity"], peer]), top=top)
+            draw(axes, line, mine["epoch"], mine[main.name], top=top, marker="o", dodge=dodge)
+        heights = [self.comparison.baselines[name] for name in self._baselines()]
+        for height, look in zip(heights, self._baselines().values(), strict=True):
+            axes.axhline(height, **look)
+        if main.ratio:
+            finish(axes, pd.concat([table[main.name], pd.Series(heights, dtype=float)]), top=top)
 
     def norm_panel(self, arch: str) -> Panel:
         """Gradient norm before clipping by step, an arch's twins in one panel."""
@@ -132,7 +146,7 @@ class Figures:
 
     def clipped_share(self, axes: Axes) -> None:
         """Share of an epoch's steps whose norm exceeded clip_norm, of the arms that clip."""
-        axes.set(title="Share of steps that were clipped", xlabel="epoch", ylim=(-0.02, 1.02))
+        axes.set(title="Share of clipped steps", xlabel="epoch", ylim=(-0.02, 1.02))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         table = self.tables["clipped_share"]
@@ -145,20 +159,19 @@ class Figures:
             note(axes, "no arm clips")
 
     def lag_overview(self) -> Panel:
-        """Every arm's forward stack, lowest layer: how far back the gradient of one loss reaches."""
-        table = self.tables["lag_profile"]
-        lowest = table[(table["stack"] == "forward") & (table["layer"] == 0)]
-        return self._profile_panel("lag_profile", "How far back one loss is felt", lowest, lowest)
+        """Every arm's main stack, lowest layer: how far back the gradient of one loss reaches."""
+        lowest = self.comparison.of_main_stack("lag_profile")
+        return self._profile_panel("lag_profile", "How far back one loss reaches", lowest, lowest)
 
     def _by_stack(self, name: str, panel: Callable[[str, pd.DataFrame, pd.DataFrame], Panel]) -> list[Panel]:
         """One panel a stack of an arch, of its title, its rows of the table, and the table."""
         table = self.tables[name].assign(arch=self.tables[name]["arm"].map({line.arm: line.arch for line in self.arms}))
         if table.empty:  # every arm diverged in its first epoch
             return [lambda axes: note(axes, "nothing to draw: no arm came through its first epoch")]
-        two = table[table["stack"] == "backward"]["arch"].unique()
+        stacks = table.groupby("arch")["stack"].nunique()
         panels = []
         for (arch, stack), rows in table.groupby(["arch", "stack"], sort=False):
-            title = f"{arch}, {stack} stack" if arch in two else str(arch)
+            title = f"{arch}, {stack} stack" if stacks[str(arch)] > 1 else str(arch)
             panels.append(panel(title, rows, table))
         return panels
 
@@ -210,8 +223,22 @@ class Figures:
         return panel
 
     def _beyond(self) -> float:
-        """A perplexity that no arm reaches but one that exploded."""
-        return 1.6 * max(self.yardsticks["unigram"], self.yardsticks["uniform"])
+        """A score that no arm reaches but one that exploded; infinite where the axis shows all there are."""
+        main, baselines = self.comparison.main, self.comparison.baselines
+        reached = self.tables["score"][main.name]
+        highest = float(max(baselines.values()) if baselines else reached[reached < ENDLESS].max())
+        return 1.6 * highest if main.ratio and math.isfinite(highest) else math.inf
+
+    def _baselines(self) -> dict[str, dict[str, Any]]:
+        """How the baselines are drawn that lie on the score's axis; those with an evaluation of their own always do."""
+        wording, reached = self.comparison.wording, self.tables["score"][self.comparison.main.name]
+        top = self._beyond() if (reached > self._beyond()).any() or not self.comparison.main.ratio else reached.max()
+        looks = dict(zip(self.comparison.baselines, itertools.cycle(BASELINES), strict=False))
+        return {
+            name: look
+            for name, look in looks.items()
+            if name not in wording.measured or self.comparison.baselines[name] <= top
+        }
 
     # ---- the frame around them ------------------------------------------------------------------------------------
 

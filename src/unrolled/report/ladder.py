@@ -1,4 +1,7 @@
-"""The ladder: what every recipe reached here beside what was published, as one table and one figure."""
+"""The ladder: what every recipe reached here beside what was published, as one table and one figure.
+
+Which score it is of the task declares, and what is said of it stands in the task's ladder.py.
+"""
 
 import math
 import statistics
@@ -14,37 +17,34 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from unrolled.corpus.folders import whole_text
-from unrolled.lab.recipes import PEER, RECIPES, Measurement, Rung, measured, names, read
+from unrolled.ground.atomic import whole_text
+from unrolled.ground.registry import task_part
+from unrolled.ground.score import Score
 from unrolled.report.drawing import FAINT, INK, STYLE, save
 from unrolled.report.markdown import number, table
+from unrolled.settings.recipes import RECIPES, Measurement, Rung, measured, names, read
 
 HUES = ["#4269D0", "#EFB118", "#FF725C", "#6CC5B0", "#3CA951", "#A463F2"]  # Observable's ten, for as many recipes
 
 PUBLISHED: dict[str, Any] = {"marker": "D", "linestyle": "", "color": "white", "markeredgecolor": INK, "markersize": 9}
 DASHES = ("-", "--", ":")
-SHOWN = 300  # perplexity: above, a rung is in the table but not in the figure
-TICKS = (50, 60, 70, 80, 90, 100, 110, 120, 130, 140, 150, 170, 200)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A rung and what its arms reached, one measurement an arm that was trained here."""
+    """A rung and what its arms reached, one measurement an arm that was trained here, or a baseline."""
 
     recipe: str
     rung: Rung
+    score: str  # that its figures are of
+    own: Score | None  # where they do not compare with those of most rungs
+    valids: Sequence[float]  # of the task's first score; other scores have no such figure
     epochs: int | None  # that the recipe trains for
     runs: Sequence[Measurement]
 
     @property
     def tests(self) -> list[float]:
-        return [float(run["scores"][self.rung.score]) for run in self.runs if self.rung.score in run["scores"]]
-
-    @property
-    def valids(self) -> list[float]:
-        """Of the score that training chose the best epoch by; other scores have no such figure."""
-        own = self.rung.score == "forward_perplexity"
-        return [float(run["valid_perplexity"]) for run in self.runs if own and run.get("valid_perplexity")]
+        return [float(run["scores"][self.score]) for run in self.runs if self.score in run["scores"]]
 
     @property
     def published(self) -> float | None:
@@ -56,45 +56,56 @@ class Step:
         return statistics.fmean(self.tests) if self.tests else self.published or 0.0
 
 
-def climb(folder: Path = RECIPES) -> list[Step]:
-    """All rungs of all recipes, the highest perplexity first."""
-    steps = []
+@dataclass(frozen=True)
+class Ladder:
+    """All rungs of all recipes, the worst score first."""
+
+    score: Score
+    words: Any  # the task's ladder.py
+    steps: Sequence[Step]
+
+
+def climb(task: str, folder: Path = RECIPES) -> Ladder:
+    """Read the recipes of a task, and what was kept of them."""
+    scores: Sequence[Score] = task_part(task, "scores").SCORES
+    words, steps = task_part(task, "ladder"), []
     for name in names(folder):
         kept, recipe = measured(name, folder), read(name, folder)
         for rung in recipe.rungs:
-            runs = [kept[arm] for arm in rung.arms if arm in kept]
-            steps.append(Step(name, rung, recipe.params.get("train", {}).get("epochs"), runs))
-    return sorted(steps, key=lambda step: -step.height)
+            runs, score = [kept[arm] for arm in rung.arms if arm in kept], rung.name_of_score(scores)
+            valids = [float(run[words.VALID]) for run in runs if score == scores[0].name and run.get(words.VALID)]
+            epochs = recipe.params.get("train", {}).get("epochs")
+            steps.append(Step(name, rung, score, rung.own_score(scores), valids, epochs, runs))
+    down = -1 if scores[0].lower_is_better else 1
+    return Ladder(scores[0], words, sorted(steps, key=lambda step: down * step.height))
 
 
-def write(steps: Sequence[Step], page: Path, figure: Path) -> None:
+def write(ladder: Ladder, page: Path, figure: Path) -> None:
     """The page, and the figure that it shows."""
     figure.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):
-        save(_figure(steps), figure.with_suffix(""))
-    text = _page(steps, figure.with_suffix(".svg").name)
-    whole_text(page, text)
+        save(_figure(ladder), figure.with_suffix(""))
+    whole_text(page, _page(ladder, figure.with_suffix(".svg").name))
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------
 
 
-def _page(steps: Sequence[Step], figure: str) -> str:
-    headings = ["rung", "published valid / test", "here: valid", "here: test", "pseudo-perplexity, test"]
+def _page(ladder: Ladder, figure: str) -> str:
+    steps, heading = ladder.steps, ladder.score.heading
+    own = {step.own.name: step.own for step in steps if step.own}  # scores that have a column of their own
+    headings = ["rung", "published valid / test", "here: valid", "here: test"]
+    headings += [f"{score.heading}, test" for score in own.values()]
     headings += ["95 % interval", "seeds", "minutes a seed", "parameters", "recipe"]
     return "\n".join(
         [
-            "# The ladder: known perplexities of the Penn Treebank",
+            f"# {ladder.words.TITLE}",
             "",
-            "Mikolov's split, 10,000 types, `<eos>` scored, the state carried on from sentence to sentence, each test",
-            "token once. `unrolled use RECIPE` and then `dvc repro` make a rung; `unrolled keep RECIPE` notes what it",
-            "reached, and this page is written from those notes. Mean over seeds, and the largest distance from it;",
-            "the interval is the first seed's, by bootstrap over blocks of tokens. What a head reaches that sees both",
-            "sides of its target is no perplexity, and has a column of its own.",
+            *ladder.words.INTRODUCTION,
             "",
-            f"![Test perplexity of each rung beside the published one, and validation perplexity by epoch]({figure})",
+            f"![Test {heading} of each rung beside the published one, and validation {heading} by epoch]({figure})",
             "",
-            *table(headings, (_row(step, steps) for step in steps)),
+            *table(headings, (_row(step, ladder, list(own)) for step in steps)),
             "",
             "An empty cell: not measured here, not published, or not what the rung is measured by.",
             "",
@@ -110,7 +121,7 @@ def _page(steps: Sequence[Step], figure: str) -> str:
     )
 
 
-def _row(step: Step, steps: Sequence[Step]) -> list[str]:
+def _row(step: Step, ladder: Ladder, own: Sequence[str]) -> list[str]:
     published = step.rung.published
     said = ""
     if published and (published.valid or published.test):
@@ -119,16 +130,17 @@ def _row(step: Step, steps: Sequence[Step]) -> list[str]:
         low, high = published.ratio
         said = f"{low} times" if low == high else f"{low} to {high} times"
     parameters = next((run["parameters"] for run in step.runs if "parameters" in run), None)
-    reached = _spread(step.tests) + _ratio(step, steps)
+    reached = _spread(step.tests) + _ratio(step, ladder.steps)
     diverged = [run["diverged_at_step"] for run in step.runs if run.get("status") == "diverged"]
+    seeds = sum("seed" in run and step.score in run["scores"] for run in step.runs)  # a baseline has none
     return [
         step.rung.title + (f" (diverged at step {', '.join(map(number, diverged))})" if diverged else ""),
         said,
         _spread(step.valids),
-        "" if step.rung.sees_both_sides else reached,
-        reached if step.rung.sees_both_sides else "",
+        "" if step.own else reached,
+        *(reached if step.score == name else "" for name in own),
         _interval(step),
-        number(len(step.tests)) if step.tests and PEER not in step.rung.arms else "",
+        number(seeds) if seeds else "",
         _minutes(step),
         number(parameters),
         f"`{step.recipe}`",
@@ -159,7 +171,7 @@ def _place(run: Measurement) -> str:
 
 
 def _interval(step: Step) -> str:
-    interval = step.runs[0]["scores"].get(f"{step.rung.score}_interval") if step.runs else None
+    interval = step.runs[0]["scores"].get(f"{step.score}_interval") if step.runs else None
     return f"{number(interval[0])} to {number(interval[1])}" if interval else ""
 
 
@@ -177,22 +189,23 @@ def _circumstances(step: Step) -> list[str]:
 # ---- the figure --------------------------------------------------------------------------------------------------
 
 
-def _figure(steps: Sequence[Step]) -> Figure:
-    drawn = [step for step in steps if 0 < step.height < SHOWN and not step.rung.sees_both_sides]
+def _figure(ladder: Ladder) -> Figure:
+    steps = ladder.steps
+    drawn = [step for step in steps if 0 < step.height < ladder.words.SHOWN and not step.own]
     figure = Figure(figsize=(13, 0.42 * len(drawn) + 1.6), layout=ConstrainedLayoutEngine(w_pad=0.15, wspace=0.03))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     hues = dict(zip(dict.fromkeys(step.recipe for step in steps), HUES, strict=False))
-    _rungs(left, drawn, hues)
-    _curves(right, steps, hues)
+    _rungs(left, ladder, drawn, hues)
+    _curves(right, ladder, hues)
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=9)
     return figure
 
 
-def _rungs(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
-    axes.set(title="Test perplexity", xscale="log", yticks=range(len(steps)))
+def _rungs(axes: Axes, ladder: Ladder, steps: Sequence[Step], hues: dict[str, str]) -> None:
+    axes.set(title=f"Test {ladder.score.heading}", xscale=_scale(ladder), yticks=range(len(steps)))
     axes.set_yticklabels([step.rung.title for step in steps])
     axes.invert_yaxis()
-    _round_ticks(axes.xaxis)
+    _round_ticks(axes.xaxis, ladder.words.TICKS)
     for place, step in enumerate(steps):
         if step.published:
             axes.plot(step.published, place, **PUBLISHED)
@@ -202,26 +215,30 @@ def _rungs(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
     axes.legend(loc="lower right")
 
 
-def _round_ticks(axis: Axis) -> None:
-    """Of perplexities, on a logarithmic axis."""
-    axis.set_ticks(TICKS, labels=[f"{tick:g}" for tick in TICKS])
+def _scale(ladder: Ladder) -> str:
+    return "log" if ladder.score.ratio else "linear"
+
+
+def _round_ticks(axis: Axis, ticks: Sequence[float]) -> None:
+    axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     axis.set_ticks([], minor=True)
 
 
-def _curves(axes: Axes, steps: Sequence[Step], hues: dict[str, str]) -> None:
-    axes.set(title="Validation perplexity by epoch", xlabel="epoch", yscale="log")
+def _curves(axes: Axes, ladder: Ladder, hues: dict[str, str]) -> None:
+    steps, main = ladder.steps, ladder.score
+    axes.set(title=f"Validation {main.heading} by epoch", xlabel="epoch", yscale=_scale(ladder))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _round_ticks(axes.yaxis)
+    _round_ticks(axes.yaxis, ladder.words.TICKS)
     shown: set[str] = set()
     drawn: list[str] = []
     for step in steps:
         curves: list[Any] = [run["valid_by_epoch"] for run in step.runs if run.get("valid_by_epoch")]
-        if step.rung.score != "forward_perplexity" or not curves:
+        if step.score != main.name or not curves:
             continue
         own = drawn.count(step.recipe)  # a recipe's rungs share a hue
         drawn.append(step.recipe)
         for curve in curves:
-            finite = [(epoch, value) for epoch, value in curve if value < SHOWN]
+            finite = [(epoch, value) for epoch, value in curve if value < ladder.words.SHOWN]
             label = step.rung.title if step.rung.title not in shown else None
             shown.add(step.rung.title)
             epochs, values = [epoch for epoch, _ in finite], [value for _, value in finite]

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable, Sequence
 
+ENDLESS = 1e6  # a score beyond it is that of an arm that exploded, whatever its digits
+
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Markdown, numbers to the right."""
@@ -18,6 +20,6 @@ def number(value: float | None, *, signed: bool = False) -> str:
     if isinstance(value, int):
         return f"{value:{plus},}"
     size = abs(value)
-    if not math.isfinite(value) or size >= 1e6 or 0 < size < 1e-3:
+    if not math.isfinite(value) or size >= ENDLESS or 0 < size < 1e-3:
         return f"{value:{plus}.2g}"
     return f"{value:{plus},.{0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3}f}"

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from unrolled.gradient_norms import first_explosion, reach
-from unrolled.lab.runs import Probes, Run
-from unrolled.nets.gates import CARRYING, time_constants
+from unrolled.ground.run import Run
+from unrolled.probing.gates import CARRYING, time_constants
+from unrolled.probing.gradient_norms import first_explosion, reach
+from unrolled.probing.probe import Probes
 from unrolled.report.series import last_finite_epoch, lowest_layer
 
 BEFORE, AFTER = 5, 20  # steps shown around an explosion
@@ -18,15 +19,15 @@ CARRIERS = tuple(CARRYING.values())
 
 
 def phenomena(run: Run, probes: Probes) -> dict[str, Any]:
-    """Single figures of the forward stack's lowest layer; of spectra, the largest over its gates."""
-    spectra = run.spectra[(run.spectra["stack"] == "forward") & (run.spectra["layer"] == 0)]
+    """Single figures of the main stack's lowest layer; of spectra, the largest over its gates."""
+    spectra = run.spectra[(run.spectra["stack"] == run.main_stack) & (run.spectra["layer"] == 0)]
     by_epoch = spectra.groupby("epoch")[["spectral_radius", "largest_singular_value"]].max()
     last = by_epoch.iloc[-1] if len(by_epoch) else pd.Series(math.nan, by_epoch.columns)
     held = time_constants_of(probes)
-    lowest = held[(held["stack"] == "forward") & (held["layer"] == 0)]["steps"]
+    lowest = held[(held["stack"] == run.main_stack) & (held["layer"] == 0)]["steps"]
     explosion = probes.figures["explosion"]
     return {
-        "gradient_reach": reach(lowest_layer(run.lag_profile)["norm"]),
+        "gradient_reach": reach(lowest_layer(run, run.lag_profile)["norm"]),
         "context_needed": probes.figures["context_needed"],
         "lyapunov_exponent": probes.figures["lyapunov_exponent"],
         "spectral_radius": float(last["spectral_radius"]),
@@ -71,8 +72,8 @@ def time_constants_of(probes: Probes) -> pd.DataFrame:
 def around(run: Run, step: int | None) -> pd.DataFrame:
     """Loss and gradient norm before clipping of the steps around ``step``; of the first ones where it is None."""
     first = 1 if step is None else max(1, step - BEFORE)
-    rows = run.history[(run.history["step"] >= first) & (run.history["step"] <= first + BEFORE + AFTER)]
-    return rows[["step", "loss", "norm_before"]].reset_index(drop=True)
+    rows = run.steps[(run.steps["step"] >= first) & (run.steps["step"] <= first + BEFORE + AFTER)]
+    return rows[["step", "loss", "grad_norm"]].reset_index(drop=True)
 
 
 def cliff_of(probes: Probes) -> pd.DataFrame:
@@ -83,5 +84,5 @@ def cliff_of(probes: Probes) -> pd.DataFrame:
 
 def explosion_step(run: Run) -> int | None:
     """Number of the first step whose gradient exploded."""
-    index = first_explosion(run.history["norm_before"]) if len(run.history) else None
-    return None if index is None else int(run.history["step"].iloc[index])
+    index = first_explosion(run.steps["grad_norm"]) if len(run.steps) else None
+    return None if index is None else int(run.steps["step"].iloc[index])

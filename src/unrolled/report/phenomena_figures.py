@@ -1,7 +1,7 @@
 """Figures of what a trained network remembers, how its gradients grow and how it exploded; see phenomena.py."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from unrolled.report.drawing import INK, THRESHOLD, Line, Panel, draw, finish, key, note, row
+from unrolled.report.comparison import Comparison
+from unrolled.report.drawing import DASHES, INK, THRESHOLD, Line, Panel, draw, finish, key, note, row
 from unrolled.report.phenomena import WHEN
 
 WHEN_LOOK: dict[str, dict[str, Any]] = dict(
@@ -31,15 +32,20 @@ LOWEST_EXPONENT = -4.0  # nats a step: what fades faster is gone after three ste
 
 @dataclass(frozen=True)
 class PhenomenaFigures:
-    """Draws the tables of one comparison; ``beyond``: a perplexity above which an arm is drawn at the upper edge."""
+    """Draws the tables of one comparison; ``beyond``: a score above which an arm is drawn at the upper edge."""
 
     arms: Sequence[Line]
-    tables: Mapping[str, pd.DataFrame]
+    comparison: Comparison
     beyond: float
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return self.comparison.tables
 
     def makers(self, lag: Panel) -> dict[str, Callable[[], Figure]]:
         """By name; ``lag``: the panel that stands beside the memory's, of gradients by distance."""
         archs = list(dict.fromkeys(line.arch for line in self.arms))
+        solid = [replace(line, dash=DASHES[0]) for line in self.arms]  # where dashes tell something else than arms
         carrying = [line for line in self.arms if line.arm in set(self.tables["time_constants"]["arm"])]
         whens = [key(when, {"color": INK} | look) for when, look in WHEN_LOOK.items()]
         kinds = [key(kind.replace("_", " "), {"color": INK} | look) for kind, look in SPECTRA.items()]
@@ -48,45 +54,49 @@ class PhenomenaFigures:
             key("where the step landed", DOT | {"color": INK}),
             key("where it would have, clipped", DOT | {"color": INK, "markerfacecolor": "white"}),
         ]
-        steps = [self._steps(arch, what) for what in ("loss", "norm_before") for arch in archs]
+        steps = [self._steps(arch, what) for what in ("loss", "grad_norm") for arch in archs]
 
-        def by_arch(panel: Callable[[str], Panel], extras: Sequence[Line2D] = (), *, share: bool = True) -> Figure:
-            return row([panel(arch) for arch in archs], self.arms, extras, share=share)
+        def by_arch(
+            panel: Callable[[str], Panel], arms: Sequence[Line], extras: Sequence[Line2D] = (), *, share: bool = True
+        ) -> Figure:
+            return row([panel(arch) for arch in archs], arms, extras, share=share)
 
+        context = {"context": lambda: row([self.memory, lag], self.arms)} if len(self.tables["context"]) else {}
         return {
-            "context": lambda: row([self.memory, lag], self.arms),
-            "lag_training": lambda: by_arch(self._lags, whens),
+            **context,
+            "lag_training": lambda: by_arch(self._lags, solid, whens),
             "exponents": lambda: row([self.exponents], self.arms, level),
-            "spectra": lambda: by_arch(self._spectra, kinds),
-            "saturation": lambda: by_arch(self._saturation),
+            "spectra": lambda: by_arch(self._spectra, solid, kinds),
+            "saturation": lambda: by_arch(self._saturation, solid),
             "time_constants": lambda: row([self.time_constants], carrying),
             "explosion": lambda: row(steps, self.arms),
-            "cliff": lambda: by_arch(self._cliff, landed, share=False),
+            "cliff": lambda: by_arch(self._cliff, self.arms, landed, share=False),
         }
 
     # ---- memory ---------------------------------------------------------------------------------------------------
 
     def memory(self, axes: Axes) -> None:
-        """Perplexity by the number of tokens that the forward head is given."""
-        axes.set(title="Test perplexity by context given", xlabel="tokens of context", xscale="log", yscale="log")
-        table = self.tables["context"]
+        """The test split's main score by how much context the network is given."""
+        table, main = self.tables["context"], self.comparison.main
+        axes.set(title=f"Test {main.heading} by context", xlabel=f"{main.unit}s of context", xscale="log")
+        axes.set_yscale("log" if main.ratio else "linear")
         contexts = sorted(table.loc[np.isfinite(table["context"]), "context"].unique())
         whole = 2.5 * max(contexts, default=1.0)
-        reached = table.loc[table["perplexity"] < self.beyond, "perplexity"]
-        top = 1.3 * reached.max() if len(reached) else self.beyond
+        reached = table.loc[table[main.name] < self.beyond, main.name]
+        top = 1.3 * reached.max() if main.ratio and len(reached) else self.beyond
         for line in self.arms:
             mine = table[table["arm"] == line.arm]
             x = mine["context"].replace(np.inf, whole)
-            draw(axes, line, x, mine["perplexity"], top=top, marker="o")
+            draw(axes, line, x, mine[main.name], top=top, marker="o")
         axes.xaxis.set_major_locator(FixedLocator([*contexts, whole]))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: "all" if value == whole else f"{value:g}"))
-        finish(axes, table["perplexity"], top=top)
+        if main.ratio:
+            finish(axes, table[main.name], top=top)
 
     def _lags(self, arch: str) -> Panel:
-        """The forward stack's lowest layer before, halfway and after training."""
-        table = self.tables["lag_training"]
-        table = table[(table["stack"] == "forward") & (table["layer"] == 0)]
+        """The main stack's lowest layer before, halfway through and after training."""
+        table = self.comparison.of_main_stack("lag_training")
         nearest = table.loc[table["distance"] == 0, "norm"].median()
 
         def panel(axes: Axes) -> None:
@@ -104,11 +114,11 @@ class PhenomenaFigures:
     # ---- why ------------------------------------------------------------------------------------------------------
 
     def exponents(self, axes: Axes) -> None:
-        """The Lyapunov spectrum of each arm's forward stack."""
-        table = self.tables["exponents"]
-        table = table[(table["stack"] == "forward") & (table["exponent"] > LOWEST_EXPONENT)]
-        axes.set(title="Lyapunov exponents, forward stack", xlabel="index, largest first")
-        axes.set_ylabel("nats a time step")
+        """The Lyapunov spectrum of each arm's main stack."""
+        table = self.comparison.of_main_stack("exponents")
+        table = table[table["exponent"] > LOWEST_EXPONENT]
+        axes.set(title="Lyapunov exponents", xlabel="index, largest first")
+        axes.set_ylabel("nats per time step")
         for line in self.arms:
             mine = table[table["arm"] == line.arm]
             draw(axes, line, mine["index"], mine["exponent"])
@@ -119,9 +129,8 @@ class PhenomenaFigures:
             axes.set_xlabel(f"{axes.get_xlabel()}\nnone above {LOWEST_EXPONENT:g}: {', '.join(missing)}")
 
     def _spectra(self, arch: str) -> Panel:
-        """By epoch, of the forward stack's lowest layer."""
-        table = self.tables["spectra"]
-        table = table[(table["stack"] == "forward") & (table["layer"] == 0)]
+        """By epoch, of the main stack's lowest layer."""
+        table = self.comparison.of_main_stack("spectra")
         values = pd.concat([table[kind] for kind in SPECTRA])
         typical = values.median()
 
@@ -141,8 +150,7 @@ class PhenomenaFigures:
 
     def _saturation(self, arch: str) -> Panel:
         """Shares of time steps that the lowest layer's gates spend at the upper (up) and lower (down) end."""
-        table = self.tables["saturation"]
-        table = table[(table["stack"] == "forward") & (table["layer"] == 0)]
+        table = self.comparison.of_main_stack("saturation")
 
         def panel(axes: Axes) -> None:
             axes.set(title=f"{arch}: saturated gates", ylim=(-1, 1))
@@ -162,11 +170,10 @@ class PhenomenaFigures:
         return panel
 
     def time_constants(self, axes: Axes) -> None:
-        """How long each unit of the forward stack's lowest layer holds what it has, the longest first."""
-        table = self.tables["time_constants"]
-        table = table[(table["stack"] == "forward") & (table["layer"] == 0)]
-        axes.set(title="Time constants of carrying gates", xlabel="unit, longest first", yscale="log")
-        axes.set_ylabel("steps")
+        """How long each unit of the main stack's lowest layer holds what it has, the longest first."""
+        table = self.comparison.of_main_stack("time_constants")
+        axes.set(title="Time constants of the carrying gates", xlabel="unit, longest first", yscale="log")
+        axes.set_ylabel("time steps")
         top = 1e4
         for line in self.arms:
             mine = table[table["arm"] == line.arm]
@@ -184,7 +191,7 @@ class PhenomenaFigures:
         table = self.tables["explosion"]
         typical = table[what].where(np.isfinite(table[what])).median()
         top = 1e4 * typical
-        name = {"loss": "loss, nats a token", "norm_before": "gradient norm before clipping"}[what]
+        name = {"loss": self.comparison.wording.loss, "grad_norm": "gradient norm before clipping"}[what]
 
         def panel(axes: Axes) -> None:
             axes.set(title=f"{arch}: {name}", xlabel="step", yscale="log")
@@ -210,7 +217,7 @@ class PhenomenaFigures:
         def panel(axes: Axes) -> None:
             axes.set(title=f"{arch}: loss down the gradient", xlabel="distance in the weights", xscale="log")
             axes.set(yscale="log")
-            axes.set_ylabel("loss, nats a token" if _first(axes) else "")
+            axes.set_ylabel(self.comparison.wording.loss if _first(axes) else "")
             if all(mine.empty for mine in mine_of.values()):
                 note(axes, "no gradient exploded in the first epoch")
                 return

@@ -5,62 +5,71 @@ step 0 become bars, so no curve may share their names. inf and nan it cannot sho
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from unrolled.gradient_norms import alignment, gradient_norm_report, half_life, window_maxima
-from unrolled.lab.runs import Evaluation, Probes, Run
-from unrolled.perplexity import perplexity
+from unrolled.ground.evaluation import Evaluation
+from unrolled.ground.run import Run
+from unrolled.ground.score import Score, Sums
+from unrolled.probing.gradient_norms import alignment, gradient_norm_report, half_life, window_maxima
+from unrolled.probing.probe import Probes
 
 Point = tuple[int, float]  # step, value
-# A curve's name, its column of the history, what stands for the steps of a window.
+# A curve's name, its column of the run's steps, what stands for the steps of a window.
 BY_STEP = {
-    "grad_norm/window_max": ("norm_before", "max"),
-    "grad_norm/window_median": ("norm_before", "median"),
-    "grad_norm/applied": ("norm_after", "max"),
+    "grad_norm/window_max": ("grad_norm", "max"),
+    "grad_norm/window_median": ("grad_norm", "median"),
+    "grad_norm_after/window_max": ("grad_norm_after", "max"),
     "train/loss": ("loss", "mean"),
     "train/learning_rate": ("learning_rate", "max"),
 }
 
 
-def single_values(run: Run, evaluation: Evaluation) -> dict[str, float]:
-    """Final values, finite or not."""
-    summary, scores = run.summary, evaluation.scores
+def single_values(run: Run, evaluation: Evaluation, scores: Sequence[Score]) -> dict[str, float]:
+    """Final values, finite or not; ``scores``: as the task declares them."""
+    summary = run.summary
     values = {"diverged": float(summary["status"] == "diverged"), "network/parameters": float(summary["parameters"])}
-    if len(run.history):
-        norms = gradient_norm_report(run.history["norm_before"], run.settings["train"]["clip_norm"])
+    if len(run.steps):
+        norms = gradient_norm_report(run.steps["grad_norm"], run.settings["train"]["clip_norm"])
         values |= {f"grad_norm/{name}": value for name, value in norms._asdict().items()}
         values["grad_norm/log10_max"] = math.log10(norms.max) if norms.max > 0 else math.nan
-    values["lag_profile/half_life"] = half_life(lowest_layer(run.lag_profile)["norm"])
+    values["lag_profile/half_life"] = half_life(lowest_layer(run, run.lag_profile)["norm"])
     values["addends/alignment"] = recurrent_alignment(run)
-    best = run.epochs[run.epochs["epoch"] == summary["best_epoch"]]
-    for column, name in _perplexities(run.epochs).items():
-        values |= {f"{name}/best_valid": float(value) for value in best[column]}
-    for head, sums in scores["heads"].items():
-        name = "nats_per_token/test" if head == "forward" else f"nats_per_token/test_{head}"
-        # Without a bar where the perplexity overflows: it would flatten all others, and the tag `diverged` tells.
-        if math.isfinite(perplexity(**sums)):
-            values[name] = sums["nats"] / sums["tokens"]
-    for name, value in scores.items():
-        if name.endswith("_interval"):
-            low, high = value
-            values |= {f"{name[:-9]}/test_low": float(low), f"{name[:-9]}/test_high": float(high)}
-        elif isinstance(value, int | float) and name != "confidence":  # a setting, and a parameter already
-            values[f"{name}/test"] = float(value)
+    best = run.valid()
+    for score in scores:
+        if score.name in best:
+            values[f"{score.name}/best_valid"] = score.of(best[score.name])
+        if score.name in evaluation.sums:
+            values |= _of_test(score, evaluation)
+    return values | {f"{name}/test": float(value) for name, value in evaluation.measures.items()}
+
+
+def _of_test(score: Score, evaluation: Evaluation) -> dict[str, float]:
+    """The score, its interval, and, where the score is finite, its sum a term.
+
+    An arm whose perplexity overflows has no bar: it would flatten all others, and the tag `diverged` tells.
+    """
+    name, sums = score.name, evaluation.sums[score.name]
+    low, high = evaluation.intervals[name]
+    values = {f"{name}/test": evaluation.values[name], f"{name}/test_low": low, f"{name}/test_high": high}
+    if math.isfinite(evaluation.values[name]):
+        values[f"{name}/mean"] = sums.sum / sums.terms
     return values
 
 
-def curves(run: Run, probes: Probes) -> dict[str, list[Point]]:
+def curves(run: Run, probes: Probes, scores: Sequence[Score]) -> dict[str, list[Point]]:
     """By step, in windows; by epoch, at the epoch's last step; profiles and addends by time step, or by distance.
 
-    Perplexity also by the context given, and the Lyapunov exponents by their index.
+    The main score also by the context given, and the Lyapunov exponents by their index.
     """
-    history = run.history
-    drawn = {name: windowed(history["step"], history[column], how) for name, (column, how) in BY_STEP.items()}
-    ends = run.epochs["epoch"].map(history.groupby("epoch")["step"].max())
-    for column, name in _perplexities(run.epochs).items():
-        drawn[f"{name}/valid"] = _points(ends, run.epochs[column])
+    steps = run.steps
+    drawn = {name: windowed(steps["step"], steps[column], how) for name, (column, how) in BY_STEP.items()}
+    ends = run.epochs["epoch"].map(steps.groupby("epoch")["step"].max())
+    for score in scores:
+        if f"{score.name}_sum" in run.epochs:
+            drawn[f"{score.name}/valid"] = _points(ends, by_epoch(run, score))
     for kind, frame, axis in (
         ("profile", run.profile, "time_step"),
         ("lag_profile", run.lag_profile, "distance"),
@@ -70,14 +79,23 @@ def curves(run: Run, probes: Probes) -> dict[str, list[Point]]:
             drawn[f"{kind}/{stack}.{layer}"] = windowed(rows[axis], rows["norm"], "max")
     for (stack, layer), rows in run.spectra.groupby(["stack", "layer"]):
         largest = rows.groupby("epoch")["spectral_radius"].max()
-        at = largest.index.map({0: 0, **history.groupby("epoch")["step"].max().to_dict()})
+        at = largest.index.map({0: 0, **steps.groupby("epoch")["step"].max().to_dict()})
         drawn[f"spectral_radius/{stack}.{layer}"] = _points(pd.Series(at), largest)
     given = probes.context[np.isfinite(probes.context["context"])]
-    drawn["context/perplexity"] = _points(given["context"], given["perplexity"])
+    if len(given):
+        drawn[f"context/{scores[0].name}"] = _points(given["context"], given["value"])
     for stack in probes.exponents["stack"].unique().tolist():
         rows = probes.exponents[probes.exponents["stack"] == stack]
         drawn[f"exponents/{stack}"] = _points(rows["index"], rows["exponent"])
     return drawn
+
+
+def by_epoch(run: Run, score: Score) -> pd.Series:
+    """The validation split's score, an epoch each."""
+    columns = (run.epochs[f"{score.name}_{of}"] for of in Sums._fields)
+    return pd.Series(
+        [score.value(float(total), int(terms)) for total, terms in zip(*columns, strict=True)], dtype=float
+    )
 
 
 def windowed(steps: pd.Series, values: pd.Series, how: str) -> list[Point]:
@@ -99,10 +117,10 @@ def last_finite_epoch(profile: pd.DataFrame) -> pd.DataFrame:
     return trained[trained["epoch"] == finite[finite].index.max()]
 
 
-def lowest_layer(profile: pd.DataFrame) -> pd.DataFrame:
-    """Of the last finite epoch, the forward stack's lowest layer: there a gradient has come furthest."""
+def lowest_layer(run: Run, profile: pd.DataFrame) -> pd.DataFrame:
+    """Of the last finite epoch, the main stack's lowest layer: there a gradient has come furthest."""
     last = last_finite_epoch(profile)
-    return last[(last["stack"] == "forward") & (last["layer"] == 0)]
+    return last[(last["stack"] == run.main_stack) & (last["layer"] == 0)]
 
 
 def recurrent(addends: pd.DataFrame) -> pd.DataFrame:
@@ -111,17 +129,11 @@ def recurrent(addends: pd.DataFrame) -> pd.DataFrame:
 
 
 def recurrent_alignment(run: Run) -> float:
-    """Of the addends of dL/dW_hh in the forward stack's lowest layer; nan where there are none."""
-    rows = lowest_layer(recurrent(run.addends))
+    """Of the addends of dL/dW_hh in the main stack's lowest layer; nan where there are none."""
+    rows = lowest_layer(run, recurrent(run.addends))
     return alignment(rows["norm"], rows["sum_norm"].max())
 
 
 def _points(steps: pd.Series, values: pd.Series) -> list[Point]:
     pairs = zip(steps.tolist(), values.tolist(), strict=True)
     return [(int(step), float(value)) for step, value in pairs if math.isfinite(step) and math.isfinite(value)]
-
-
-def _perplexities(epochs: pd.DataFrame) -> dict[str, str]:
-    """Column of a head's validation perplexity -> name of that perplexity."""
-    columns = [str(column) for column in epochs if str(column).endswith("_perplexity")]
-    return {column: column.removeprefix("valid_") for column in columns}

@@ -13,46 +13,45 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from unrolled.lab.runs import Run
-from unrolled.perplexity import perplexity
+from unrolled.ground.run import Run
+from unrolled.ground.score import Score
 from unrolled.report.drawing import INK, Panel, finish, key, row
-from unrolled.settings import Settings
+from unrolled.report.markdown import ENDLESS, number
 
 OFF = "off"
-SLOW = 2.0  # times the unigram's perplexity: so far may an arm be that has not exploded, but hardly learnt yet
+SWEPT = ("learning_rate", "clip_norm", "seed")
+SLOW = 2.0  # times as bad as chance: so far may an arm be that has not exploded, but has hardly learned yet
 SHADES = matplotlib.colormaps["viridis"]
 LOOKS: dict[str, dict[str, Any]] = {"before training": {"linestyle": (0, (1, 2))}, "after": {"linestyle": "-"}}
-
-Arms = Sequence[tuple[Settings, Run]]
 
 
 # ---- learning rate x clip threshold ------------------------------------------------------------------------------
 
 
-def learning_rates(arms: Arms, unigram: float) -> pd.DataFrame:
+def learning_rates(runs: Sequence[Run], score: Score, chance: float | None) -> pd.DataFrame:
     """A row an arm of each family in which several learning rates were tried.
 
-    `survived`: it did not diverge, and its validation perplexity lies below twice that of the ``unigram``.
-    `perplexity` is text, for a chart's table has no place for inf.
+    `survived`: it did not diverge, and on the validation split it is less than twice as bad as ``chance``, the score of
+    a model that has learned nothing. The score's column is text, for a chart's table has no place for inf.
     """
     rows = []
-    for settings, run in arms:
-        network, train = settings.network, settings.train
-        others = network.model_dump() | train.model_dump(exclude={"learning_rate", "clip_norm", "seed"})
-        reached = _valid_perplexity(run)
+    for run in runs:
+        network, train, arch = run.settings["network"], run.settings["train"], run.settings["arch"]
+        others = network | {name: each for name, each in train.items() if name not in SWEPT}
+        reached = _valid(run, score)
         rows.append(
             {
                 "family": json.dumps(others),
-                "arch": str(settings.arch),
-                "cell": ("bi" if network.bidirectional else "") + network.cell,
-                "learning_rate": train.learning_rate,
-                "clipping": OFF if train.clip_norm is None else f"{train.clip_norm:g}",
-                "perplexity": f"{reached:.6g}",
-                "survived": int(run.summary["status"] == "finished" and reached < SLOW * unigram),
+                "arch": arch,
+                "cell": ("bi" if network.get("bidirectional") else "") + network.get("cell", arch),
+                "learning_rate": train["learning_rate"],
+                "clipping": OFF if train["clip_norm"] is None else f"{train['clip_norm']:g}",
+                score.name: f"{reached:.6g}",
+                "survived": int(run.summary["status"] == "finished" and _has_learned(reached, score, chance)),
             }
         )
     table = pd.DataFrame(rows)
@@ -65,31 +64,34 @@ class Best(NamedTuple):
 
     family: str
     clipping: str
-    learning_rate: float  # with the lowest perplexity
-    perplexity: float
+    learning_rate: float  # with the best score
+    score: float
     largest: float | None  # learning rate that survived
 
 
-def best(table: pd.DataFrame) -> list[Best]:
+def best(table: pd.DataFrame, score: Score) -> list[Best]:
     """Each family and threshold at its own best learning rate: the comparison that is fair to all."""
-    table = table.assign(reached=table["perplexity"].astype(float))
+    table = table.assign(reached=table[score.name].astype(float))
     found = []
     for _, mine in table.groupby(["family", "clipping"], sort=False):
-        lowest = mine.sort_values("reached", kind="stable").iloc[0]
+        first = mine.sort_values("reached", kind="stable", ascending=score.lower_is_better).iloc[0]
         alive = mine.loc[mine["survived"] == 1, "learning_rate"]
         largest = float(alive.max()) if len(alive) else None
-        found.append(
-            Best(
-                lowest["family"], lowest["clipping"], float(lowest["learning_rate"]), float(lowest["reached"]), largest
-            )
-        )
+        rate, reached = float(first["learning_rate"]), float(first["reached"])
+        found.append(Best(first["family"], first["clipping"], rate, reached, largest))
     return found
 
 
-def _valid_perplexity(run: Run) -> float:
-    """Of the best epoch, forward head; inf where none ended."""
-    sums = (run.summary["valid"] or {}).get("forward")
-    return perplexity(sums["nats"], sums["tokens"]) if sums else math.inf
+def _valid(run: Run, score: Score) -> float:
+    """Of the best epoch; the worst where none ended."""
+    valid = run.valid()
+    return score.of(valid[score.name]) if score.name in valid else score.worst
+
+
+def _has_learned(reached: float, score: Score, chance: float | None) -> bool:
+    if chance is None:
+        return math.isfinite(reached)
+    return reached < SLOW * chance if score.lower_is_better else reached > chance / SLOW
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
@@ -103,20 +105,20 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
 # ---- depth x connection ------------------------------------------------------------------------------------------
 
 
-def depths(arms: Arms) -> pd.DataFrame:
+def depths(runs: Sequence[Run], score: Score) -> pd.DataFrame:
     """A row a layer of each arm, where networks of several depths stand in the grid.
 
-    `norm`: of dL/dh of one loss at its own time step, in the forward stack, before training and after.
+    `norm`: of dL/dh of one loss at its own time step, in the main stack, before training and after.
     """
     rows = []
-    for settings, run in arms:
-        profile = run.lag_profile[(run.lag_profile["distance"] == 0) & (run.lag_profile["stack"] == "forward")]
-        network = settings.network
+    for run in runs:
+        profile = run.lag_profile[(run.lag_profile["distance"] == 0) & (run.lag_profile["stack"] == run.main_stack)]
+        layers, connection = profile["layer"].nunique(), run.settings["network"].get("connection", "plain")
+        reached = _valid(run, score)
         for when, epoch in zip(LOOKS, (0, profile["epoch"].max()), strict=True):
             for layer, norm in profile.loc[profile["epoch"] == epoch, ["layer", "norm"]].itertuples(index=False):
-                reached = _valid_perplexity(run)
-                rows.append((network.connection, network.layers, str(settings.arm), when, layer + 1, norm, reached))
-    columns = ["connection", "layers", "arm", "when", "layer", "norm", "perplexity"]
+                rows.append((connection, layers, run.arm, when, layer + 1, norm, reached))
+    columns = ["connection", "layers", "arm", "when", "layer", "norm", score.name]
     table = pd.DataFrame(rows, columns=columns)
     return table if table["layers"].nunique() > 1 else table[:0]
 
@@ -126,6 +128,7 @@ class SweepFigures:
     """Draws the tables that have rows."""
 
     tables: Mapping[str, pd.DataFrame]
+    score: Score
 
     def makers(self) -> dict[str, Callable[[], Figure]]:
         """By name; none for a table without rows."""
@@ -140,29 +143,39 @@ class SweepFigures:
         return found
 
     def _heat(self, family: str) -> Panel:
-        """Validation perplexity by learning rate (upwards) and clip threshold, the last column without clipping."""
-        whole = self.tables["learning_rates"]
-        alive = whole.loc[whole["survived"] == 1, "perplexity"].astype(float)
+        """The validation score by learning rate (upwards) and clip threshold, the last column without clipping."""
+        whole, score = self.tables["learning_rates"], self.score
+        alive = whole.loc[whole["survived"] == 1, score.name].astype(float)
         table = whole[whole["family"] == family]
         rates = sorted(table["learning_rate"].unique())
         clips = sorted(table["clipping"].unique(), key=lambda each: math.inf if each == OFF else float(each))
 
         def panel(axes: Axes) -> None:
-            axes.set(title=f"{family}: validation perplexity", xlabel="clip_norm", ylabel="learning rate")
+            axes.set(title=f"{family}: validation {score.heading}", xlabel="clip_norm", ylabel="learning rate")
             axes.grid(visible=False)
             grid = np.full((len(rates), len(clips)), np.nan)
             for _, each in table.iterrows():
                 place = rates.index(each["learning_rate"]), clips.index(each["clipping"])
-                reached = float(each["perplexity"])
+                reached = float(each[score.name])
                 grid[place] = reached if each["survived"] else np.nan
-                label = f"{reached:,.0f}" if reached < 1e5 else "exploded"
+                label = number(reached) if abs(reached) < ENDLESS else "exploded"
                 axes.text(place[1], place[0], label, ha="center", va="center", color=INK)
-            scale = LogNorm(alive.min() / 4, 1.5 * alive.max()) if len(alive) else None
-            axes.imshow(grid, origin="lower", aspect="auto", cmap="YlGn_r", norm=scale, interpolation="nearest")
+            look: dict[str, Any] = {"cmap": "YlGn_r" if score.lower_is_better else "YlGn", "norm": self._scale(alive)}
+            axes.imshow(grid, origin="lower", aspect="auto", interpolation="nearest", **look)
             axes.set_xticks(range(len(clips)), clips)
             axes.set_yticks(range(len(rates)), [f"{rate:g}" for rate in rates])
 
         return panel
+
+    def _scale(self, alive: pd.Series) -> Normalize | None:
+        """Of colours that a dark label can be read on."""
+        if alive.empty:
+            return None
+        low, high = alive.min(), alive.max()
+        if self.score.ratio:
+            return LogNorm(low / 4, 1.5 * high)
+        room = (high - low) or abs(high) or 1.0
+        return Normalize(low - room, high) if self.score.lower_is_better else Normalize(low, high + room)
 
     def _shades(self) -> dict[int, Any]:
         layers = sorted(int(each) for each in self.tables["depths"]["layers"].unique())
@@ -174,7 +187,7 @@ class SweepFigures:
         table = whole[whole["connection"] == connection]
 
         def panel(axes: Axes) -> None:
-            axes.set(title=connection, xlabel="layer, the loss above the last", yscale="log")
+            axes.set(title=f"{connection}: norm of dL/dh", xlabel="layer (the loss is above the last)", yscale="log")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             for when, look in LOOKS.items():
                 for layers, colour in self._shades().items():
@@ -186,18 +199,20 @@ class SweepFigures:
         return panel
 
     def _by_depth(self, axes: Axes) -> None:
-        """Validation perplexity by the number of layers, a line a connection."""
-        table = self.tables["depths"].drop_duplicates("arm")
-        axes.set(title="validation perplexity", xlabel="layers", yscale="log", xscale="log")
+        """The validation score by the number of layers, a line a connection."""
+        table, score = self.tables["depths"].drop_duplicates("arm"), self.score
+        axes.set(title=f"Validation {score.heading}", xlabel="layers", xscale="log")
+        axes.set_yscale("log" if score.ratio else "linear")
         for index, (connection, mine) in enumerate(table.groupby("connection", sort=False)):
             mine = mine.sort_values("layers")
-            axes.plot(mine["layers"], mine["perplexity"], label=str(connection), color=INK, marker="osD^"[index % 4])
+            axes.plot(mine["layers"], mine[score.name], label=str(connection), color=INK, marker="osD^"[index % 4])
         depths_shown = sorted(table["layers"].unique())
         axes.xaxis.set_major_locator(FixedLocator(depths_shown))
         axes.set_xticklabels([f"{each:g}" for each in depths_shown])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.legend()
-        finish(axes, table["perplexity"])
+        if score.ratio:
+            finish(axes, table[score.name])
 
     def _key(self, axes: Axes) -> None:
         """What the lines of `_layers` are, in a panel of its own."""

@@ -8,30 +8,46 @@ import json
 import math
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-from unrolled.errors import UserError
-from unrolled.lab.runs import Evaluation, Probes, Run
+from unrolled.ground.checksums import load, sha256
+from unrolled.ground.evaluation import Evaluation
+from unrolled.ground.registry import task_part
+from unrolled.ground.resolved import read_resolved
+from unrolled.ground.run import Run
+from unrolled.ground.score import Score
+from unrolled.probing.probe import Probes
 from unrolled.report.colours import run_colour
 from unrolled.report.phenomena import phenomena
 from unrolled.report.series import Point, curves, single_values
-from unrolled.sealed import sha256
-from unrolled.settings import Settings
 
-SCHEMA = 2  # of what is published; raising it publishes every run anew
-TOKENIZER = Path("data/encoded/tokenizer.json")
+SCHEMA = 3  # of what is published; raising it publishes every run anew
+ENCODED = Path("data/encoded")
 CORPUS_REPORT = Path("data/corpus.json")
+WEIGHTS = "weights.safetensors"
+
+
+class Served(NamedTuple):
+    """The model that is logged with a run: what MLflow loads it by, from which files, and what it answers."""
+
+    loader: str
+    files: tuple[Path, ...]
+    packages: tuple[str, ...]
+    inputs: list[dict[str, Any]]  # the signature's columns, as MLflow spells them in JSON
+    outputs: list[dict[str, Any]]
+    may_be_champion: bool
 
 
 @dataclass(frozen=True)
 class Projection:
     """What is published of one arm. `key` names its content: the same key is never published twice."""
 
+    task: str
     arm: str
     key: str
     params: dict[str, str]
@@ -42,12 +58,12 @@ class Projection:
     artifacts: list[tuple[Path, str]]  # file, and the folder that it goes to
     report: list[tuple[Path, str]]
     report_digest: str
-    model: tuple[Path, ...]
-    heads: tuple[str, ...]
+    served: Served | None
     seconds: float  # 0 where not known
 
     @property
     def experiment(self) -> str | None:
+        """DVC's, not MLflow's."""
         return self.tags.get("dvc.exp")
 
     @property
@@ -55,8 +71,8 @@ class Projection:
         return " ".join(filter(None, (self.arm, self.experiment)))
 
 
-def project(workspace: Path, settings: Sequence[Settings], environ: Mapping[str, str] = os.environ) -> list[Projection]:
-    """The projections of all arms, in the order of `settings`; reads everything before anything is published.
+def project(workspace: Path, grid: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> list[Projection]:
+    """The projections of the arms of ``grid``, as resolved/grid.json has it; reads everything before it returns any.
 
     Raises UserError naming the file, and the command that makes it anew, where a run is missing or corrupt.
     """
@@ -65,38 +81,38 @@ def project(workspace: Path, settings: Sequence[Settings], environ: Mapping[str,
     report = _below(workspace / "report", "report")
     if (workspace / CORPUS_REPORT).is_file():
         report.append((workspace / CORPUS_REPORT, "report"))
-    if not (workspace / TOKENIZER).is_file():
-        raise UserError(f"{workspace / TOKENIZER} is missing; make it again with `dvc repro -f -s vocabulary`")
-    rows = {axis: list(dict.fromkeys(getattr(each, axis) for each in settings)) for axis in ("arch", "clipping")}
+    rows = {axis: list(dict.fromkeys(each[axis] for each in grid["arms"])) for axis in ("arch", "clipping")}
+    shared = _shared_sections(workspace)
     projections = []
-    for each in settings:
-        place = (rows["arch"].index(each.arch), rows["clipping"].index(each.clipping))
+    for each in grid["arms"]:
+        arm, place = each["arm"], (rows["arch"].index(each["arch"]), rows["clipping"].index(each["clipping"]))
         context = {
             "git.commit": commit,
             "mlflow.source.git.commit": commit,
             "dvc.exp": environ.get("DVC_EXP_NAME"),
-            "dvc.stage": f"train@{each.arm}",
-            "dvc.md5.data": lock.get("data/encoded"),
-            "dvc.md5.run": lock.get(f"runs/{each.arm}"),
-            "dvc.md5.evaluation": lock.get(f"evaluation/{each.arm}"),
-            "dvc.md5.probes": lock.get(f"probes/{each.arm}"),
+            "dvc.stage": f"train@{arm}",
+            "dvc.md5.data": lock.get(ENCODED.as_posix()),
+            "dvc.md5.run": lock.get(f"runs/{arm}"),
+            "dvc.md5.evaluation": lock.get(f"evaluation/{arm}"),
+            "dvc.md5.probes": lock.get(f"probes/{arm}"),
             "mlflow.runColor": run_colour(*place, environ.get("DVC_EXP_NAME")),
-            "mlflow.source.name": f"dvc repro train@{each.arm}",
+            "mlflow.source.name": f"dvc repro train@{arm}",
             "mlflow.source.type": "LOCAL",
         }
-        projections.append(_project(workspace, each, {k: v for k, v in context.items() if v}, report))
+        projections.append(_project(workspace, arm, shared, {k: v for k, v in context.items() if v}, report))
     return projections
 
 
 def _project(
-    workspace: Path, settings: Settings, context: dict[str, str], report: list[tuple[Path, str]]
+    workspace: Path, arm: str, shared: dict[str, Any], context: dict[str, str], report: list[tuple[Path, str]]
 ) -> Projection:
-    arm = str(settings.arm)
     run, evaluation = Run.read(workspace / "runs" / arm), Evaluation.read(workspace / "evaluation" / arm)
     probes = Probes.read(workspace / "probes" / arm)
-    params = _params(settings, run)
+    task = str(run.settings["task"])
+    scores, about = task_part(task, "scores").SCORES, task_part(task, "publishing")
+    params = _params(shared, run)
     timing = _timing(workspace / "timings" / f"{arm}.json", run)
-    values = single_values(run, evaluation)
+    values = single_values(run, evaluation, scores)
     values |= {f"phenomena/{name}": float(value) for name, value in phenomena(run, probes).items() if value is not None}
     values |= {f"time/{name}": float(timing[name]) for name in ("seconds", "tokens_per_second") if name in timing}
     finals = {name: value for name, value in values.items() if math.isfinite(value)}
@@ -105,70 +121,86 @@ def _project(
     files += _below(workspace / "probes" / arm, "probes")
     key = _digest([SCHEMA, params, {f"{to}/{file.name}": sha256(file) for file, to in files}])
     digest = str(run.settings["corpus_digest"])
+    served = _served(workspace, run, about)
     tags = context | {
         "unrolled.key": key,
         "unrolled.corpus_digest": digest,
         "diverged": f"at step {run.summary['diverged_at_step']}" if values["diverged"] else "no",
-        "mlflow.note.content": _note(arm, params, values, run.summary),
+        "mlflow.note.content": "\n\n".join(_note(run, values, scores[0], about.note(values))),
     }
     if "device" in timing:
         tags["device"] = str(timing["device"])
     if left_out:
         tags["not_finite"] = ", ".join(f"{name} = {value}" for name, value in left_out.items())
     return Projection(
+        task=task,
         arm=arm,
         key=key,
         params=params,
-        curves=curves(run, probes),
+        curves=curves(run, probes, scores),
         finals=finals,
         tags=tags,
-        dataset=_dataset(workspace / CORPUS_REPORT, settings.corpus.name, digest),
-        artifacts=[(file, to) for file, to in files if file.name != "weights.safetensors"],  # the model has them
+        dataset=_dataset(workspace / CORPUS_REPORT, shared["corpus"]["name"], digest),
+        artifacts=[(file, to) for file, to in files if served is None or file.name != WEIGHTS],  # the model has them
         report=report,
         report_digest=_digest({f"{to}/{file.name}": sha256(file) for file, to in report}),
-        model=(run.directory / "weights.safetensors", run.directory / "settings.json", workspace / TOKENIZER),
-        heads=tuple(evaluation.scores["heads"]),
+        served=served,
         seconds=float(timing.get("seconds", 0.0)),
     )
 
 
-def _params(settings: Settings, run: Run) -> dict[str, str]:
-    """By their names in params.yaml; what the run directory states about itself goes before what the yaml says now."""
-    sections = {name: getattr(settings, name).model_dump() for name in ("corpus", "vocabulary", "evaluate", "probe")}
-    sections |= {name: run.settings[name] for name in ("network", "train")}
+def _shared_sections(workspace: Path) -> dict[str, Any]:
+    """The sections of params.yaml that all arms share, as the stages read them."""
+    sections = {"corpus": "preprocess", "vocabulary": "vocabulary", "evaluate": "evaluate", "probe": "probe"}
+    return {name: read_resolved(file, workspace / "resolved")[name] for name, file in sections.items()}
+
+
+def _params(shared: dict[str, Any], run: Run) -> dict[str, str]:
+    """By their names in params.yaml; of what the run states about itself, as it was trained."""
+    sections = shared | {name: run.settings[name] for name in ("network", "train")}
     flat = {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
-    flat |= {"arch": settings.arch, "clipping": settings.clipping}
-    return {
-        name: "none" if value is None else value if isinstance(value, str) else json.dumps(value)
-        for name, value in sorted(flat.items())
-    }
+    flat |= {axis: run.settings[axis] for axis in ("arch", "clipping")}
+    return {name: as_param(value) for name, value in sorted(flat.items())}
 
 
-def _note(arm: str, params: dict[str, str], values: dict[str, float], summary: dict[str, Any]) -> str:
-    """Markdown for the run's page."""
-    low, high = (values.get(f"forward_perplexity/test_{end}", math.nan) for end in ("low", "high"))
-    lines = [
-        f"Test perplexity **{values['forward_perplexity/test']:.4g}** (interval {low:.4g} to {high:.4g}), from the "
-        f"weights of epoch {summary['best_epoch']}."
-    ]
-    if "pseudo_perplexity/test" in values:
-        lines.append(
-            f"Pseudo-perplexity {values['pseudo_perplexity/test']:.4g}: it sees both sides of its target and does not "
-            "compare with a perplexity."
-        )
+def as_param(value: Any) -> str:
+    """A setting as MLflow shows it: as in params.yaml, but for null, which MLflow has no word for."""
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _served(workspace: Path, run: Run, about: Any) -> Served | None:
+    if about.LOADER is None:
+        return None
+    beside = [workspace / name for name in about.FILES]
+    for file in beside:
+        load(file.parent, file.name, sha256)  # or an error that says how to make it again
+    network = run.settings["network"]
+    files = (run.directory / WEIGHTS, run.directory / "settings.json", *beside)
+    return Served(
+        about.LOADER, files, about.PACKAGES, about.INPUTS, about.outputs(network), about.may_be_champion(network)
+    )
+
+
+def _note(run: Run, values: Mapping[str, float], score: Score, of_task: list[str]) -> list[str]:
+    """Paragraphs of Markdown for the run's page; ``score``: the one that arms are compared by."""
+    value, low, high = (values[f"{score.name}/{name}"] for name in ("test", "test_low", "test_high"))
+    summary, clip_norm = run.summary, run.settings["train"]["clip_norm"]
+    said = "**above 1e6**" if value > 1e6 else f"**{value:.4g}** (interval {low:.4g} to {high:.4g})"
+    epoch = f"from the weights of epoch {summary['best_epoch']}" if summary["best_epoch"] else "no epoch was completed"
+    lines = [f"Test {score.label} {said}, {epoch}.", *of_task]
     if "grad_norm/max" in values:
         lines.append(
             f"Gradient norm before clipping: median {values['grad_norm/median']:.4g}, largest "
             f"{values['grad_norm/max']:.4g}; {values['grad_norm/clipped_share']:.1%} of steps clipped, clip_norm "
-            f"{params['train.clip_norm']} (loss and gradient: {summary['reduction']})."
+            f"{as_param(clip_norm)} (loss and gradient: {summary['reduction']})."
         )
     if values["diverged"]:
         lines.append(f"**Diverged at step {summary['diverged_at_step']}.**")
-    lines.append(
-        f"Made by `dvc repro train@{arm} evaluate@{arm}`. Curves show windows of steps; every step is in "
-        "`run/history.parquet`."
-    )
-    return "\n\n".join(lines)
+    return [
+        *lines,
+        f"Made by `dvc repro train@{run.arm} evaluate@{run.arm}`. Curves show windows of steps; every step is in "
+        "`run/steps.parquet`.",
+    ]
 
 
 def _dataset(report: Path, name: str, digest: str) -> dict[str, str]:
@@ -178,7 +210,7 @@ def _dataset(report: Path, name: str, digest: str) -> dict[str, str]:
         "name": name,
         "digest": digest[:8],  # stands beside the name; a tag has all of it
         "source_type": "dvc",
-        "source": json.dumps({"path": TOKENIZER.parent.as_posix()}),
+        "source": json.dumps({"path": ENCODED.as_posix()}),
         "profile": profile,
     }
 

@@ -1,69 +1,85 @@
-"""The model of a published run: logged, found whole, and the best one crowned. Imported by publishing alone."""
+"""The model of a published run: logged, found complete, and the best one named champion."""
 
-import math
+import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow
-from mlflow.entities import LoggedModel, LoggedModelStatus, Run
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import ColSpec, Schema, TensorSpec
-from mlflow.types.schema import Array
+from mlflow.types import Schema
 
 import unrolled
-from unrolled.tasks.language_model import SCORES
-from unrolled.tracking.projection import Projection
+from unrolled.ground.registry import task_part
+from unrolled.tracking.connection import another_was_first
+from unrolled.tracking.projection import Projection, Served
 
-REGISTERED, CHAMPION = "unrolled", "champion"  # models:/unrolled@champion
-REGISTERED_NOTE = "The best arms by validation perplexity; `champion` is the best of those that stand now."
-VALID = "forward_perplexity/best_valid"
-SCORER = "unrolled.tracking.scorer"  # by name: the model brings its code along, and record does not run it
-MODEL_NEEDS = ("mlflow", "numpy", "pandas", "safetensors", "tokenizers", "torch")
+CHAMPION = "champion"  # models:/<name>@champion
+
+
+def registered_name(task: str) -> str:
+    """Of the registered model that a task's arms are versions of: that of its experiment."""
+    return str(task_part(task, "publishing").EXPERIMENT)
 
 
 def ready_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
-    """The models of a run that are whole, oldest first; MLflow names a model in the run before its files are there."""
+    """The complete models of a run, oldest first; MLflow names a model in the run before its files are there."""
     return [model for model in _models(client, run) if model.status == LoggedModelStatus.READY]
 
 
-def log_model(client: MlflowClient, run: Run, projection: Projection) -> None:
-    """A pyfunc model of safetensors, JSON and this package's code: nothing is pickled."""
-    outputs: list[ColSpec | TensorSpec] = [ColSpec("long", "tokens")]
-    outputs += [ColSpec("double", name) for name in ("nats", *(SCORES[head] for head in projection.heads))]
-    outputs += [ColSpec(Array("string"), "next_words"), ColSpec(Array("double"), "next_probabilities")]
+def log_model(client: MlflowClient, run: Run, projection: Projection, served: Served) -> None:
+    """A pyfunc model of safetensors, JSON and this package's code, with the run's final values: nothing is pickled."""
+    # Not pyfunc.log_model: that needs start_run, which calls the run finished or failed before it is, and it asks for
+    # the history of every metric, half of all the requests of a publish.
+    run_id, start = run.info.run_id, run.info.start_time
+    model = client.create_logged_model(
+        run.info.experiment_id, projection.arm, source_run_id=run_id, params=projection.params
+    )
+    try:
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        finals = projection.finals.items()
+        client.log_batch(run_id, [Metric(*each, start, 0, model_id=model.model_id) for each in finals])
+        with TemporaryDirectory() as temporary:
+            description = Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id)
+            _save(Path(temporary, "model"), served, description)
+            client.log_model_artifacts(model.model_id, str(Path(temporary, "model")))
+    except Exception:
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
+        raise
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def _save(folder: Path, served: Served, description: Model) -> None:
     with TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example")  # the signature is given, and would be its use
-        folder = Path(temporary, "arm")
-        folder.mkdir()
-        for file in projection.model:
-            shutil.copyfile(file, folder / file.name)
-        # Not pyfunc.log_model: that needs start_run, which calls the run finished or failed before it is.
-        model = client.create_logged_model(
-            run.info.experiment_id, projection.arm, source_run_id=run.info.run_id, params=projection.params
-        )
-        Model.log(
-            artifact_path=None,
-            flavor=mlflow.pyfunc,
-            run_id=run.info.run_id,
-            model_id=model.model_id,
-            loader_module=SCORER,
-            data_path=str(folder),
+        data = Path(temporary, "arm")
+        data.mkdir()
+        for file in served.files:
+            shutil.copyfile(file, data / file.name)
+        mlflow.pyfunc.save_model(
+            str(folder),
+            loader_module=served.loader,  # by name: the model brings its code along, and record does not run it
+            data_path=str(data),
             code_paths=[str(Path(unrolled.__file__).parent)],
             # Named, so that MLflow does not run the model to find them out: 6 s.
-            pip_requirements=[f"{package}=={version(package)}" for package in MODEL_NEEDS],
-            signature=ModelSignature(Schema([ColSpec("string", "text")]), Schema(outputs)),
+            pip_requirements=[f"{package}=={version(package)}" for package in ("mlflow", *served.packages)],
+            signature=ModelSignature(_schema(served.inputs), _schema(served.outputs)),
+            mlflow_model=description,
         )
 
 
-def sweep(client: MlflowClient, run: Run) -> None:
+def _schema(columns: Sequence[dict[str, Any]]) -> Schema:
+    return Schema.from_json(json.dumps([{"required": True, **column} for column in columns]))
+
+
+def delete_leftovers(client: MlflowClient, run: Run) -> None:
     """Delete what a publish that failed, or another at the same time, left beside the model of a finished run."""
     models = _models(client, run)
     kept = next((model for model in models if model.status == LoggedModelStatus.READY), None)
@@ -74,55 +90,58 @@ def sweep(client: MlflowClient, run: Run) -> None:
                 client.delete_logged_model(model.model_id)
 
 
-def discard(client: MlflowClient, run: Run) -> None:
+def delete_published(client: MlflowClient, run: Run, task: str) -> None:
     """Delete a run that another one stands for, with its models and what is registered of them."""
-    for each in client.search_model_versions(f"name = '{REGISTERED}' and run_id = '{run.info.run_id}'"):
+    name = registered_name(task)
+    for each in client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'"):
         with another_was_first():
-            client.delete_model_version(REGISTERED, each.version)
+            client.delete_model_version(name, each.version)
     for model in _models(client, run):
         with another_was_first():
             client.delete_logged_model(model.model_id)
     client.delete_run(run.info.run_id)
 
 
-def crown(client: MlflowClient, find: Callable[[str], Run | None], projections: Sequence[Projection]) -> None:
-    """Give the alias `champion` of the registered model to the best arm that reads from left to right, if one is whole.
+def name_champion(client: MlflowClient, find: Callable[[str], Run | None], projections: Sequence[Projection]) -> None:
+    """Give the alias `champion` of the registered model to the best of the arms that may have it, if one is complete.
 
-    Best by validation perplexity, of the arms as they stand now: a named DVC experiment is tried, and crowns nobody.
+    Best by the validation split, of the arms as they stand now: a named DVC experiment is tried, and names nobody.
     """
-    finals = {each.key: each.finals.get(VALID, math.inf) for each in projections if each.heads == ("forward",)}
-    best = min(finals, key=lambda key: finals[key], default=None)
-    run = None if best is None or math.isinf(finals[best]) else find(best)
-    if run is None or run.data.tags.get("dvc.exp"):
+    best = _best(projections)
+    run = None if best is None else find(best.key)
+    if best is None or run is None or run.data.tags.get("dvc.exp"):
         return
-    if not client.search_registered_models(f"name = '{REGISTERED}'"):
+    name, score = registered_name(best.task), task_part(best.task, "scores").SCORES[0]
+    if not client.search_registered_models(f"name = '{name}'"):
+        note = f"The best arms by validation {score.label}; `champion` is the best of those that stand now."
         with another_was_first():
-            client.create_registered_model(REGISTERED, description=REGISTERED_NOTE)
-    with another_was_first():  # its run stands for this one now, and it crowns
-        best_version = _version(client, run)
-        if best_version is not None and CHAMPION not in best_version.aliases:
-            client.set_registered_model_alias(REGISTERED, CHAMPION, best_version.version)
+            client.create_registered_model(name, description=note)
+    with another_was_first():  # its run stands for this one now, and it names the champion
+        registered = _version(client, run, name)
+        if registered is not None and CHAMPION not in registered.aliases:
+            client.set_registered_model_alias(name, CHAMPION, registered.version)
 
 
-@contextmanager
-def another_was_first() -> Iterator[None]:
-    """What is made or deleted inside may be there or gone since it was looked for: two machines publish at once."""
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
-            raise
+def _best(projections: Sequence[Projection]) -> Projection | None:
+    """The best of those that may be champion and have a score; of equals the first."""
+    found: dict[float, Projection] = {}
+    for each in projections:
+        score = task_part(each.task, "scores").SCORES[0]
+        valid = each.finals.get(f"{score.name}/best_valid")
+        if valid is not None and each.served is not None and each.served.may_be_champion:
+            found.setdefault(valid if score.lower_is_better else -valid, each)
+    return found[min(found)] if found else None
 
 
-def _version(client: MlflowClient, run: Run) -> ModelVersion | None:
-    """The registered version of a run's model, made where there is none; None where the run has no whole model."""
-    versions = client.search_model_versions(f"name = '{REGISTERED}' and run_id = '{run.info.run_id}'")
+def _version(client: MlflowClient, run: Run, name: str) -> ModelVersion | None:
+    """The registered version of a run's model, made where there is none; None where the run has no complete model."""
+    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'")
     models = ready_models(client, run)
     if versions or not models:
         return next(iter(versions), None)
-    model, name = models[0].model_id, run.info.run_name
+    model, arm = models[0].model_id, run.info.run_name
     return client.create_model_version(
-        REGISTERED, f"models:/{model}", run_id=run.info.run_id, model_id=model, description=name
+        name, f"models:/{model}", run_id=run.info.run_id, model_id=model, description=arm
     )
 
 

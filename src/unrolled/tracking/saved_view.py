@@ -1,19 +1,24 @@
-"""The first sight of the MLflow experiment: a saved view of charts.
+"""What a task's MLflow experiment opens with: a saved view of charts.
 
-MLflow keeps a saved view as an experiment tag in a format it does not document (seen in 3.17). Nothing but the
-first sight hangs on it. The content is deterministic, so that writing it again changes nothing.
+MLflow keeps a saved view as an experiment tag, in a format that it does not document (seen in 3.17). Nothing else hangs
+on it. The content is deterministic, so that writing it again changes nothing.
 """
 
 import base64
 import json
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from unrolled.ground.registry import task_part
+from unrolled.ground.score import Score
 
 VIEW = "unrolled-overview"
 TAG = f"mlflow.sharedViewState.{VIEW}"
-NAME = "Perplexity and gradient norms"
+NAME = "Scores and gradient norms"
+PARAM_COLUMNS = ("train.clip_norm", "train.learning_rate", "network.hidden", "corpus.name")
+COLUMN_WIDTH = 190  # pixels: the longest heading whole
 
 
 class Chart(NamedTuple):
@@ -23,52 +28,67 @@ class Chart(NamedTuple):
     scale: str | None = None  # None: bars; else the y axis of a line
 
 
-# MLflow appends sections for all other metrics. A section's name is the only place for words, some 45 characters long.
-SECTIONS: dict[str, tuple[Chart, ...]] = {
-    "Perplexity: lower is better (nats are its log)": (
-        Chart("nats_per_token/test"),
-        Chart("forward_perplexity/test"),
-        Chart("forward_perplexity/valid", "log"),
-        Chart("forward_perplexity/best_valid"),
-        Chart("backward_perplexity/test"),
-        Chart("pseudo_perplexity/test"),
-    ),
-    "Gradient norm before clipping, and applied": (
-        Chart("grad_norm/window_max", "log"),
-        Chart("grad_norm/applied", "log"),
-        Chart("grad_norm/clipped_share"),
-        Chart("grad_norm/max"),
-        Chart("grad_norm/log10_max"),
-        Chart("grad_norm/median"),
-    ),
-    "Through time: norm of dL/dh, addends of dL/dW_hh": (
-        Chart("lag_profile/forward.0", "log"),
-        Chart("profile/forward.0", "log"),
-        Chart("lag_profile/half_life"),
-        Chart("addends/forward.0", "log"),
-        Chart("addends/alignment"),
-    ),
-    "Memory and growth: context, Lyapunov, spectra": (
-        Chart("context/perplexity", "log"),
-        Chart("exponents/forward", "linear"),
-        Chart("spectral_radius/forward.0", "log"),
-        Chart("phenomena/context_needed"),
-        Chart("phenomena/gradient_reach"),
-        Chart("phenomena/lyapunov_exponent"),
-    ),
-    "Training": (
-        Chart("train/loss", "log"),
-        Chart("diverged"),
-        Chart("time/tokens_per_second"),
-    ),
-}
-PARAM_COLUMNS = ("train.clip_norm", "train.learning_rate", "network.hidden", "corpus.name")
-METRIC_COLUMNS = ("forward_perplexity/test", "pseudo_perplexity/test", "grad_norm/max", "grad_norm/clipped_share")
+def sections(task: str) -> dict[str, tuple[Chart, ...]]:
+    """The charts by the heading that they stand under, the only place for words: some 45 characters.
+
+    MLflow appends sections for all other metrics.
+    """
+    main, stack = _main_scores(task)[0], task_part(task, "publishing").STACK
+    direction = f"lower is better (mean: loss per {main.unit})" if main.lower_is_better else "higher is better"
+    return {
+        f"{main.label.capitalize()}: {direction}": tuple(_score_charts(task)),
+        "Gradient norm before clipping, and after": (
+            Chart("grad_norm/window_max", "log"),
+            Chart("grad_norm_after/window_max", "log"),
+            Chart("grad_norm/window_median", "log"),
+            Chart("grad_norm/log10_max"),  # bars have no log axis, and one explosion would flatten all others
+            Chart("grad_norm/clipped_share"),
+        ),
+        "Through time: norm of dL/dh, addends of dL/dW_hh": (
+            Chart(f"lag_profile/{stack}.0", "log"),
+            Chart(f"profile/{stack}.0", "log"),
+            Chart("lag_profile/half_life"),
+            Chart(f"addends/{stack}.0", "log"),
+            Chart("addends/alignment"),
+        ),
+        "Memory and growth: context, Lyapunov, spectra": (
+            Chart(f"context/{main.name}", _scale(main)),
+            Chart(f"exponents/{stack}", "linear"),
+            Chart(f"spectral_radius/{stack}.0", "log"),
+            Chart("phenomena/context_needed"),
+            Chart("phenomena/gradient_reach"),
+            Chart("phenomena/lyapunov_exponent"),
+        ),
+        "Training": (
+            Chart("train/loss", "log"),
+            Chart("time/tokens_per_second"),
+        ),
+    }
 
 
-def tag_value() -> str:
+def _main_scores(task: str) -> list[Score]:
+    """Those that arms are compared by; the others are variants of them."""
+    return [score for score in task_part(task, "scores").SCORES if score.column == "main"]
+
+
+def _score_charts(task: str) -> Iterator[Chart]:
+    main, *others = _main_scores(task)
+    if main.lower_is_better:
+        yield Chart(f"{main.name}/mean")  # which one exploded arm among them does not flatten
+    yield Chart(f"{main.name}/test")
+    yield Chart(f"{main.name}/valid", _scale(main))
+    yield Chart(f"{main.name}/best_valid")
+    yield from (Chart(f"{score.name}/test") for score in others)
+
+
+def _scale(score: Score) -> str:
+    """What is better the lower it is may explode."""
+    return "log" if score.lower_is_better else "linear"
+
+
+def tag_value(task: str) -> str:
     """The value of the experiment tag `TAG`."""
-    state = json.dumps(_state(), sort_keys=True, separators=(",", ":"))
+    state = json.dumps(_state(task), sort_keys=True, separators=(",", ":"))
     packed = base64.b64encode(zlib.compress(state.encode(), 9)).decode()
     return json.dumps({"name": NAME, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"}, sort_keys=True)
 
@@ -79,7 +99,11 @@ def link(server: str, experiment_id: str) -> str:
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
 
 
-def _state() -> dict[str, Any]:
+def _state(task: str) -> dict[str, Any]:
+    drawn = sections(task)
+    metrics = [*(f"{score.name}/test" for score in _main_scores(task)), "grad_norm/max", "grad_norm/clipped_share"]
+    columns = [*(f"metrics.`{name}`" for name in metrics), "tags.`diverged`"]
+    columns += [f"params.`{name}`" for name in PARAM_COLUMNS]
     return {
         "searchFilter": "",
         "orderByKey": "attributes.start_time",
@@ -88,13 +112,12 @@ def _state() -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"params.`{name}`" for name in PARAM_COLUMNS]
-        + [f"metrics.`{name}`" for name in METRIC_COLUMNS],
-        "columnOrder": [],
-        "columnWidths": {},
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": dict.fromkeys(columns, COLUMN_WIDTH),
         "runsHiddenMode": "FIRST_20_RUNS",
-        "compareRunSections": [_section(name) for name in SECTIONS],
-        "compareRunCharts": [_chart(chart, name) for name, charts in SECTIONS.items() for chart in charts],
+        "compareRunSections": [_section(name) for name in drawn],
+        "compareRunCharts": [_chart(chart, name) for name, charts in drawn.items() for chart in charts],
         "viewMaximized": False,
         "runListHidden": False,
         "isAccordionReordered": True,
@@ -148,5 +171,5 @@ def _chart(chart: Chart, section: str) -> dict[str, Any]:
     }
 
 
-def _id(*names: Sequence[str] | str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(("unrolled", *map(str, names)))))
+def _id(*names: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(("unrolled", *names))))

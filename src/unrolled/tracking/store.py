@@ -10,13 +10,14 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
-from unrolled.errors import UserError, without_credentials
+from unrolled.shell.errors import UserError
+from unrolled.shell.redaction import redact
+from unrolled.shell.workspace import repository
 
 LATER = "results are safe on disk; publish them later with `make record`"
 HEALTH_SECONDS = 3.0
-SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
 @dataclass(frozen=True)
@@ -59,23 +60,6 @@ class Store:
             _check_server(self.uri)
         elif self.database is not None:
             _check_database(self.database)
-
-
-def repository(workspace: Path, environ: Mapping[str, str] = os.environ) -> Path:
-    """`DVC_ROOT` where `workspace` lies under it, else `workspace`: DVC hands an inherited DVC_ROOT on as it is."""
-    here = workspace.resolve()
-    root = environ.get("DVC_ROOT")
-    return Path(root).resolve() if root and here.is_relative_to(Path(root).resolve()) else here
-
-
-def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
-    """`text` without credentials: neither those of an address nor those of the environment."""
-    address = environ.get("MLFLOW_TRACKING_URI", "").partition("://")[2].rpartition("@")[0]
-    secrets = [environ.get(name, "") for name in SECRETS] + [address, address.partition(":")[2]]
-    # As spelled in an address and as meant; a long one first, for another may be a part of it.
-    for secret in sorted({form(each) for each in secrets for form in (str, quote, unquote)} - {""}, key=len)[::-1]:
-        text = text.replace(secret, "***")
-    return without_credentials(text)
 
 
 def _check_server(uri: str) -> None:

@@ -1,0 +1,194 @@
+"""data/text -> data/encoded (tokenizer.json, two arrays a split, counts.npy, and their digests) and the corpus report.
+
+<split>.npy holds its token ids, <split>.documents.npy where among them each document begins.
+
+Memory stays flat as the text grows: lines are encoded in batches and their ids appended to the file.
+"""
+
+import io
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from unrolled.corpus.vocabulary import BATCH, STRETCHES, batches, build_tokenizer, stretches
+from unrolled.ground.atomic import whole_folder, whole_text
+from unrolled.ground.checksums import load, read_sealed, seal
+from unrolled.ground.corpus import MANIFEST, SPLITS
+from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
+
+MOST_FREQUENT = 20
+LONG = 40  # characters of a line that two texts do not share by chance
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What is known of a split once it is encoded; ``counts`` int64 [V] holds how often each id occurs.
+
+    ``characters`` are those of the text, its line ends among them; ``lines`` stand for its lines of LONG characters
+    and more, a hash each (int64), as long as this process lives; ``documents`` int64 [D]: at which token each begins.
+    """
+
+    counts: np.ndarray[tuple[int], np.dtype[np.int64]]
+    characters: int
+    lines: np.ndarray[tuple[int], np.dtype[np.int64]]
+    documents: np.ndarray[tuple[int], np.dtype[np.int64]]
+
+    @property
+    def tokens(self) -> int:
+        return int(self.counts.sum())
+
+    def report(self, documents: int) -> dict[str, Any]:
+        """oov_share: the share of all tokens, ``<eos>`` included, that are ``<unk>``."""
+        return {
+            "documents": documents,
+            "tokens": self.tokens,
+            "characters": self.characters,
+            "oov_share": round(int(self.counts[UNKNOWN_ID]) / self.tokens, 6),
+        }
+
+
+def encode_corpus(
+    text: Path,
+    encoded: Path,
+    report: Path,
+    *,
+    unit: str,
+    lowercase: bool,
+    min_count: int,
+    max_size: int | None,
+    tokenised: bool = False,
+    own_vocabulary: bool = False,
+) -> None:
+    """Build the vocabulary of ``text``/train.txt, encode every split into ``encoded``, and write ``report``.
+
+    ``tokenised``, ``own_vocabulary``: see catalogue.Source. The folder and the report appear whole or not at all.
+    Raises UserError if the vocabulary comes out empty.
+    """
+    as_published = own_vocabulary and unit == "word"
+    if as_published:
+        lowercase, min_count, max_size = False, 1, None
+    facts = read_sealed(text, "documents.json")
+    tokenizer = build_tokenizer(
+        _lines(text / "train.txt", "counting"),
+        unit=unit,
+        lowercase=lowercase,
+        tokenised=tokenised,
+        min_count=min_count,
+        max_size=max_size,
+    )
+    with whole_folder(encoded) as partial:
+        tokenizer.save(str(partial / "tokenizer.json"))
+        ids_of = StretchIds(tokenizer)
+        lines = {s: load(text, f"{s}.lines.npy", lambda path: np.load(path, allow_pickle=False)) for s in SPLITS}
+        splits = {
+            s: encode_file(tokenizer, text / f"{s}.txt", partial / f"{s}.npy", lines[s].tolist(), ids_of)
+            for s in SPLITS
+        }
+        np.save(partial / "counts.npy", splits["train"].counts)
+        for s in SPLITS:
+            np.save(partial / f"{s}.documents.npy", splits[s].documents)
+        seal(partial / MANIFEST, {"characters": {s: splits[s].characters for s in SPLITS}})
+    written = {
+        **{key: value for key, value in facts.items() if key not in (*SPLITS, "files")},
+        "unit": unit,
+        "vocabulary": "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}",
+        "types": tokenizer.get_vocab_size(),
+        "most_frequent": _most_frequent(tokenizer, splits["train"]),
+        **{s: splits[s].report(facts[s]["documents"]) | _seen(splits[s], splits["train"]) for s in SPLITS},
+    }
+    whole_text(report, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
+
+
+class StretchIds(dict[str, bytes]):
+    """The ids of each stretch of text as an array's bytes, asked of the tokenizer where it is met for the first time.
+
+    The end of a line is a stretch of its own. Starts anew once it holds STRETCHES characters.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.dtype = np.dtype(np.uint16 if tokenizer.get_vocab_size() < 65536 else np.uint32)
+        self._tokenizer, self._room = tokenizer, 0
+
+    def __missing__(self, stretch: str) -> bytes:
+        if self._room < len(stretch):
+            self.clear()
+            self._room = max(STRETCHES, len(stretch))
+        self._room -= len(stretch)
+        ids = [END_ID] if stretch == "\n" else self._tokenizer.encode(stretch, add_special_tokens=False).ids
+        encoded = self[stretch] = np.array(ids, dtype=self.dtype).tobytes()
+        return encoded
+
+
+def encode_file(
+    tokenizer: Tokenizer, text: Path, path: Path, lines_of: Sequence[int], ids_of: StretchIds | None = None
+) -> Encoded:
+    """Encode a text file, ``<eos>`` after each line, into a 1-D .npy array.
+
+    Its type is uint16 if the vocabulary has fewer than 65,536 types, else uint32. ``lines_of``: how many lines each of
+    its documents has. ``ids_of`` is what files of the same tokenizer share.
+    """
+    ids_of = StretchIds(tokenizer) if ids_of is None else ids_of
+    size, dtype, words = tokenizer.get_vocab_size(), ids_of.dtype, tokenizer.pre_tokenizer is not None
+    counts, characters, lines = np.zeros(size, dtype=np.int64), 0, array("q")
+    end = " \n " if words else "\n"
+    with path.open("wb") as file:
+        file.write(_header(dtype, 0))
+        counted, left, tokens, starts = iter(lines_of), 0, 0, array("q")
+        for batch in batches(_lines(text, "encoding")):
+            parts, at = [], 0
+            while at < len(batch):
+                if not left:
+                    left = next(counted)
+                    starts.append(tokens)
+                part = batch[at : at + left]
+                parts.append(b"".join(map(ids_of.__getitem__, stretches(end.join([*part, ""]), words=words))))
+                tokens += len(parts[-1]) // dtype.itemsize
+                at, left = at + len(part), left - len(part)
+            encoded = b"".join(parts)
+            file.write(encoded)
+            counts += np.bincount(np.frombuffer(encoded, dtype=dtype), minlength=size)
+            characters += sum(map(len, batch)) + len(batch)
+            lines.extend(hash(line) for line in batch if len(line) >= LONG)
+        # npy leaves room in its header for a longer first axis, so that an array can grow in its file
+        file.seek(0)
+        file.write(_header(dtype, int(counts.sum())))
+    return Encoded(counts, characters, np.frombuffer(lines, dtype=np.int64), np.array(starts, dtype=np.int64))
+
+
+def _header(dtype: np.dtype[Any], length: int) -> bytes:
+    header = io.BytesIO()
+    npy.write_array_header_1_0(header, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)})
+    return header.getvalue()
+
+
+def _lines(path: Path, verb: str) -> Iterator[str]:
+    with (
+        path.open(encoding="utf-8", newline="\n") as file,
+        tqdm(total=path.stat().st_size, desc=f"{verb} {path.name}", unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        while lines := file.readlines(BATCH):
+            bar.update(sum(map(len, lines)))
+            for line in lines:
+                yield line.removesuffix("\n")
+
+
+def _seen(split: Encoded, train: Encoded) -> dict[str, float]:
+    """How much of a split training shows word for word: the share of its long lines that stand in ``train`` too."""
+    if split is train or not len(split.lines):
+        return {}
+    return {"long_lines_in_train": round(float(np.isin(split.lines, train.lines).mean()), 6)}
+
+
+def _most_frequent(tokenizer: Tokenizer, train: Encoded) -> str:
+    order = np.argsort(-train.counts, kind="stable")[:MOST_FREQUENT]
+    words = [str(tokenizer.id_to_token(int(index))) for index in order]
+    return " ".join("␣" if word == " " else word for word in words)

@@ -1,0 +1,59 @@
+"""The resolved settings that stages read: each file vouches for itself; see `settings/resolve.py`."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from unrolled.ground.checksums import json_of, load
+from unrolled.shell.errors import UserError
+
+RESOLVED = Path("resolved")
+AGAIN = "make it again with: dvc repro -f -s resolve"
+
+
+def read_resolved(name: str, folder: Path = RESOLVED) -> dict[str, Any]:
+    """The settings in ``folder``/<name>.json, as "evaluate" or "arms/lstm-clipped".
+
+    UserError where the file is missing, for an arm naming the nearest, or was altered since it was written.
+    """
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        raise UserError(_missing(path))
+    content = load(folder, f"{name}.json", json_of)
+    if content.pop("sha256", None) != _digest(content):
+        raise UserError(f"{path} was altered since it was written; edit params.yaml instead, and {AGAIN}")
+    return content
+
+
+def read_arm(arm: str, folder: Path = RESOLVED) -> dict[str, Any]:
+    """The resolved settings of one arm; UserError as ``read_resolved``."""
+    return read_resolved(f"arms/{arm}", folder)
+
+
+def write_resolved(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` with a digest over itself; its folder is made if need be."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({**content, "sha256": _digest(content)}, indent=2) + "\n", encoding="utf-8")
+
+
+def digest_of_params(path: Path) -> str:
+    """Of what params.yaml says: neither comments nor the order of keys change it."""
+    return _digest(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _missing(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"{path} is missing; `dvc repro resolve` makes it from params.yaml"
+    there = sorted(each.stem for each in path.parent.glob("*.json"))
+    close = get_close_matches(path.stem, there, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(there)}"
+    return f"{path} is missing ({hint}); `dvc repro resolve` makes it from params.yaml"

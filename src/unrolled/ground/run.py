@@ -1,0 +1,73 @@
+"""A run directory read back, every byte checked; training/run_directory.py writes it and says what is in it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import load_file
+
+from unrolled.ground.checksums import json_of, load, read_sealed
+from unrolled.ground.registry import task_part
+from unrolled.ground.score import Sums
+from unrolled.ground.task import Model, Task
+
+TABLES = ("epochs", "profile", "lag_profile", "addends", "spectra")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory read back."""
+
+    directory: Path
+    settings: dict[str, Any]
+    summary: dict[str, Any]
+    steps: pd.DataFrame
+    epochs: pd.DataFrame
+    profile: pd.DataFrame
+    lag_profile: pd.DataFrame
+    addends: pd.DataFrame
+    spectra: pd.DataFrame
+
+    @classmethod
+    def read(cls, directory: Path) -> "Run":
+        """Raises UserError naming the file that is missing or was altered, and how to get it again."""
+        summary = read_sealed(directory, "summary.json")
+        return cls(
+            directory,
+            load(directory, "settings.json", json_of),
+            summary,
+            load(directory, "steps.parquet", pd.read_parquet),
+            *(load(directory, f"{name}.csv", read_table) for name in TABLES),
+        )
+
+    @property
+    def arm(self) -> str:
+        return str(self.settings["arm"])
+
+    @property
+    def task(self) -> Task:
+        task: Task = task_part(self.settings["task"], "model").Task(self.settings["train"])
+        return task
+
+    @property
+    def main_stack(self) -> str:
+        """The first of the stacks: of its lowest layer are the single figures of gradients and gates."""
+        return str(next(iter(self.summary["stacks"])))
+
+    def model(self) -> Model:
+        """The trained network."""
+        model = self.task.model(self.settings["sizes"], self.settings["network"])
+        model.load_state_dict(load(self.directory, "weights.safetensors", load_file))
+        return model
+
+    def valid(self) -> dict[str, Sums]:
+        """The validation split's sums by score at the best epoch; empty where no epoch ended."""
+        return {score: Sums(**sums) for score, sums in self.summary["valid"].items()}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A csv whose number columns are numbers even where it has no rows: a run may diverge in its first epoch."""
+    frame = pd.read_csv(path)
+    numbers = {name: float for name in frame if name not in ("stack", "weight", "gate")}
+    return frame.astype(numbers) if frame.empty else frame

@@ -1,0 +1,89 @@
+"""The contract of a task: all that training, scoring, probing, the report and MLflow ask of it.
+
+tasks/<task>/
+  settings.py              SECTIONS of params.yaml that are its own, and memory(), what a training takes at least
+  model/task.py            Task, the class below: the network, its batches and its loss
+  evaluation/scores.py     SCORES, each declared once; the first is what arms are compared by
+  evaluation/evaluate.py   evaluate(), and BASELINES, models without recurrence
+  probes/probes.py         stacks() and context(): the network's parts and what they read
+  report.py                what the comparison says of it beyond its scores
+  publishing.py            what MLflow is told: its experiment, the model that is served (LOADER, or None), a note
+
+A new task is such a folder and pipelines/<task>/. No other room names one.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.ground.corpus import Corpus, Split
+from unrolled.ground.score import Sums
+
+Batch = Any  # the task's own: made by `batches`, read by `loss`
+Carry = Any  # nested tuples of tensors
+Profile = Any  # recurrence.bptt.Profile: it is only passed on to the layers
+
+
+class Model(nn.Module):
+    """A network that a training knows how to report of."""
+
+    def groups(self) -> dict[str, list[Tensor]]:
+        """The parameters by the part of the network that gradient norms are reported of, each in one group."""
+        raise NotImplementedError
+
+
+class Task(Protocol):
+    """One task with the settings of one training; ``train``: that section of params.yaml."""
+
+    def __init__(self, train: Mapping[str, Any]) -> None: ...
+
+    def sizes(self, corpus: Corpus) -> dict[str, int]:
+        """What the encoded data decides about the network, as the number of types; kept beside its weights."""
+
+    def model(
+        self,
+        sizes: Mapping[str, int],
+        settings: Mapping[str, Any],
+        generator: torch.Generator | None = None,
+        device: torch.device | None = None,
+    ) -> Model:
+        """The network; ``settings``: the section ``network``. ``generator``, of the CPU, draws every weight."""
+
+    def steps(self, split: Split) -> int:
+        """Batches in an epoch."""
+
+    def batches(
+        self, split: Split, *, epoch: int = 1, first: int = 0, device: torch.device | None = None
+    ) -> Iterator[Batch]:
+        """The epoch's batches but for the ``first`` ones: the same index, the same batch, so a training can go on."""
+
+    def tokens(self, batch: Batch) -> int:
+        """What a rate of tokens a second counts."""
+
+    def start(self, model: Model) -> Carry:
+        """What the first batch of an epoch is given in place of what a batch before it carried on."""
+
+    def entry(self, model: Model, batch: Batch, carry: Carry) -> Carry:
+        """What the batch starts from: what was carried on, and what else is read without gradient (the text ahead)."""
+
+    def loss(
+        self,
+        model: Model,
+        batch: Batch,
+        entry: Carry,
+        *,
+        generator: torch.Generator | None = None,
+        profile: Profile | None = None,
+    ) -> tuple[Tensor, int, Carry]:
+        """The summed loss, the number of terms in it, and what the next batch is to be given, cut from the graph.
+
+        ``generator`` draws the dropout masks; without one nothing drops out.
+        """
+
+    def validate(self, model: Model, split: Split) -> dict[str, Sums]:
+        """Sums by score over the whole split. The first is what the learning rate is annealed on, its mean lowest."""
+
+    def single_loss(self, model: Model, split: Split, steps: int, profile: Profile) -> Tensor:
+        """One loss a column, about ``steps`` time steps from where the layers start: for the lag profile."""

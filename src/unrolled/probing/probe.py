@@ -1,0 +1,144 @@
+"""Probing a trained arm: what it remembers, what its gates do, how its gradients grow, and how it exploded.
+
+probes/<arm>/
+  probe.json      the figures that these tables come to; sha256 of the files below
+  context.csv     the main score when only so many inputs are given, beside what it is with all; empty for a task
+                  that has no such probe
+  exponents.csv   the Lyapunov exponents of each stack along the test split, largest first
+  gates.csv       a row a unit of each gate: its mean, and in what share of the time steps it was saturated
+  cliff.csv       the loss of the first explosion's batch, by distance down its gradient; empty where there was none
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from unrolled.ground.atomic import whole_folder
+from unrolled.ground.checksums import load, read_sealed, seal
+from unrolled.ground.corpus import Corpus, Split
+from unrolled.ground.evaluation import Evaluation, Resampling
+from unrolled.ground.registry import task_part
+from unrolled.ground.run import Run, read_table
+from unrolled.probing.cliff import cliff
+from unrolled.probing.exponents import lyapunov_exponents
+from unrolled.probing.gates import SIGNED, gate_values_of_stack
+from unrolled.probing.gradient_norms import first_explosion
+from unrolled.recurrence.stack import Stack
+from unrolled.training.training import Training
+
+CLOSE = 1.05  # times the score with all context: from there on, more context hardly helps
+SATURATED = 0.1  # nearer than this to the end of its range (Karpathy, Johnson & Fei-Fei 2016, section 4.2)
+DISTANCES = np.geomspace(1e-2, 1e3, 61).tolist()  # that the loss is measured at, down the exploding gradient
+CONTEXT = ("context", "value", "ratio", "ratio_low", "ratio_high", "terms")  # columns of context.csv
+
+Stacks = Mapping[str, tuple[Stack, Tensor]]  # by name, with what it reads at the test split's beginning, [T, 1, E]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """A directory of probes read back: its figures and its tables."""
+
+    figures: dict[str, Any]
+    context: pd.DataFrame
+    exponents: pd.DataFrame
+    gates: pd.DataFrame
+    cliff: pd.DataFrame
+
+    @classmethod
+    def read(cls, directory: Path) -> "Probes":
+        """Raises UserError naming the file that is missing or was altered, and how to get it again."""
+        tables = ("context", "exponents", "gates", "cliff")
+        figures = read_sealed(directory, "probe.json")
+        return cls(figures, *(load(directory, f"{name}.csv", read_table) for name in tables))
+
+
+def probe(directory: Path, run: Run, evaluation: Evaluation, corpus: Corpus, settings: Mapping[str, Any]) -> None:
+    """Probe a run's network on the test split and write the directory.
+
+    ``settings``: the sections ``probe`` and ``evaluate``.
+    """
+    own, resampling = settings["probe"], Resampling.of(settings["evaluate"])
+    model, task = run.model(), task_part(run.settings["task"], "probes")
+    context = task.context(model, corpus.test, evaluation.units, own, resampling)
+    of_context = pd.DataFrame(columns=list(CONTEXT), dtype=float) if context is None else context
+    read: Stacks = task.stacks(model, corpus.test, own["lyapunov_steps"])
+    exponents = _exponents(read, own["lyapunov_exponents"])
+    explosion, slope = _explosion(run, corpus.train)
+    figures = {
+        "arm": run.arm,
+        "context_needed": _needed(of_context),
+        "lyapunov_exponent": float(exponents["exponent"].iloc[0]),
+        "explosion": explosion,
+    }
+    with whole_folder(directory) as place:
+        of_context.to_csv(place / "context.csv", index=False)
+        exponents.to_csv(place / "exponents.csv", index=False)
+        _gates(read).to_csv(place / "gates.csv", index=False)
+        slope.to_csv(place / "cliff.csv", index=False)
+        seal(place / "probe.json", figures)
+
+
+def _needed(of_context: pd.DataFrame) -> float:
+    """The shortest context from which on the score stays within 5 % of that with all of it; inf if none does."""
+    if of_context.empty or not np.isfinite(of_context["value"]).all():
+        return math.nan
+    far = of_context["ratio"].to_numpy() > CLOSE
+    return float(of_context["context"].iloc[int(np.flatnonzero(far)[-1]) + 1 if far.any() else 0])
+
+
+def _exponents(stacks: Stacks, count: int) -> pd.DataFrame:
+    rows: list[tuple[str, int, float]] = []
+    for name, (stack, text) in stacks.items():
+        read = text.flip(0) if stack.layers[0].reverse else text
+        found = lyapunov_exponents(stack, read, stack.initial_state(1), count=count, settle=len(read) // 10)
+        rows += [(name, index, exponent) for index, exponent in enumerate(found.tolist(), start=1)]
+    return pd.DataFrame(rows, columns=["stack", "index", "exponent"])
+
+
+def _gates(stacks: Stacks) -> pd.DataFrame:
+    frames = []
+    for name, (stack, read) in stacks.items():
+        for layer, values in enumerate(gate_values_of_stack(stack, read)):
+            for gate, each in values.items():
+                low, high = (-1.0, 1.0) if gate in SIGNED else (0.0, 1.0)
+                room = SATURATED * (high - low)
+                units = each.flatten(0, 1)
+                columns = {
+                    "unit": range(units.shape[1]),
+                    "mean": units.mean(0),
+                    "low_share": (units < low + room).double().mean(0),
+                    "high_share": (units > high - room).double().mean(0),
+                }
+                frame = pd.DataFrame({key: np.asarray(value) for key, value in columns.items()})
+                frames.append(frame.assign(stack=name, layer=layer, gate=gate))
+    order = ["stack", "layer", "gate", "unit", "mean", "low_share", "high_share"]
+    return pd.concat(frames, ignore_index=True)[order]
+
+
+def _explosion(run: Run, train: Split) -> tuple[dict[str, Any] | None, pd.DataFrame]:
+    """Which step it was, and what lies down its gradient; `landed` is 1 in the row of the distance that SGD went.
+
+    Measured only in the first epoch, up to whose end no learning rate is annealed.
+    """
+    norms = run.steps["grad_norm"]
+    index = first_explosion(norms)
+    none = pd.DataFrame(columns=["distance", "loss", "landed"], dtype=float)
+    if index is None:
+        return None, none
+    explosion = {"step": index + 1, "norm": float(norms[index])}
+    if int(run.steps["epoch"].iloc[index]) > 1:
+        return explosion, none
+    training = Training.of(run.settings, run.settings["sizes"])
+    options = training.options
+    landed = options.learning_rate * min(explosion["norm"], options.clip_norm or math.inf)
+    known = options.optimiser == "sgd" and options.weight_decay == 0 and math.isfinite(landed)
+    distances = sorted({*DISTANCES, landed}) if known else DISTANCES
+    found = cliff(training, train, step=index + 1, distances=distances)
+    table = pd.DataFrame({"distance": found.distances, "loss": found.losses})
+    return explosion, table.assign(landed=(table["distance"] == landed).astype(int))

@@ -1,0 +1,58 @@
+"""Dropout with a generator of its own, so that a seed decides the masks whatever else draws random numbers.
+
+They are drawn where the generator is, on the CPU, so that a seed draws the same masks for a network on any device.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.recurrence.compiled.masks import draw_kept, masked
+
+DROPOUT_MASKS = ("step", "window")
+
+
+def check_rate(argument: str, rate: float) -> None:
+    """ValueError where ``rate`` is no share that can drop out."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"{argument} must be at least 0 and below 1, not {rate}")
+
+
+def dropout(values: Tensor, rate: float, generator: torch.Generator | None, mask: str = "step") -> Tensor:
+    """Zero elements of [T, B, F] with probability ``rate``, scale the rest by 1 / (1 - rate) (Srivastava et al. 2014).
+
+    For the connections between layers, and for weights. ``mask``: "step" draws one for each time step (Zaremba et al.
+    2014), "window" one for all steps, for each column another (Gal & Ghahramani 2016; Merity et al. 2018). Without a
+    generator, as in evaluation, the values pass unchanged.
+    """
+    if rate == 0 or generator is None:
+        return values
+    kept = draw_kept((values[:1] if mask == "window" else values).shape, 1 - rate, generator)
+    if values.dtype == torch.float32 and values.device.type == "cpu":
+        dropped: Tensor = _Masked.apply(values, kept, values.new_ones(1).div_(1 - rate))
+        return dropped
+    return values * kept.to(values.device, values.dtype).div_(1 - rate)
+
+
+class _Masked(torch.autograd.Function):
+    """The product with a mask that is kept as bytes, on one thread: to wake a second one would take longer."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, kept: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(kept, scale)
+        return masked(values, kept, scale)
+
+    @staticmethod
+    def backward(ctx: Any, d_dropped: Tensor) -> tuple[Tensor, None, None]:
+        return _Masked.apply(d_dropped, *ctx.saved_tensors), None, None
+
+
+def dropped_types(types: int, rate: float, generator: torch.Generator | None, like: Tensor) -> Tensor | None:
+    """What to multiply each type's embedding with, [V]: 0 with probability ``rate``, else 1 / (1 - rate).
+
+    Whole words drop out, wherever they stand in the window (Gal & Ghahramani 2016, section 4.2). None: nothing does.
+    """
+    if rate == 0 or generator is None:
+        return None
+    return dropout(like.new_ones(types), rate, generator)

@@ -1,0 +1,41 @@
+"""The spectra of a recurrent layer's weights, gate by gate.
+
+A gate's name is that of its block of H rows in weight_hh; a cell without gates has one block, `hidden`.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from unrolled.recurrence.cells import GRU, LSTM, ReLURNN, TanhRNN
+from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.threads import one_thread
+
+GATES: dict[type, tuple[str, ...]] = {
+    TanhRNN: ("hidden",),
+    ReLURNN: ("hidden",),
+    GRU: ("reset", "update", "candidate"),
+    LSTM: ("input", "forget", "candidate", "output"),
+}
+
+
+class Spectrum(NamedTuple):
+    """Of one gate's block of weight_hh [H, H]."""
+
+    radius: float  # the largest modulus of an eigenvalue: growth of a state that passes through again and again
+    norm: float  # the largest singular value: growth in one step at most (Pascanu, Mikolov & Bengio 2013, section 2.1)
+
+
+@one_thread()
+def spectra(layer: RecurrentLayer) -> dict[str, Spectrum]:
+    """Of each gate's block; nan where a weight is not finite."""
+    blocks = layer.weight_hh.detach().cpu().double().split(layer.hidden)
+    return {name: _spectrum(block) for name, block in zip(GATES[type(layer.cell)], blocks, strict=True)}
+
+
+def _spectrum(block: Tensor) -> Spectrum:
+    if not block.isfinite().all():
+        return Spectrum(math.nan, math.nan)
+    return Spectrum(torch.linalg.eigvals(block).abs().max().item(), torch.linalg.matrix_norm(block, 2).item())

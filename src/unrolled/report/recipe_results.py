@@ -1,0 +1,122 @@
+"""What a recipe's arms reached where they were trained: recipes/<name>.json, read off their files, never by hand."""
+
+import datetime
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unrolled.ground.atomic import whole_text
+from unrolled.ground.checksums import json_of, sha256
+from unrolled.ground.evaluation import Evaluation
+from unrolled.ground.registry import task_part
+from unrolled.ground.run import Run
+from unrolled.ground.score import Score
+from unrolled.report.series import by_epoch
+from unrolled.report.wording import Wording
+from unrolled.settings.loader import PARAMS
+from unrolled.settings.recipes import RECIPES, Measurement, applied, measured, read
+from unrolled.shell.errors import UserError
+
+
+def keep(name: str, workspace: Path = Path()) -> list[str]:
+    """Note what stands in runs/, evaluation/ and baselines/ as what the recipe measured; the arms and baselines noted.
+
+    What was noted before of other arms stays. UserError where no run is one of the recipe's, with the reason.
+    """
+    folder = workspace / RECIPES
+    _, params = applied(name, workspace / PARAMS, folder)
+    task, noted, reasons = params.task, {}, []
+    for arm, wanted in params.arms.items():
+        run = workspace / "runs" / arm
+        if not (run / "summary.json").is_file() or not (workspace / "evaluation" / arm / "scores.json").is_file():
+            reasons.append(f"{arm} is not trained and scored here")
+            continue
+        read_back = Run.read(run)
+        if other := _difference(read_back.settings, wanted):
+            reasons.append(f"{arm} was trained with {other}")
+            continue
+        evaluation = Evaluation.read(workspace / "evaluation" / arm)
+        noted[arm] = _of_run(read_back, evaluation, _timing(workspace, arm, run))
+    if not noted:
+        raise UserError(f"nothing to keep of recipe '{name}': {'; '.join(reasons)}; use it and run dvc repro first")
+    for baseline in dict.fromkeys(
+        arm for rung in read(name, folder).rungs for arm in rung.arms if arm not in params.arms
+    ):
+        evaluation = Evaluation.read(workspace / "baselines" / baseline)
+        noted[baseline] = _of_baseline(task, evaluation, _timing(workspace, baseline, None))
+    everything = dict(sorted((measured(name, folder) | noted).items()))
+    whole_text(folder / f"{name}.json", json.dumps(everything, indent=1) + "\n")
+    return list(noted)
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """The first setting in which a run is not the recipe's; an option that its code did not have was off."""
+    for section in ("network", "train"):
+        for key, value in wanted[section].items():
+            has = found[section].get(key)
+            if has != value and (key in found[section] or value):
+                return f"{section}.{key} {has}, not {value}"
+    return None
+
+
+def _of_run(run: Run, evaluation: Evaluation, timing: Measurement) -> Measurement:
+    task, train, summary = run.settings["task"], run.settings["train"], run.summary
+    main: Score = task_part(task, "scores").SCORES[0]
+    curve = zip(run.epochs["epoch"].tolist(), by_epoch(run, main).tolist(), strict=True)
+    valid = run.valid()
+    return {
+        "seed": train["seed"],
+        "epochs": train["epochs"],
+        "clip_norm": train["clip_norm"],
+        "parameters": summary["parameters"],
+        "status": summary["status"],
+        "diverged_at_step": summary["diverged_at_step"],
+        task_part(task, "ladder").VALID: main.of(valid[main.name]) if valid else None,
+        "valid_by_epoch": [[int(epoch), value] for epoch, value in curve],
+        "scores": _numbers(task, evaluation, evaluation.details),
+        **timing,
+        **_circumstances(),
+    }
+
+
+def _of_baseline(task: str, evaluation: Evaluation, timing: Measurement) -> Measurement:
+    main: Score = task_part(task, "scores").SCORES[0]
+    return {
+        task_part(task, "ladder").VALID: main.of(evaluation.valid[main.name]),
+        "scores": _numbers(task, evaluation, {}),
+        **timing,
+        **_circumstances(),
+    }
+
+
+def _numbers(task: str, evaluation: Evaluation, chosen: Mapping[str, Any]) -> Measurement:
+    """Scores with their intervals, the measures that the report shows, and what was ``chosen`` to reach them."""
+    main: Score = task_part(task, "scores").SCORES[0]
+    wording: Wording = task_part(task, "report").WORDING
+    numbers: Measurement = {}
+    for name, value in evaluation.values.items():
+        numbers |= {name: value, f"{name}_interval": list(evaluation.intervals[name])}
+    shown = (*wording.measured.values(), *wording.measures)
+    numbers |= {name: value for name, value in evaluation.measures.items() if name in shown}
+    return numbers | {**chosen, f"{main.unit}s": evaluation.sums[main.name].terms}
+
+
+def _timing(workspace: Path, arm: str, run: Path | None) -> Measurement:
+    """How long it took; nothing where that is not known of this very run."""
+    path = workspace / "timings" / f"{arm}.json"
+    timing = json_of(path) if path.is_file() else {}
+    if run is not None and timing.get("run") != sha256(run / "summary.json"):
+        return {}
+    return {name: timing[name] for name in ("seconds", "tokens_per_second", "threads", "device") if name in timing}
+
+
+def _circumstances() -> Measurement:
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+    }

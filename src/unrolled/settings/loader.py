@@ -1,0 +1,161 @@
+"""The only reader of params.yaml: the whole file is validated before anything is done.
+
+An arm is one cell of the grid ``arch`` x ``clipping``. The rows of both state only their differences:
+
+    network, train     what all arms share
+      + arch.<row>     any key of network or train
+      + clipping.<row> clip_norm, and nothing else, so that twins differ by nothing else
+      = one arm, named <arch>-<clipping>
+"""
+
+import re
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from unrolled.ground.registry import task_names, task_part
+from unrolled.settings.messages import first_error, nearest, shown
+from unrolled.settings.sections import Clipping, Corpus, Strict, Vocabulary
+from unrolled.shell.errors import UserError
+
+PARAMS = Path("params.yaml")
+SHARED = ("corpus", "vocabulary")  # sections that every task has
+
+Section = dict[str, Any]  # as params.yaml has it: plain numbers, texts and lists by key
+
+
+@dataclass(frozen=True)
+class Params:
+    """params.yaml, validated.
+
+    ``sections`` hold what is shared by all arms; ``arms``, in the grid's order, are resolved: each has its ``task``,
+    ``arm``, ``arch`` and ``clipping``, by name, and its sections ``network`` and ``train``.
+    """
+
+    task: str
+    sections: dict[str, Section]
+    arms: dict[str, dict[str, Any]]
+
+
+def load_params(path: Path = PARAMS) -> Params:
+    """Read and validate the whole file.
+
+    Raises UserError for a file that is missing or no YAML, a key that is unknown (naming the nearest) or missing, a
+    value out of range.
+    """
+    raw = _read(path)
+    task = _task(raw, path)
+    models = sections_of(task)
+    _check_sections(raw, models, path)
+    sections = _merged(raw, {}, models, path)
+    arms = {}
+    for arch, clipping in _grid(raw, path):
+        rows = {f"arch.{arch}": raw["arch"][arch], f"clipping.{clipping}": raw["clipping"][clipping]}
+        own = _merged(raw, rows, models, path)
+        arm = {"task": task, "arm": f"{arch}-{clipping}", "arch": arch, "clipping": clipping}
+        arms[arm["arm"]] = arm | {"network": own["network"], "train": own["train"]}
+    return Params(task, sections, arms)
+
+
+def sections_of(task: str) -> dict[str, type[Strict]]:
+    """The sections of a task's params.yaml in their order, without the grid."""
+    own: dict[str, type[Strict]] = task_part(task, "settings").SECTIONS
+    return {"corpus": Corpus, "vocabulary": Vocabulary, **own}
+
+
+def arch_keys(task: str) -> list[str]:
+    """What a row of `arch` may state."""
+    models = sections_of(task)
+    return [*models["network"].model_fields, *models["train"].model_fields]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        # DVC reads YAML 1.2, where 1e-3 is a number; so does ruamel's pure loader.
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} not found: run this in the folder of a pipeline, where its params.yaml is") from None
+    except OSError:
+        raise
+    except Exception as error:  # ruamel lets through what others say of a thirteenth month or too many brackets
+        raise UserError(f"{path} is not valid YAML: {textwrap.shorten(str(error), 300)}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} must hold sections such as corpus, network and train")
+    return raw
+
+
+def _task(raw: dict[str, Any], path: Path) -> str:
+    known = task_names()
+    if "task" not in raw:
+        raise UserError(f"{path}: key 'task' is missing (known: {', '.join(known)})")
+    if raw["task"] not in known:
+        name = shown(raw["task"])
+        raise UserError(f"{path}: unknown task {name}{nearest(name, known)}")
+    return str(raw["task"])
+
+
+def _check_sections(raw: dict[str, Any], models: dict[str, type[Strict]], path: Path) -> None:
+    known = [*models, "arch", "clipping"]
+    for name in raw:
+        if name not in ("task", *known):
+            raise UserError(f"{path}: unknown section {shown(name)}{nearest(shown(name), known)}")
+    for name in known:
+        if not isinstance(raw.get(name), dict) or not raw[name]:
+            raise UserError(f"{path}: section '{name}' is missing or holds no keys")
+    if "clip_norm" in raw["train"]:
+        raise UserError(f"{path}: 'train.clip_norm' belongs to the rows of 'clipping'")
+
+
+def _grid(raw: dict[str, Any], path: Path) -> list[tuple[str, str]]:
+    for axis in ("arch", "clipping"):
+        for name, row in raw[axis].items():
+            if not isinstance(name, str) or not re.fullmatch(r"\w{1,100}", name, re.ASCII):
+                what = "a row's name is up to 100 letters, digits and _, quoted where it would read as a number"
+                raise UserError(f"{path}: {shown(name)} under '{axis}': {what}")
+            if not isinstance(row, dict | None):
+                raise UserError(f"{path}: '{axis}.{name}' must hold keys, not {shown(row)}")
+    return [(arch, clipping) for arch in raw["arch"] for clipping in raw["clipping"]]
+
+
+def _merged(
+    raw: dict[str, Any], rows: dict[str, dict[str, Any] | None], models: dict[str, type[Strict]], path: Path
+) -> dict[str, Section]:
+    """All sections with the values of the rows in place of the shared ones, validated."""
+    merged = {name: dict(raw[name]) for name in models}
+    origin: dict[tuple[str, str], str] = {}
+    if rows:  # what a row of `clipping` states is a part of `train`, but must be stated
+        models, merged["clipping"] = models | {"clipping": Clipping}, {}
+        origin["clipping", "clip_norm"] = next(label for label in rows if label.startswith("clipping."))
+    for label, row in rows.items():
+        sections = ["clipping"] if label.startswith("clipping.") else ["network", "train"]
+        keys = {key: section for section in sections for key in models[section].model_fields}
+        for key, value in (row or {}).items():
+            _check_key(label, key, list(keys), path)
+            merged[keys[key]][key] = value
+            origin[keys[key], key] = label
+    built = {}
+    for name, model in models.items():
+        for key in merged[name]:
+            _check_key(name, key, list(model.model_fields), path)
+        built[name] = _validated(name, model, merged[name], origin, path)
+    built["train"] |= built.pop("clipping", {})
+    return built
+
+
+def _validated(
+    name: str, model: type[Strict], values: dict[str, Any], origin: dict[tuple[str, str], str], path: Path
+) -> Section:
+    try:
+        return model(**values).model_dump()
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_error(error, name, origin)}") from None
+
+
+def _check_key(section: str, key: object, known: list[str], path: Path) -> None:
+    if key not in known:
+        name = key if isinstance(key, str) else shown(key)
+        raise UserError(f"{path}: unknown key {shown(f'{section}.{name}')}{nearest(name, known)}")

@@ -1,0 +1,40 @@
+"""resolved/: params.yaml as the stages read it, a file for each kind of stage and one for each arm.
+
+    resolved/
+      fetch.json, preprocess.json, vocabulary.json    which corpus, how it is split and encoded
+      arms/<arm>.json                                 what the arm is trained with
+      evaluate.json, probe.json                       how all arms are scored and probed
+      grid.json                                       the arms there are
+      params.json                                     the digest of the params.yaml that all this was made from
+
+A stage depends on its file alone, so that an edit runs again what it changes and nothing else.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from unrolled.ground.atomic import whole_folder
+from unrolled.ground.resolved import digest_of_params, write_resolved
+from unrolled.settings.loader import PARAMS, load_params
+
+
+def resolve(path: Path = PARAMS, folder: Path = Path("resolved")) -> None:
+    """Validate params.yaml and write the folder, whole or not at all; UserError as ``load_params``."""
+    params = load_params(path)
+    sections, name = params.sections, {"name": params.sections["corpus"]["name"]}
+    files: dict[str, dict[str, Any]] = {
+        "params": {"digest": digest_of_params(path)},
+        "fetch": {"corpus": name},
+        "preprocess": {"corpus": sections["corpus"]},
+        "vocabulary": {"corpus": name, "vocabulary": sections["vocabulary"]},
+        "evaluate": {"task": params.task, "evaluate": sections["evaluate"]},
+        "probe": {"task": params.task, "evaluate": sections["evaluate"], "probe": sections["probe"]},
+        "grid": {
+            "task": params.task,
+            "arms": [{key: arm[key] for key in ("arm", "arch", "clipping")} for arm in params.arms.values()],
+        },
+        **{f"arms/{name}": arm for name, arm in params.arms.items()},
+    }
+    with whole_folder(folder) as place:
+        for file, content in files.items():
+            write_resolved(place / f"{file}.json", content)

@@ -1,0 +1,134 @@
+"""`unrolled ...`: what a person does outside the pipeline."""
+
+from pathlib import Path
+
+import click
+
+from unrolled.ground.registry import has_part, task_names, task_part
+from unrolled.settings.loader import PARAMS, load_params
+from unrolled.settings.recipes import Measurement, Rung, measured, read
+from unrolled.settings.recipes import names as all_recipes
+from unrolled.settings.recipes import use as use_recipe
+from unrolled.shell.dvc_leftovers import take_away
+from unrolled.shell.endings import one_line_errors
+from unrolled.shell.errors import UserError
+from unrolled.tracking.environment import set_mlflow_defaults
+
+
+@click.group()
+def main() -> None:
+    """A reproducible laboratory of recurrent language models."""
+
+
+@main.command()
+@one_line_errors
+def check() -> None:
+    """Validate params.yaml, see that its corpus is there, and clear away what a killed DVC left half-written."""
+    corpus = load_params(PARAMS).sections["corpus"]
+    if corpus["name"] == "text" and not Path(corpus["path"]).exists():
+        raise UserError(f"{PARAMS}: 'corpus.path': {corpus['path']!r} does not exist; name a file or a folder")
+    if remains := take_away():
+        click.echo(f"{', '.join(map(str, remains))}: half-written when DVC was killed; removed", err=True)
+
+
+@main.command()
+@one_line_errors
+def doctor() -> None:
+    """Check that everything a training needs is in place, and say how to fix what is not."""
+    # Here, not above: torch takes seconds to import, and the other commands are to answer at once.
+    from unrolled.shell.doctor import examine
+
+    ill = 0
+    for finding in examine():
+        mark = click.style("ok  ", fg="green") if finding.well else click.style("FAIL", fg="red")
+        click.echo(f"{mark} {finding.about + ':':14}{finding.said}")
+        ill += not finding.well
+    if ill:
+        raise UserError(f"{ill} problems must be fixed first" if ill > 1 else "one problem must be fixed first")
+
+
+@main.command()
+@one_line_errors
+def arms() -> None:
+    """Print the name of every arm of the grid."""
+    for arm in load_params(PARAMS).arms:
+        click.echo(arm)
+
+
+@main.command()
+@one_line_errors
+def recipes() -> None:
+    """List the recipes, with what they reached here and what was published."""
+    task = load_params(PARAMS).task
+    for name in all_recipes():
+        recipe, kept = read(name), measured(name)
+        click.echo(f"{name}: {recipe.about}")
+        for rung in recipe.rungs:
+            click.echo(f"    {rung.title}: {_expected(task, rung, [kept[arm] for arm in rung.arms if arm in kept])}")
+
+
+def _expected(task: str, rung: Rung, runs: list[Measurement]) -> str:
+    """The test score of each seed, minutes and date as measured here, beside what was published."""
+    declared, key = task_part(task, "scores").SCORES, task_part(task, "ladder").VALID
+    score, own = rung.name_of_score(declared), rung.own_score(declared)
+    main = score == declared[0].name
+    scores = [f"{run['scores'][score]:.2f}" for run in runs if score in run["scores"]]
+    valid = [f"{run[key]:.2f}" for run in runs if run.get(key)]
+    said = f"test {', '.join(scores)}" if scores else "not measured here yet"
+    if scores and own:
+        said = f"{own.heading}, {said}"
+    if scores and main:
+        said = f"valid {', '.join(valid)}; {said}"
+    if seconds := [run["seconds"] for run in runs if "seconds" in run and main]:
+        unit, length = ("seconds", 1) if max(seconds) < 60 else ("minutes a seed", 60)
+        ends = dict.fromkeys(f"{end(seconds) / length:.0f}" for end in (min, max))
+        said += f"; {' to '.join(ends)} {unit}"
+    if dates := [run["date"] for run in runs]:
+        said += f" ({max(dates)})"
+    if rung.published and rung.published.test:
+        said += f"; published: test {rung.published.test:g}"
+    return said
+
+
+@main.command()
+@click.argument("name")
+@one_line_errors
+def use(name: str) -> None:
+    """Write the recipe NAME into params.yaml; `git diff` shows what that changes."""
+    use_recipe(name)
+    click.echo(f"{PARAMS} now holds recipe {name}; run it with: dvc repro")
+
+
+@main.command()
+@click.argument("name")
+@one_line_errors
+def keep(name: str) -> None:
+    """Note down what runs/, evaluation/ and baselines/ hold as the results of the recipe NAME, also in the ladder."""
+    # Here, not above: torch takes seconds to import, and the other commands are to answer at once.
+    from unrolled.report.ladder import climb, write
+    from unrolled.report.recipe_results import keep as keep_measurements
+
+    for arm in keep_measurements(name):
+        click.echo(f"{name}: {arm} noted")
+    write(climb(load_params(PARAMS).task), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+
+
+@main.command()
+@click.option("--port", default=5000, show_default=True, help="Where to listen; the next free one is taken.")
+@one_line_errors
+def ui(port: int) -> None:
+    """Open the results in MLflow's user interface."""
+    set_mlflow_defaults()
+    # Here, not above: mlflow reads its environment while it is imported, and takes 2 s for it.
+    from unrolled.tracking.ui import serve
+
+    serve(Path(), port)
+
+
+for _task in task_names():  # what can be done with the networks of one task alone
+    for _command in task_part(_task, "commands").COMMANDS if has_part(_task, "commands") else ():
+        main.add_command(_command)
+
+
+if __name__ == "__main__":
+    main()

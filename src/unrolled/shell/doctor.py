@@ -1,0 +1,188 @@
+"""Whether all that a training needs is there, found out in seconds: each finding with its mend."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import requests
+from packaging.requirements import InvalidRequirement, Requirement
+
+from unrolled.corpus.catalogue import CATALOGUE, PublicFile
+from unrolled.corpus.fetch import mirror_within
+from unrolled.ground.checksums import json_of, load
+from unrolled.ground.corpus import read_corpus
+from unrolled.ground.registry import task_part
+from unrolled.settings.loader import PARAMS, load_params
+from unrolled.shell.device import CPU, describe, find_device
+from unrolled.shell.dvc_leftovers import half_written
+from unrolled.shell.errors import UserError
+from unrolled.shell.redaction import redact, without_credentials
+from unrolled.tracking.store import Store
+
+RAW, ENCODED, REPORT = Path("data/raw"), Path("data/encoded"), Path("data/corpus.json")
+SECONDS = 3.0  # that an address may take to answer
+COPIES = 8  # of a network's weights that may lie on the disk: run, best, optimiser, checkpoints, DVC's cache, MLflow's
+ROOM = 1 << 29  # bytes for all else
+
+
+class Finding(NamedTuple):
+    """What was looked at and what was seen; ``well`` False where it must be mended first."""
+
+    about: str
+    well: bool
+    said: str
+
+
+def examine() -> Iterator[Finding]:
+    """Look at the set-up in the working directory, one thing after the other; nothing is changed."""
+    for about, look in LOOKS.items():
+        try:
+            yield Finding(about, True, look())
+        except (UserError, OSError) as error:
+            yield Finding(about, False, without_credentials(" ".join(str(error).split())))
+
+
+def _versions() -> str:
+    pinned = _pinned(Path("requirements.lock").read_text())
+    found = {name: _version(name) for name in pinned}
+    if other := [f"{name} {found[name]} ({pinned[name]})" for name in pinned if found[name] != pinned[name]]:
+        said = f"{len(other)} packages differ from requirements.lock: {', '.join(other[:3])}"
+        raise UserError(f"{said}{' ...' * (len(other) > 3)}; `make ready` installs those that results were made with")
+    return f"Python {sys.version.split()[0]}, {len(pinned)} packages as requirements.lock pins them"
+
+
+def _pinned(lock: str) -> dict[str, str]:
+    """The version of each package that a lock names for this platform; hashes stand in indented lines below it."""
+    lines = [line.rstrip(" \\") for line in lock.splitlines() if line[:1].isalnum()]
+    try:
+        needed = [Requirement(line) for line in lines]
+    except InvalidRequirement as error:
+        raise UserError(f"requirements.lock: {error}; `git checkout requirements.lock` restores it") from None
+    here = [each for each in needed if each.marker is None or each.marker.evaluate()]
+    return {each.name: str(each.specifier).removeprefix("==") for each in here}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package).partition("+")[0]  # the build of torch is the machine's affair
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _settings() -> str:
+    params = load_params(PARAMS)
+    return f"{PARAMS}: {len(params.arms)} arms on the corpus {params.sections['corpus']['name']}"
+
+
+def _threads() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > cores:
+        raise UserError(f"OMP_NUM_THREADS={wanted} threads on {cores} cores wait for each other; unset it")
+    return f"{cores} cores, {wanted or cores} threads"
+
+
+def _device() -> str:
+    device = find_device(os.environ.get("UNROLLED_DEVICE") or "cpu")
+    return f"trains on {device}" + (f", {describe(device)}" if device != CPU else "")
+
+
+def _writable() -> str:
+    folders = [Path(), *(Path(name) for name in ("data", "runs", ".dvc", ".dvc/cache") if Path(name).is_dir())]
+    for folder in folders:
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise UserError(f"{folder.absolute()} cannot be written to ({error.strerror}); own it, or clone") from None
+    return f"{Path.cwd()} can be written to"
+
+
+def _dvc() -> str:
+    if shutil.which("dvc") is None:
+        raise UserError("dvc is not on the PATH; `. .venv/bin/activate` puts it there, `make ready` installs it")
+    for mark, mend in (
+        (".git", "git init, or clone the repository again"),
+        (".dvc/config", "clone the repository again"),
+        ("dvc.yaml", "clone the repository again"),
+    ):
+        if not Path(mark).exists():
+            raise UserError(f"{mark} is missing: DVC works in a clone; {mend}")
+    done = subprocess.run(["git", "rev-parse", "--verify", "-q", "HEAD"], capture_output=True)
+    if done.returncode:
+        raise UserError("git has no commit here, and `dvc exp` needs one; commit first")
+    if remains := half_written():
+        raise UserError(f"{remains[0]} was half-written when DVC was killed; `unrolled check` removes it")
+    return "a git repository with DVC in it"
+
+
+def _mlflow() -> str:
+    store = Store.locate(Path())
+    store.check()
+    return f"{redact(store.uri)} {'answers' if store.remote else 'can be written to'}"
+
+
+def _corpus() -> str:
+    corpus = load_params(PARAMS).sections["corpus"]
+    name, path = corpus["name"], Path(corpus["path"])
+    if name == "text" and not path.exists():
+        raise UserError(f"corpus.path: {path} does not exist; name a file or a folder")
+    files, mirror = CATALOGUE[name].files, mirror_within(os.environ.get("DVC_ROOT"))
+    for file in files:
+        if (RAW / file.name).is_file():
+            if hashlib.sha256((RAW / file.name).read_bytes()).hexdigest() != file.sha256:
+                raise UserError(f"{RAW / file.name} has a wrong sha256; `dvc repro -f -s fetch` downloads it again")
+        else:
+            _obtainable(file, mirror)
+    if not ENCODED.exists():
+        return f"{name}: available, not encoded yet"
+    return f"{name}: {len(read_corpus(ENCODED).train.tokens):,} training tokens, every digest right"
+
+
+def _obtainable(file: PublicFile, mirror: str | None) -> None:
+    place = file.address if mirror is None else f"{mirror.rstrip('/')}/{file.name}"
+    if "://" not in place:
+        if not Path(place).is_file():
+            raise UserError(f"{place} does not exist; let UNROLLED_MIRROR name the folder that holds {file.name}")
+        return
+    try:
+        requests.head(place, timeout=SECONDS, allow_redirects=True).raise_for_status()
+    except requests.RequestException as error:
+        raise UserError(
+            f"{file.name} cannot be downloaded from {place} ({type(error).__name__}); is there a network? "
+            "UNROLLED_MIRROR names another place"
+        ) from None
+
+
+def _disk() -> str:
+    free = shutil.disk_usage(Path()).free
+    if not REPORT.exists():
+        return f"{free / 1e9:.1f} GB free; what is needed is known once the vocabulary is built"
+    types, needed = load(REPORT.parent, REPORT.name, lambda path: int(json_of(path)["types"])), ROOM
+    params = load_params(PARAMS)
+    parameters = task_part(params.task, "settings").parameters
+    for arm in params.arms.values():
+        needed += COPIES * 4 * parameters(arm["network"], {"vocabulary": types})
+    if free < needed:
+        raise UserError(f"{free / 1e9:.1f} GB are free, and this grid may need {needed / 1e9:.1f}; make room")
+    return f"{free / 1e9:.1f} GB free, of which this grid may need {needed / 1e9:.1f}"
+
+
+LOOKS: dict[str, Callable[[], str]] = {
+    "versions": _versions,
+    "settings": _settings,
+    "threads": _threads,
+    "device": _device,
+    "write access": _writable,
+    "DVC": _dvc,
+    "MLflow": _mlflow,
+    "corpus": _corpus,
+    "disk": _disk,
+}

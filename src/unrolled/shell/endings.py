@@ -1,0 +1,59 @@
+"""How a command ends that a user's mistake, a full disk or a request to stop has ended: with one line."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+from types import FrameType
+from typing import NoReturn, ParamSpec
+
+from unrolled.shell.errors import UserError
+from unrolled.shell.redaction import without_credentials
+
+P = ParamSpec("P")
+
+GOES_ON = "the same command goes on from here, a training from its last checkpoint"
+
+
+class _Terminated(BaseException):
+    """SIGTERM came: the clean-up of a Ctrl-C, under a status of its own."""
+
+
+def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn what is no defect of ours into one line on stderr; a defect keeps its traceback.
+
+    A user's mistake and a full disk end with exit status 1, Ctrl-C with 130, SIGTERM with 143, as a shell has it.
+    UNROLLED_DEBUG=1 shows the traceback of every error.
+    """
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        signal.signal(signal.SIGTERM, _terminate)
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            _end(f"stopped: {GOES_ON}", 130)
+        except _Terminated:
+            _end(f"stopped: {GOES_ON}", 143)
+        except BrokenPipeError:  # `head` has seen enough: click ends such a command without a word
+            raise
+        except Exception as error:
+            if os.environ.get("UNROLLED_DEBUG", "0") not in ("", "0"):
+                raise
+            if "No space left on device" in str(error):  # libraries in Rust and C++ have errors of their own for it
+                _end(f"error: {error}; make room: {GOES_ON}", 1)
+            if not isinstance(error, (UserError, OSError)):
+                raise
+            _end(f"error: {error}", 1)
+
+    return wrapped
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def _end(line: str, status: int) -> NoReturn:
+    print(without_credentials(" ".join(line.split())), file=sys.stderr)
+    raise SystemExit(status) from None

@@ -1,0 +1,38 @@
+"""What every stage does before its work: errors in one line, and settings that are those of today's params.yaml."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec
+
+from unrolled.ground.resolved import digest_of_params, read_resolved
+from unrolled.shell.endings import one_line_errors
+from unrolled.shell.errors import UserError
+
+P = ParamSpec("P")
+PARAMS = Path("params.yaml")
+
+
+def stage(command: Callable[P, None]) -> Callable[P, None]:
+    """Refuse to work with settings that were resolved from another params.yaml, and end errors with one line."""
+
+    @wraps(command)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        check_resolved()
+        command(*args, **kwargs)
+
+    return one_line_errors(checked)
+
+
+def check_resolved() -> None:
+    """UserError where params.yaml has changed since resolved/ was made; DVC sees to that, a person may not."""
+    made_from = read_resolved("params")["digest"]
+    if PARAMS.is_file() and _digest() != made_from:
+        raise UserError("resolved/ was made from another params.yaml; bring it up to date with: dvc repro resolve")
+
+
+def _digest() -> str | None:
+    try:
+        return digest_of_params(PARAMS)
+    except Exception:  # whatever a reader makes of a file that is no YAML
+        return None

@@ -1,0 +1,69 @@
+"""`unrolled generate`, `unrolled score`: what can be done with a trained language model alone."""
+
+import math
+from typing import Any, TextIO
+
+import click
+
+from unrolled.ground.perplexity import perplexity
+from unrolled.shell.endings import one_line_errors
+from unrolled.shell.errors import UserError
+
+HEAT = [(4.0, "green"), (8.0, "yellow"), (12.0, "red"), (math.inf, "magenta")]  # up to so many bits
+
+
+@click.command()
+@click.argument("prompt", default="")
+@click.option("--arm", help="Which arm writes; the best that reads from left to right if none is named.")
+@click.option("--length", default=60, show_default=True, help="Tokens after the prompt.")
+@click.option("--samples", default=1, show_default=True, help="How many texts.")
+@click.option("--seed", default=1, show_default=True, help="The same seed, the same text.")
+@click.option("--temperature", default=1.0, show_default=True, help="Below 1: the likely becomes likelier; 0: greedy.")
+@click.option("--top-k", type=int, help="Draw from the k likeliest tokens only.")
+@click.option("--nucleus", type=float, help="Draw from the likeliest tokens that together reach this probability.")
+@click.option("--unknown", is_flag=True, help="Let <unk>, which stands for all rare words, be drawn.")
+@one_line_errors
+def generate(prompt: str, arm: str | None, **options: Any) -> None:
+    """Let a trained network finish PROMPT."""
+    from unrolled.tasks.language_model.text.inference import Trained  # here, not above: torch takes seconds to import
+
+    trained = Trained.read(arm)
+    click.echo(click.style(f"{trained.arm}:", dim=True), err=True)
+    for text in trained.continued(prompt, **options):
+        click.echo(text)
+
+
+@click.command()
+@click.argument("file", type=click.File(encoding="utf-8"), default="-")
+@click.option("--arm", help="Which arm reads; the best that reads from left to right if none is named.")
+@one_line_errors
+def score(file: TextIO, arm: str | None) -> None:
+    """Print how little a trained network expected each word of FILE (or of what is piped in), in bits and in colour."""
+    from unrolled.tasks.language_model.text.inference import Trained  # here, not above: torch takes seconds to import
+
+    trained = Trained.read(arm)
+    lines = trained.surprisals(_read(file))
+    for line in lines:
+        click.echo(" ".join(click.style(f"{each.word}·{each.bits:.1f}", fg=_heat(each.bits)) for each in line))
+    bits = [each.bits for line in lines for each in line]
+    unknown = sum(not each.known for line in lines for each in line)
+    click.echo(
+        f"{trained.arm}: {len(bits)} tokens ({unknown} read as <unk>), {sum(bits) / len(bits):.2f} bits each, "
+        f"perplexity {perplexity(sum(bits) * math.log(2), len(bits)):,.1f}",
+        err=True,
+    )
+
+
+def _read(file: TextIO) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file.name} is not UTF-8: {error}") from None
+
+
+def _heat(bits: float) -> str:
+    """From expected to astonishing."""
+    return next(colour for limit, colour in HEAT if bits <= limit)
+
+
+COMMANDS = (generate, score)

@@ -1,0 +1,178 @@
+"""Scoring a language model: every token of the test split once, in every way that the settings name.
+
+Tables: bands.csv, the forward head's perplexity by how often training showed the word; calibration.csv, how often its
+first choice is right, by how sure it was.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from unrolled.ground.corpus import Corpus, Split
+from unrolled.ground.evaluation import Evaluation, sums_of
+from unrolled.ground.perplexity import perplexity
+from unrolled.ground.special_tokens import END_ID
+from unrolled.scoring import checks
+from unrolled.scoring.evaluation import Scored
+from unrolled.scoring.interpolation import interpolated_nats, interpolation_weight
+from unrolled.scoring.kneser_ney import KneserNey
+from unrolled.scoring.measures import calibration, target_ranks, top_k_accuracy
+from unrolled.tasks.language_model.evaluation.checks import no_head_sees_its_target
+from unrolled.tasks.language_model.evaluation.dynamic_evaluation import choose_dynamics, dynamic_nats, mean_squares
+from unrolled.tasks.language_model.evaluation.measures import (
+    bits_per_character,
+    frequency_bands,
+    uniform_perplexity,
+    unigram_perplexity,
+)
+from unrolled.tasks.language_model.evaluation.neural_cache import cache_nats, choose_cache, forward_reading
+from unrolled.tasks.language_model.evaluation.reset import reset_nats
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD, predictions
+
+Nats = NDArray[Any]  # -log p of each token, float32 or float64 [N]
+MAIN = SCORE_OF_HEAD["forward"]
+DYNAMIC_VALID = 20_000  # tokens of the validation split that dynamic evaluation is chosen on: each trial trains
+ROWS = 512  # of an n-gram model's distributions at a time: memory, not the figures, hangs on it
+
+
+def evaluate(
+    network: Network, corpus: Corpus, settings: Mapping[str, Any], baselines: Mapping[str, Evaluation]
+) -> Scored:
+    """Score the test split with every head of ``network``; ``settings``: the section ``evaluate``.
+
+    What the forward head and the n-gram model of ``baselines`` reach together is a score of its own; its weight, as
+    whatever adapts to the text, is chosen on the validation split.
+    """
+    no_head_sees_its_target(network, corpus.test.tokens)
+    test, sure = _by_network(network, corpus.test, settings["window"])
+    valid = {MAIN: forward_nats(network, corpus.valid, settings["window"])}
+    peer = baselines["kneser_ney"]
+    weight = interpolation_weight(valid[MAIN], peer.valid_units[MAIN])
+    cache, of_cache = _with_cache(network, corpus, settings)
+    dynamic, of_dynamic = _dynamically(network, corpus, settings)
+    units = {
+        **test,
+        "reset_perplexity": reset_nats(network, corpus.test.tokens).numpy(),
+        "interpolated_perplexity": interpolated_nats(test[MAIN], peer.units[MAIN], weight),
+        **of_cache,
+        **of_dynamic,
+    }
+    return _scored(corpus, units, valid, sure, {"interpolation_weight": weight}, {**cache, **dynamic})
+
+
+def kneser_ney(corpus: Corpus, settings: Mapping[str, Any]) -> Scored:
+    """Count the n-grams of the training split and score the test split with them, by the same measures."""
+    order, test = settings["ngram_order"], corpus.test.tokens
+    model = KneserNey(corpus.train.tokens, order=order, vocabulary=len(corpus.counts), end=END_ID)
+    sure = _Sureness([], [])
+    for start in range(0, len(test), ROWS):
+        table = model.distributions(test, start, start + ROWS)
+        checks.probabilities_sum_to_one("the n-gram model", table)
+        sure.confidence.append(table.max(axis=1))
+        sure.ranks.append(target_ranks(table, test[start : start + ROWS]))
+    nats, valid = ({MAIN: model.nats(split.tokens).astype(np.float32)} for split in (corpus.test, corpus.valid))
+    discounts = {str(order): list(values) for order, values in model.discounts.items()}
+    return _scored(corpus, nats, valid, sure, {}, {"discounts": discounts})
+
+
+BASELINES = {"kneser_ney": kneser_ney}
+
+
+class _Sureness(NamedTuple):
+    """Of the forward head's first choice, window by window."""
+
+    confidence: list[Nats]  # its probability
+    ranks: list[NDArray[np.int64]]  # how many types stood above the target
+
+
+def _by_network(network: Network, split: Split, window: int) -> tuple[dict[str, Nats], _Sureness]:
+    """Nats by score."""
+    nats: dict[str, list[Nats]] = {}
+    sure = _Sureness([], [])
+    for prediction in predictions(network, split.tokens, window=window):
+        for head, each in prediction.log_probabilities.items():
+            nats.setdefault(SCORE_OF_HEAD[head], []).append(prediction.nats(head).numpy())
+            if not sure.ranks:  # a window is sample enough
+                checks.probabilities_sum_to_one(f"the {head} head", each.exp().numpy())
+        forward = prediction.log_probabilities["forward"]
+        sure.confidence.append(forward.max(dim=-1).values.exp().numpy())
+        sure.ranks.append(target_ranks(forward.numpy(), prediction.targets.numpy()))
+    return {score: np.concatenate(parts) for score, parts in nats.items()}, sure
+
+
+def forward_nats(network: Network, split: Split, window: int) -> Nats:
+    """-log p of each token [N] by the forward head."""
+    read = predictions(network, split.tokens, window=window, heads="forward")
+    return np.concatenate([each.nats("forward").numpy() for each in read])
+
+
+def _scored(
+    corpus: Corpus, units: dict[str, Nats], valid: dict[str, Nats], sure: _Sureness,
+    measures: dict[str, float], details: dict[str, Any],
+) -> Scored:  # fmt: skip
+    checks.every_unit_scored_once(units, len(corpus.test.tokens))
+    checks.every_unit_scored_once(valid, len(corpus.valid.tokens))
+    checks.no_probability_above_one(units)
+    targets = np.asarray(corpus.test.tokens, dtype=np.int64)
+    ranks, confidence = np.concatenate(sure.ranks), np.concatenate(sure.confidence)
+    reliability = calibration(confidence, ranks == 0)
+    bins = {name: getattr(reliability, name) for name in ("confidence", "accuracy", "tokens")}
+    return Scored(
+        units,
+        corpus.test.document_of_tokens(),
+        valid,
+        {
+            "bits_per_character": bits_per_character(sums_of(units[MAIN]).sum, corpus.characters["test"]),
+            "unigram_perplexity": unigram_perplexity(corpus.counts, targets),
+            "uniform_perplexity": uniform_perplexity(len(corpus.counts)),
+            "top1_accuracy": top_k_accuracy(ranks, 1),
+            "top5_accuracy": top_k_accuracy(ranks, 5),
+            "calibration_error": reliability.error,
+            **measures,
+        },
+        details,
+        {
+            "bands": pd.DataFrame(frequency_bands(corpus.counts, targets, units[MAIN])),
+            "calibration": pd.DataFrame(bins),
+        },
+    )
+
+
+def _with_cache(
+    network: Network, corpus: Corpus, settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Nats]]:
+    """With the neural cache that is best for the validation split; nothing where the settings name none."""
+    if not settings["cache_windows"]:
+        return {}, {}
+    valid, test = (forward_reading(network, split.tokens, window=settings["window"]) for split in corpus[1:3])
+    cache, nats = choose_cache(
+        valid, windows=settings["cache_windows"], thetas=settings["cache_thetas"], weights=settings["cache_weights"]
+    )
+    chosen = {**asdict(cache), "valid_perplexity": perplexity(nats, len(corpus.valid.tokens))}
+    return {"cache": chosen}, {"cache_perplexity": cache_nats(test, cache)}
+
+
+def _dynamically(
+    network: Network, corpus: Corpus, settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Nats]]:
+    """With weights that go on learning, as is best for the validation split's beginning; nothing without rates."""
+    if not settings["dynamic_rates"]:
+        return {}, {}
+    segment, beginning = settings["dynamic_segment"], corpus.valid.tokens[:DYNAMIC_VALID]
+    squares = mean_squares(network, corpus.train.tokens, segment=segment)
+    dynamics, nats = choose_dynamics(
+        network,
+        beginning,
+        segment=segment,
+        rates=settings["dynamic_rates"],
+        decays=settings["dynamic_decays"],
+        squares=squares,
+    )
+    of_test = dynamic_nats(network, corpus.test.tokens, dynamics, squares=squares)
+    chosen = {**asdict(dynamics), "valid_perplexity": perplexity(nats, len(beginning))}
+    return {"dynamic": chosen}, {"dynamic_perplexity": of_test}

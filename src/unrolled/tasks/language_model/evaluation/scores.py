@@ -1,0 +1,38 @@
+"""What a language model is scored by. Perplexity: the effective branching factor, exp(nats / tokens)."""
+
+from functools import partial
+
+from unrolled.ground.perplexity import perplexity
+from unrolled.ground.score import Score
+
+_perplexity = partial(Score, unit="token", value=perplexity, summed="nats", ratio="perplexity ratio")
+_variant = partial(_perplexity, column="variant")  # the forward head's score in other ways
+
+# The first is what arms are compared by.
+SCORES = (
+    _perplexity("forward_perplexity", "perplexity", note="left to right"),
+    _perplexity("backward_perplexity", "backward perplexity", note="right to left"),
+    _perplexity("pseudo_perplexity", "pseudo-perplexity", note="both sides; not a language model"),
+    _variant(
+        "reset_perplexity",
+        "state reset at each sentence",
+        note="the hidden state is zero at the start of each sentence; in the first table it is carried over, as in the "
+        "literature",
+    ),
+    _variant(
+        "interpolated_perplexity",
+        "interpolated with n-grams",
+        note="w times the probability of the Kneser-Ney model plus 1 - w times that of the arm, with w chosen on the "
+        "validation split",
+    ),
+    _variant(
+        "cache_perplexity",
+        "with a neural cache",
+        note="words that occurred recently, in a similar state of the network, become more likely",
+    ),
+    _variant(
+        "dynamic_perplexity",
+        "with dynamic evaluation",
+        note="the weights keep learning from the text that has been scored",
+    ),
+)

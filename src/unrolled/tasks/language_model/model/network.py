@@ -1,0 +1,167 @@
+"""The network of a language model: embedding, one or two stacks of recurrent layers, heads over one output matrix.
+
+causal                    bidirectional: the stacks stay apart, so that neither carries the other's reading
+
+logits                    logits    logits             logits
+  |                         |         |                  |        one output matrix, one bias, for all heads
+forward                  forward    joined            backward
+  |                         |      /      \\               |
+stack of layers          forward stack    backward stack
+  |                         |                    |
+left                      left                 right              the target itself is read by neither
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.ground.task import Model
+from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.dropout import check_rate, dropped_types
+from unrolled.recurrence.stack import Stack, State, drawn
+
+
+class States(NamedTuple):
+    """The carried state of both stacks, a State a layer; ``backward`` is empty in a causal network."""
+
+    forward: tuple[State, ...]
+    backward: tuple[State, ...] = ()
+
+    def detach(self) -> "States":
+        """Cut the graph: gradients stop at the window's edge, the state goes on."""
+        return States(*(tuple(tuple(part.detach() for part in state) for state in stack) for stack in self))
+
+
+class Network(Model):
+    """Embedding, stacks and heads; see the picture above.
+
+    The bidirectional network is trained as ELMo's two language models (Peters et al. 2018, section 3.1): a forward and
+    a backward head share the embedding and the output matrix, here with a joined head beside them.
+
+    From ``connection`` to ``longest`` as in ``Stack``, for both stacks alike; ``embedding_dropout`` is the share of
+    types whose embedding is zero throughout a window in training, for each stack others. ``generator`` draws every
+    weight, in the order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1,
+    its bias 0); an ``initial_range`` takes the place of all these bounds, and the output bias is drawn too (Zaremba et
+    al. 2014).
+    ValueError names an argument that does not fit.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        *,
+        cell: str,
+        bidirectional: bool,
+        embedding: int,
+        hidden: int,
+        layers: int,
+        tied: bool,
+        connection: str = "plain",
+        dropout: float = 0.0,
+        dropout_mask: str = "step",
+        weight_dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        initialisation: str = "uniform",
+        initial_range: float | None = None,
+        forget_bias: float | None = None,
+        longest: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if tied and embedding != hidden:
+            raise ValueError(f"tied weights need embedding = hidden, not {embedding} and {hidden}")
+        check_rate("embedding_dropout", embedding_dropout)
+        self.embedding_dropout = embedding_dropout
+        stack = partial(
+            Stack, cell=cell, inputs=embedding, hidden=hidden, layers=layers,
+            connection=connection, dropout=dropout, dropout_mask=dropout_mask, weight_dropout=weight_dropout,
+            initialisation=initialisation, initial_range=initial_range,
+            forget_bias=forget_bias, longest=longest, generator=generator,
+        )  # fmt: skip
+        rows, inner = (0.1, hidden**-0.5) if initial_range is None else (initial_range, initial_range)
+        self.embedding = drawn(nn.Embedding, vocabulary, embedding, rows, generator)
+        self.forward_stack = stack("forward")
+        self.backward_stack = stack("backward", reverse=True) if bidirectional else None
+        self.join = drawn(nn.Linear, 2 * hidden, hidden, inner, generator) if bidirectional else None
+        self.output = None if tied else drawn(nn.Linear, hidden, vocabulary, rows, generator, bias=False)
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary))
+        if initial_range is not None:
+            nn.init.uniform_(self.output_bias, -rows, rows, generator=generator)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, and all that it reads must be."""
+        return self.embedding.weight.device
+
+    @property
+    def bidirectional(self) -> bool:
+        return self.join is not None
+
+    @property
+    def stacks(self) -> dict[str, Stack]:
+        """The stacks by the name of the head above each."""
+        pair = {"forward": self.forward_stack, "backward": self.backward_stack}
+        return {name: stack for name, stack in pair.items() if stack is not None}
+
+    @property
+    def output_weight(self) -> Tensor:
+        """[V, H]: the embedding itself where weights are tied (Press and Wolf 2017; Inan et al. 2017)."""
+        return self.embedding.weight if self.output is None else self.output.weight
+
+    def initial_state(self, columns: int) -> States:
+        return States(*(stack.initial_state(columns) for stack in self.stacks.values()))
+
+    def hidden(
+        self,
+        left: Tensor,
+        right: Tensor,
+        state: States,
+        *,
+        generator: torch.Generator | None = None,
+        profile: Profile | None = None,
+    ) -> tuple[dict[str, Tensor], States]:
+        """What each head sees at each target: {head: [T, B, H]}, and the state after the window.
+
+        left, right: int64 [T, B]. The backward stack's state is the one *after* the window, to its right; what comes
+        back for it is the state before the window, to its left. ``generator`` draws the dropout masks; without one
+        nothing is dropped.
+        """
+        forward, forward_state = self.read("forward", left, state.forward, generator, profile)
+        if self.join is None:
+            return {"forward": forward}, States(forward_state)
+        backward, backward_state = self.read("backward", right, state.backward, generator, profile)
+        joined = torch.tanh(self.join(torch.cat([forward, backward], dim=-1)))
+        heads = {"forward": forward, "backward": backward, "joined": joined}
+        return heads, States(forward_state, backward_state)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., H] -> [..., V]."""
+        return nn.functional.linear(hidden, self.output_weight, self.output_bias)
+
+    def groups(self) -> dict[str, list[Tensor]]:
+        """The parameters by the part of the network they belong to, as gradient norms are reported."""
+        named: dict[str, list[Tensor]] = {"embedding": [self.embedding.weight]}
+        for stack in self.stacks.values():
+            named |= stack.groups()
+        named["head"] = [self.output_bias]
+        for part in (self.output, self.join):
+            named["head"] += [] if part is None else list(part.parameters())
+        return named
+
+    def read(
+        self,
+        name: str,
+        tokens: Tensor,
+        state: tuple[State, ...],
+        generator: torch.Generator | None = None,
+        profile: Profile | None = None,
+    ) -> tuple[Tensor, tuple[State, ...]]:
+        """One stack alone, ``forward`` or ``backward``, over tokens [T, B]: outputs [T, B, H] and the state after."""
+        embedded = self.embedding(tokens)
+        kept = dropped_types(len(self.embedding.weight), self.embedding_dropout, generator, embedded)
+        outputs, after = self.stacks[name](
+            embedded if kept is None else embedded * kept[tokens, None], state, generator, profile
+        )
+        return outputs, after

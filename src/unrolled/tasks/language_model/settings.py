@@ -1,0 +1,115 @@
+"""The language model's sections of params.yaml, and what a training of it takes in memory."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from unrolled.settings.sections import LARGEST, Count, DropoutRate, Rate, Seed, Share, Strict, Width
+from unrolled.settings.sections import Train as AnyTrain
+
+GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a cell's weights
+
+
+class Network(Strict):
+    cell: Literal["rnn", "relu", "gru", "lstm"]
+    bidirectional: bool
+    embedding: Width
+    hidden: Width
+    layers: Annotated[int, Field(ge=1, le=1000)]
+    connection: Literal["plain", "residual", "highway", "dense"]
+    dropout: DropoutRate
+    dropout_mask: Literal["step", "window"]
+    weight_dropout: DropoutRate
+    embedding_dropout: DropoutRate
+    tied: bool
+    initialisation: Literal["uniform", "orthogonal", "identity", "chrono"]
+    initial_range: Rate | None
+    forget_bias: Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)] | None
+    longest: Annotated[int, Field(ge=3, le=10**9)] | None
+
+    # A validator knows the fields above its own; what is wrong with those was said of them.
+
+    @field_validator("initialisation")
+    @classmethod
+    def _of_the_cell(cls, initialisation: str, info: ValidationInfo) -> str:
+        cell = info.data.get("cell")
+        for name, cells in {"identity": ("rnn", "relu"), "chrono": ("gru", "lstm")}.items():
+            if initialisation == name and cell not in cells:
+                raise ValueError(f"is for the cells {' and '.join(cells)}, not {cell}")
+        return initialisation
+
+    @field_validator("forget_bias")
+    @classmethod
+    def _of_a_forget_gate(cls, forget_bias: float | None, info: ValidationInfo) -> float | None:
+        if forget_bias is not None and info.data.get("cell") != "lstm":
+            raise ValueError(f"is for the cell lstm, not {info.data.get('cell')}")
+        return forget_bias
+
+    @field_validator("longest")
+    @classmethod
+    def _of_chrono(cls, longest: int | None, info: ValidationInfo) -> int | None:
+        if longest is None and info.data.get("initialisation") == "chrono":
+            raise ValueError("initialisation chrono needs a number, of time steps to remember at most")
+        return longest
+
+    @model_validator(mode="after")
+    def _tied_sizes(self) -> Self:
+        if self.tied and self.embedding != self.hidden:
+            raise ValueError(f"tied weights need embedding = hidden, not {self.embedding} and {self.hidden}")
+        return self
+
+
+class Train(AnyTrain):
+    columns: Count
+    window: Annotated[int, Field(ge=2, le=10**9)]
+
+
+class Evaluate(Strict):
+    window: Annotated[int, Field(ge=1, le=2**16)]
+    ngram_order: Annotated[int, Field(ge=1, le=100)]
+    cache_windows: list[Count]
+    cache_thetas: Annotated[list[Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]], Field(min_length=1)]
+    cache_weights: Annotated[list[Share], Field(min_length=1)]
+    dynamic_segment: Count
+    dynamic_rates: list[Rate]
+    dynamic_decays: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]
+    bootstrap_samples: Annotated[int, Field(ge=2, le=10**6)]
+    bootstrap_block: Count
+    confidence: Share
+    seed: Seed
+
+
+class Probe(Strict):
+    contexts: Annotated[list[Annotated[int, Field(ge=1, le=10**4)]], Field(min_length=1)]
+    positions: Annotated[int, Field(ge=1, le=10**7)]
+    lyapunov_steps: Annotated[int, Field(ge=2, le=10**6)]
+    lyapunov_exponents: Count
+
+
+SECTIONS: dict[str, type[Strict]] = {"network": Network, "train": Train, "evaluate": Evaluate, "probe": Probe}
+
+
+def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
+    """A lower bound of the bytes that training takes, by the settings that would lower it."""
+    copies = 2 if train["optimiser"] == "sgd" else 4  # the best epoch's beside them; adam has two moments
+    stacks = 1 + network["bidirectional"]
+    states = (
+        train["window"] * train["columns"] * stacks * network["layers"] * GATES[network["cell"]] * network["hidden"]
+    )
+    return {
+        "network.hidden, network.embedding or network.layers": 4 * copies * parameters(network, sizes),
+        "train.window or train.columns": 4 * states,
+    }
+
+
+def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
+    """The numbers in the matrices of the network, without drawing one."""
+    hidden, embedding, above = network["hidden"], network["embedding"], network["layers"] - 1
+    below = hidden * above  # what the layers above the first read
+    if network["connection"] == "dense":
+        below = embedding * above + hidden * above * (above + 1) // 2
+    of_stack = GATES[network["cell"]] * hidden * (embedding + below + hidden * network["layers"])
+    of_stack += hidden * hidden * above if network["connection"] == "highway" else 0
+    outside = sizes["vocabulary"] * (embedding + (0 if network["tied"] else hidden))
+    return int(outside + (2 * of_stack + 2 * hidden * hidden if network["bidirectional"] else of_stack))

@@ -1,0 +1,101 @@
+"""A trained arm as a person talks to it: text in, text or surprisals out."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from unrolled.corpus.vocabulary import decode, encode_line, load_tokenizer
+from unrolled.ground.corpus import read_corpus
+from unrolled.ground.run import Run
+from unrolled.ground.special_tokens import UNKNOWN_ID
+from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.model.task import predictions
+from unrolled.tasks.language_model.text.generation import generate
+
+ENCODED = Path("data/encoded")
+WINDOW = 512  # tokens at a time; no figure depends on it
+
+
+class Surprisal(NamedTuple):
+    """A token of a text and how little the forward head expected it."""
+
+    word: str
+    known: bool  # or the network saw <unk> in its place
+    bits: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's network beside the tokenizer of the corpus that it was trained on."""
+
+    arm: str
+    network: Network
+    tokenizer: Tokenizer
+
+    @classmethod
+    def read(cls, arm: str | None = None, workspace: Path = Path()) -> "Trained":
+        """``arm`` of runs/; without a name, of the arms that read from left to right the best by validation loss.
+
+        UserError where it is not trained or damaged, or was trained on another corpus than data/encoded now holds.
+        """
+        name = arm or _best(workspace / "runs")
+        if not (workspace / "runs" / name).is_dir():
+            raise UserError(f"runs/{name} does not exist; train it with: dvc repro train@{name}")
+        run = Run.read(workspace / "runs" / name)
+        if run.settings["corpus_digest"] != read_corpus(workspace / ENCODED).digest:
+            raise UserError(
+                f"runs/{name} was trained on another corpus than {ENCODED} holds; run: dvc repro train@{name}"
+            )
+        network = run.model()
+        assert isinstance(network, Network)
+        return cls(name, network, load_tokenizer(workspace / ENCODED / "tokenizer.json"))
+
+    def continued(
+        self, prompt: str, *, length: int, samples: int, seed: int, unknown: bool = False,
+        temperature: float = 1.0, top_k: int | None = None, nucleus: float | None = None,
+    ) -> list[str]:  # fmt: skip
+        """So many continuations of the prompt, the prompt included; ``unknown``: <unk> may be drawn."""
+        ids = encode_line(self.tokenizer, prompt, end=False) if prompt else []
+        try:
+            drawn = generate(
+                self.network, ids, length=length, samples=samples, never=[] if unknown else [UNKNOWN_ID],
+                generator=torch.Generator().manual_seed(seed), temperature=temperature, top_k=top_k, nucleus=nucleus,
+            )  # fmt: skip
+        except ValueError as error:
+            raise UserError(f"{self.arm}: {error}") from None
+        return [decode(self.tokenizer, [*ids, *column]) for column in drawn.t().tolist()]
+
+    def surprisals(self, text: str) -> list[list[Surprisal]]:
+        """A row a line with a word in it, each ended by <eos>: -log2 p of each token given all before it."""
+        lines = [(line, self.tokenizer.encode(line)) for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise UserError("a text to score must hold at least one word")
+        ids = np.array([index for _, encoded in lines for index in encoded.ids], dtype=np.uint32)
+        scored = predictions(self.network, ids, window=WINDOW, heads="forward")
+        bits = iter(torch.cat([each.nats("forward") for each in scored]).div(math.log(2)).tolist())
+        return [
+            [
+                Surprisal(line[start:end] or token, index != UNKNOWN_ID, next(bits))  # <eos> stands nowhere in the line
+                for index, token, (start, end) in zip(encoded.ids, encoded.tokens, encoded.offsets, strict=True)
+            ]
+            for line, encoded in lines
+        ]
+
+
+def _best(runs: Path) -> str:
+    """Bidirectional ones are left out: their loss has three heads, and they cannot generate."""
+    losses = {}
+    for directory in sorted(runs.glob("[!.]*")) if runs.is_dir() else []:
+        run = Run.read(directory) if (directory / "summary.json").is_file() else None
+        valid = run.valid() if run and not run.settings["network"]["bidirectional"] else {}
+        if "loss" in valid:
+            losses[directory.name] = valid["loss"].sum / valid["loss"].terms
+    if not losses:
+        raise UserError("runs/ holds no trained arm that reads from left to right; train them with: dvc repro")
+    return min(losses, key=lambda name: losses[name])

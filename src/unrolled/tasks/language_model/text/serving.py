@@ -1,0 +1,66 @@
+"""A trained arm that scores text, as MLflow loads it: `_load_pyfunc` is the entry that its "pyfunc" models call.
+
+Reads safetensors and JSON; nothing is unpickled, and mlflow itself is not needed.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+
+from unrolled.corpus.vocabulary import encode_line, load_tokenizer
+from unrolled.ground.perplexity import perplexity
+from unrolled.ground.special_tokens import END_ID
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD, total_nats
+
+NEXT = 10  # words that may come next
+WINDOW = 512  # tokens at a time: memory, not the score, hangs on it
+
+
+class Scorer:
+    """Text -> nats, tokens and perplexity, each text on its own, its lines ended by `<eos>`."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        self.tokenizer = load_tokenizer(folder / "tokenizer.json")
+        self.network = Network(settings["sizes"]["vocabulary"], **settings["network"])
+        self.network.load_state_dict(load_file(folder / "weights.safetensors"))
+
+    def predict(self, texts: pd.DataFrame | Iterable[str]) -> pd.DataFrame:
+        """A row a text: tokens, nats (of the forward head), what each head is scored as, and what may come next.
+
+        `next_words` are the likeliest words after the text, `next_probabilities` theirs; a text that ends in a line end
+        is followed by a new line's first word.
+        texts: strings, or a table with them in a column `text`. Raises ValueError for a text without a word.
+        """
+        rows = texts["text"].tolist() if isinstance(texts, pd.DataFrame) else list(texts)
+        return pd.DataFrame([self._score(text) for text in rows])
+
+    def _score(self, text: str) -> dict[str, Any]:
+        ids = [index for line in text.splitlines() if line.strip() for index in encode_line(self.tokenizer, line)]
+        if not ids:
+            raise ValueError("a text to score must hold at least one word")
+        sums = total_nats(self.network, np.asarray(ids, dtype=np.uint32), window=WINDOW)
+        scores = {SCORE_OF_HEAD[head]: perplexity(*each) for head, each in sums.items()}
+        return {"tokens": len(ids), "nats": sums["forward"].sum} | scores | self._next(text)
+
+    @torch.inference_mode()
+    def _next(self, text: str) -> dict[str, Any]:
+        lines = [line for line in text.splitlines(keepends=True) if line.strip()]
+        ids = [index for line in lines for index in encode_line(self.tokenizer, line, end=line.endswith("\n"))]
+        read = torch.tensor([END_ID, *ids])[:, None]
+        outputs, _ = self.network.read("forward", read, self.network.initial_state(1).forward)
+        likeliest = self.network.logits(outputs[-1, 0]).softmax(-1).topk(min(NEXT, self.tokenizer.get_vocab_size()))
+        words = [self.tokenizer.id_to_token(index) for index in likeliest.indices.tolist()]
+        return {"next_words": words, "next_probabilities": likeliest.values.tolist()}
+
+
+def _load_pyfunc(path: str) -> Scorer:
+    """MLflow's entry: `path` is the folder of weights.safetensors, settings.json and tokenizer.json."""
+    return Scorer(Path(path))

@@ -1,0 +1,96 @@
+"""The project made tiny: its arms, a text with something to learn, a corpus of it, and a workspace for its stages."""
+
+import copy
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.splits import write_splits
+from unrolled.corpus.text_files import Document
+from unrolled.ground.corpus import Corpus, Split, Tokens
+from unrolled.settings.loader import Params, load_params
+from unrolled.settings.resolve import resolve
+
+ROOT = Path(__file__).parents[1]
+TYPES = 20
+SIZES = {"vocabulary": TYPES}
+TINY = {"embedding": 6, "hidden": 6, "epochs": 1, "columns": 4, "window": 8, "learning_rate": 1.0}
+
+
+@cache
+def _params() -> Params:
+    return load_params(ROOT / "params.yaml")
+
+
+def whole_arm(name: str, **changes: Any) -> dict[str, Any]:
+    """The resolved settings of an arm of the project, with some keys of its network and training exchanged."""
+    arm = copy.deepcopy(_params().arms[name])
+    for key, value in changes.items():
+        section = "network" if key in arm["network"] else "train"
+        assert key in arm[section], key
+        arm[section][key] = value
+    return arm
+
+
+def arm_of(name: str, **changes: Any) -> dict[str, Any]:
+    """The same, tiny."""
+    return whole_arm(name, **(TINY | changes))
+
+
+def section_of(name: str, **changes: Any) -> dict[str, Any]:
+    """A section of the project's params.yaml, some of its keys exchanged."""
+    return copy.deepcopy(_params().sections[name]) | changes
+
+
+def text_of(length: int, *, seed: int = 0, types: int = TYPES) -> Tokens:
+    """Every token is its predecessor plus 0, 1 or 2."""
+    return (np.cumsum(np.random.default_rng(seed).integers(0, 3, length)) % types).astype(np.uint16)
+
+
+def split_of(tokens: Tokens, *documents: int) -> Split:
+    """``documents``: at which token each one begins; one if none is given."""
+    return Split(tokens, np.array(documents or [0], dtype=np.int64))
+
+
+def corpus_of(train: Split, valid: Split, test: Split, types: int = TYPES) -> Corpus:
+    """As `read_corpus` gives it; every token stands for three characters."""
+    splits = {"train": train, "valid": valid, "test": test}
+    characters = {name: 3 * len(split.tokens) for name, split in splits.items()}
+    return Corpus(**splits, counts=np.bincount(train.tokens, minlength=types), characters=characters, digest="corpus")
+
+
+def lay_out(place: Path, **changes: Any) -> None:
+    """A workspace in which every arm of the project can be trained, with some keys of the shared network and training.
+
+    Sixty documents of four words each, of the user's own.
+    """
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
+    for key, value in (TINY | changes).items():
+        params["network" if key in params["network"] else "train"][key] = value
+    params["corpus"] |= {"name": "text", "path": "text"}
+    params["evaluate"] |= {"bootstrap_samples": 20}
+    params["probe"] |= {"contexts": [1, 3], "positions": 30, "lyapunov_steps": 20}
+    yaml.dump(params, place / "params.yaml")
+    resolve(place / "params.yaml", place / "resolved")
+    documents = [Document(f"{index}.txt", lambda index=index: iter([f"a b c {index}"])) for index in range(60)]
+    write_splits(documents, place / "data/text", valid_share=0.2, test_share=0.2, seed=1, facts={})
+    encode_corpus(
+        place / "data/text", place / "data/encoded", place / "data/corpus.json",
+        unit="word", lowercase=True, min_count=1, max_size=None,
+    )  # fmt: skip
+
+
+def stage_of(name: str, *words: str) -> list[str]:
+    """A stage as DVC calls it."""
+    return [sys.executable, str(ROOT / "stages" / f"{name}.py"), *words]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT / "src")} | changes

@@ -1,0 +1,39 @@
+"""The parity task's sections of params.yaml."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from unrolled.settings.sections import Count, Seed, Share, Strict, Width
+from unrolled.settings.sections import Train as AnyTrain
+
+
+class Network(Strict):
+    cell: Literal["rnn", "relu", "gru", "lstm"]
+    hidden: Width
+
+
+class Train(AnyTrain):
+    lines: Count  # of text, side by side in a batch
+
+
+class Evaluate(Strict):
+    bootstrap_samples: Count
+    bootstrap_block: Count
+    confidence: Share
+    seed: Seed
+
+
+class Probe(Strict):
+    lyapunov_steps: Count
+    lyapunov_exponents: Count
+
+
+SECTIONS: dict[str, type[Strict]] = {"network": Network, "train": Train, "evaluate": Evaluate, "probe": Probe}
+
+
+def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
+    return {"network.hidden": 4 * parameters(network, sizes)}
+
+
+def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
+    return int(4 * network["hidden"] ** 2)

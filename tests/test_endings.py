@@ -1,0 +1,94 @@
+"""How a command ends: a mistake in one line, a request to stop with its own status, a defect with its traceback."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+
+from miniature import environment
+from unrolled.shell.endings import one_line_errors
+from unrolled.shell.errors import UserError
+
+PROGRAM = """
+import os, signal
+from unrolled.shell.endings import one_line_errors
+from unrolled.shell.errors import UserError
+
+@one_line_errors
+def main():
+    {body}
+
+main()
+"""
+
+
+def ended(body: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A program of its own, as it is started from a shell."""
+    words = [sys.executable, "-c", PROGRAM.format(body=body)]
+    return subprocess.run(words, env=environment(**environ), capture_output=True, text=True)
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    @one_line_errors
+    def command() -> NoReturn:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize("value", [None, "", "0"])
+def test_a_mistake_is_one_line(value: str | None) -> None:
+    done = ended('raise UserError("what is wrong; its mend")', **({} if value is None else {"UNROLLED_DEBUG": value}))
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: what is wrong; its mend\n")
+
+
+def test_with_debugging_it_has_its_traceback() -> None:
+    done = ended('raise UserError("what is wrong; its mend")', UNROLLED_DEBUG="1")
+    assert done.returncode == 1 and done.stderr.startswith("Traceback (most recent call last):")
+    assert done.stderr.endswith("UserError: what is wrong; its mend\n") and "in main" in done.stderr
+
+
+def test_a_defect_keeps_its_traceback() -> None:
+    done = ended('{}["key"]')
+    assert done.returncode == 1 and "Traceback" in done.stderr and done.stderr.endswith("KeyError: 'key'\n")
+
+
+@pytest.mark.parametrize(("body", "status"), [
+    ("raise KeyboardInterrupt", 130), ("os.kill(os.getpid(), signal.SIGTERM); signal.pause()", 143),
+])  # fmt: skip
+@pytest.mark.parametrize("debug", ["0", "1"])
+def test_a_request_to_stop_has_the_status_that_a_shell_gives_it(body: str, status: int, debug: str) -> None:
+    done = ended(body, UNROLLED_DEBUG=debug)
+    said = "stopped: the same command goes on from here, a training from its last checkpoint\n"
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("over\nseveral\n  lines"), "error: over several lines"),
+        (UserError("no answer from https://me:secret@host/x"), "error: no answer from https://***@host/x"),
+        (PermissionError(13, "Permission denied", "runs"), "error: [Errno 13] Permission denied: 'runs'"),
+        (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device; make room: the same"),
+        (RuntimeError("(os error 28): No space left on device"), "error: (os error 28): No space left on device; make"),
+    ],
+)
+def test_what_is_no_defect_of_ours_is_one_line(
+    error: Exception, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNROLLED_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as ending:
+        raising(error)()
+    said = capsys.readouterr().err
+    assert ending.value.code == 1 and said.startswith(line) and said.count("\n") == 1
+    monkeypatch.setenv("UNROLLED_DEBUG", "1")
+    with pytest.raises(type(error)) as raised:
+        raising(error)()
+    assert raised.value is error
+
+
+def test_a_reader_that_has_seen_enough_is_clicks_affair() -> None:
+    with pytest.raises(BrokenPipeError):
+        raising(BrokenPipeError())()
