@@ -10,6 +10,7 @@ The training is stages/train.py in a fork of this process, which has all it need
 
 import hashlib
 import json
+import math
 import os
 import random
 import runpy
@@ -119,7 +120,8 @@ def by_room(arm: str, step: int, whole: dict[str, str]) -> dict[str, int]:
     counts = {"full": 0, "told": 0, "survived": 0}
     log, place = Path("log").absolute(), Path("small").absolute()
     place.mkdir(exist_ok=True)
-    needed = sum(path.stat().st_size + 4096 for path in Path("data").rglob("*")) + 16384
+    read = [Path("params.yaml"), *(path for folder in ("data", "resolved") for path in Path(folder).rglob("*"))]
+    needed = sum(math.ceil(path.stat().st_size / 4096) * 4096 for path in read if path.is_file())
     for size in range(needed, sys.maxsize, step):
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
         shutil.copytree("data", place / "data")

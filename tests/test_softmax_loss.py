@@ -69,3 +69,15 @@ def test_what_is_not_finite_stays_so(bad: float) -> None:
     with torch.no_grad():
         hidden[2, 1] = bad
     assert not torch.isfinite(softmax_nats(hidden, weight, bias, targets))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_without_a_gradient_the_nats_are_the_same_bits(dtype: torch.dtype) -> None:
+    *parts, targets = inputs(40, scale=3.0)
+    parts = [part.detach().to(dtype).requires_grad_() for part in parts]
+    nats = softmax_nats(*parts, targets, chunk=7)
+    with torch.no_grad():
+        alone = softmax_nats(*parts, targets, chunk=7)
+    assert torch.equal(alone, nats) and not alone.requires_grad
+    with torch.no_grad():
+        assert softmax_nats(parts[0][:0], *parts[1:], targets[:0]) == 0

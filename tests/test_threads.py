@@ -15,6 +15,7 @@ from unrolled.probing.exponents import lyapunov_exponents
 from unrolled.probing.gates import gate_values
 from unrolled.probing.probe import probe
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.softmax_loss import softmax_nats
 from unrolled.recurrence.spectra import spectra
 from unrolled.recurrence.stack import Stack
 from unrolled.recurrence.threads import one_thread
@@ -52,8 +53,21 @@ def gates() -> list[torch.Tensor]:
 
 
 def of_the_weights() -> list[torch.Tensor]:
-    layer = RecurrentLayer("lstm", 8, 200)
-    return [torch.tensor(each, dtype=torch.float64) for each in spectra(layer).values()]
+    """Drawn in either way: an orthogonal matrix comes of a decomposition too."""
+    layers = [RecurrentLayer("lstm", 8, 200, initialisation=how) for how in ("uniform", "orthogonal")]
+    return [torch.tensor(each, dtype=torch.float64) for layer in layers for each in spectra(layer).values()]
+
+
+def passed_on() -> list[torch.Tensor]:
+    """By a highway, whose gate is a sigmoid."""
+    stack = Stack("forward", "rnn", inputs=101, hidden=101, layers=2, connection="highway")
+    return [stack(torch.randn(997, 1, 101), stack.initial_state(1))[0]]
+
+
+def losses() -> list[torch.Tensor]:
+    """In double precision, as single precision rounds most of the difference away."""
+    parts = (torch.randn(shape, dtype=torch.float64) for shape in ((100_003, 4), (5, 4), (5,)))
+    return [softmax_nats(*parts, torch.zeros(100_003, dtype=torch.int64))]
 
 
 def dynamic() -> list[torch.Tensor]:
@@ -63,7 +77,7 @@ def dynamic() -> list[torch.Tensor]:
     return [torch.from_numpy(dynamic_nats(network, TEST[:60], Dynamics(20, 100.0, 0.5), squares=squares))]
 
 
-@pytest.mark.parametrize("measured", [exponents, gates, of_the_weights, dynamic])
+@pytest.mark.parametrize("measured", [exponents, gates, of_the_weights, passed_on, losses, dynamic])
 def test_what_is_measured_has_the_same_bytes_with_any_number_of_threads(
     measured: Callable[[], list[torch.Tensor]],
 ) -> None:

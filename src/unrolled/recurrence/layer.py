@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from unrolled.recurrence.bptt import Profile, unroll
 from unrolled.recurrence.cells import LSTM, LayerWeights, check_name, find_cell
 from unrolled.recurrence.dropout import check_rate, dropout
+from unrolled.recurrence.threads import one_thread
 
 INITIALISATIONS = ("uniform", "orthogonal", "identity", "chrono")
 
@@ -69,8 +70,9 @@ class RecurrentLayer(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
         if how == "orthogonal":
-            for gate in self.weight_hh.split(size):
-                nn.init.orthogonal_(gate, generator=generator)
+            with one_thread():
+                for gate in self.weight_hh.split(size):
+                    nn.init.orthogonal_(gate, generator=generator)
         elif how == "identity":
             nn.init.normal_(self.weight_ih, std=1e-3, generator=generator)
             nn.init.eye_(self.weight_hh)

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from unrolled.recurrence.compiled.dispatch import runs_compiled
 from unrolled.recurrence.compiled.softmax import softmax_gradient
+from unrolled.recurrence.threads import one_thread
 
 LOGITS = 7 * 2**20  # numbers in a chunk's logits, 29 MB: from 32 MB on malloc takes fresh pages
 ROWS = 64  # but at least this many rows, or the products are slow
@@ -29,8 +30,20 @@ def softmax_nats(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, 
     if chunk is None:
         chunks = math.ceil(len(hidden) / max(LOGITS // len(weight), ROWS))
         chunk = math.ceil(len(hidden) / max(chunks, 1))
+    if not torch.is_grad_enabled():
+        return _nats_alone(hidden, weight, bias, targets, chunk)
     nats: Tensor = _SoftmaxNats.apply(hidden, weight, bias, targets, chunk)
     return nats
+
+
+def _nats_alone(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, chunk: int) -> Tensor:
+    """As `_SoftmaxNats`, to the bit, without the products that only a gradient wants: two of three."""
+    logits_of_chunk = hidden.new_empty(min(chunk, len(hidden)), len(weight))
+    nats = hidden.new_zeros((), dtype=torch.float64)
+    for rows in (slice(start, start + chunk) for start in range(0, len(hidden), max(chunk, 1))):
+        logits = torch.mm(hidden[rows], weight.t(), out=logits_of_chunk[: len(hidden[rows])])
+        nats += _gradient_of_chunk(logits, bias, targets[rows])[0]
+    return nats.to(hidden.dtype)
 
 
 def _gradient_of_chunk(logits: Tensor, bias: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,13 +54,19 @@ def _gradient_of_chunk(logits: Tensor, bias: Tensor, own: Tensor) -> tuple[Tenso
     """
     if runs_compiled(logits):
         nats, d_bias = softmax_gradient(logits, bias, own)
-        return nats.sum(dtype=torch.float64), d_bias
+        return _sum(nats), d_bias
     logits += bias
     behind = logits.amax(1) - logits.gather(1, own[:, None])[:, 0]
     torch.softmax(logits, 1, out=logits)
     nats = behind - logits.amax(1).log()
     logits.scatter_add_(1, own[:, None], logits.new_full((len(logits), 1), -1.0))
-    return nats.sum(dtype=torch.float64), logits.sum(0)
+    return _sum(nats), logits.sum(0)
+
+
+@one_thread()
+def _sum(nats: Tensor) -> Tensor:
+    """In double precision; of as many rows as a small vocabulary leaves in a chunk, threads would round otherwise."""
+    return nats.sum(dtype=torch.float64)
 
 
 class _SoftmaxNats(torch.autograd.Function):

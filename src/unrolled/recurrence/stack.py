@@ -20,6 +20,7 @@ from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import check_name
 from unrolled.recurrence.dropout import DROPOUT_MASKS, check_rate, dropout
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.threads import one_thread
 
 CONNECTIONS = ("plain", "residual", "highway", "dense")
 CARRY_BIAS = -2.0  # a highway's gate starts about an eighth open and carries the rest (Kim et al. 2016)
@@ -105,7 +106,10 @@ class Stack(nn.Module):
             return outputs
         if self.connection == "residual":
             return below + outputs
-        return torch.lerp(below, outputs, torch.sigmoid(self.gates[index - 1](read)))
+        drive = self.gates[index - 1](read)
+        with one_thread():
+            share = torch.sigmoid(drive)
+        return torch.lerp(below, outputs, share)
 
 
 def drawn(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unrolled.ground.registry import task_part
 from unrolled.ground.task import Carry, Model, Task
+from unrolled.training.descent import GradientDescent
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Training:
     model: Model
     options: Options
     generator: torch.Generator  # draws the dropout masks
-    optimiser: torch.optim.Optimizer = field(init=False)
+    optimiser: torch.optim.Optimizer | GradientDescent = field(init=False)
     step: int = 0  # updates made
     epoch: int = 0  # epochs ended
     position: int = 0  # batches of the current epoch that were read
@@ -52,8 +53,12 @@ class Training:
 
     def __post_init__(self) -> None:
         options = self.options
+        parameters, rate, decay = self.model.parameters(), options.learning_rate, options.weight_decay
+        if options.optimiser == "sgd" and decay == 0:
+            self.optimiser = GradientDescent(parameters, rate)
+            return
         kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.optimiser]
-        self.optimiser = kind(self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+        self.optimiser = kind(parameters, lr=rate, weight_decay=decay)
 
     @classmethod
     def of(cls, arm: Mapping[str, Any], sizes: Mapping[str, int], device: torch.device | None = None) -> Self:

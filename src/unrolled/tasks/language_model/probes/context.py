@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from unrolled.ground.corpus import Tokens
 from unrolled.tasks.language_model.model.network import Network
 
-COLUMNS = 256  # positions at a time: memory, not the figures, hangs on it
+COLUMNS, STEPS = 256, 32  # positions and time steps at a time: memory, not the figures, hangs on them
 
 
 @torch.inference_mode()
@@ -29,8 +29,10 @@ def context_nats(
     for columns in (positions[first : first + COLUMNS] for first in range(0, len(positions), COLUMNS)):
         targets = torch.from_numpy(tokens[columns].astype(np.int64))
         for context, of_context in nats.items():
-            rows = tokens[columns + np.arange(-context, 0)[:, None]].astype(np.int64)
-            read, _ = network.read("forward", torch.from_numpy(rows), network.initial_state(len(columns)).forward)
+            rows = torch.from_numpy(tokens[columns + np.arange(-context, 0)[:, None]].astype(np.int64))
+            state = network.initial_state(len(columns)).forward
+            for part in rows.split(STEPS):
+                read, state = network.read("forward", part, state)
             of_context.append(cross_entropy(network.logits(read[-1]), targets, reduction="none"))
     return {
         context: torch.cat(parts).nan_to_num(nan=torch.inf, posinf=torch.inf) if parts else torch.empty(0)
