@@ -25,7 +25,7 @@ from unrolled.scoring.evaluation import write_evaluation
 from unrolled.settings import loader
 from unrolled.settings.loader import arch_keys, load_params, sections_of
 from unrolled.settings.resolve import resolve
-from unrolled.settings.sections import Clipping
+from unrolled.settings.sections import ClippingSettings
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.evaluation.evaluate import evaluate, kneser_ney
 from unrolled.tasks.language_model.evaluation.scores import SCORES
@@ -48,7 +48,9 @@ NUMBERS = st.one_of(
     st.sampled_from([0.0, -0.0, 1e-320, 1e-46, 1e30, 1e38, 4e38, 1e300, 1 - 1e-16, 0.5, 1.0, math.nan, math.inf]),
 )
 FIELDS = {
-    key: field.annotation for section in (*SECTIONS.values(), Clipping) for key, field in section.model_fields.items()
+    key: field.annotation
+    for section in (*SECTIONS.values(), ClippingSettings)
+    for key, field in section.model_fields.items()
 }
 NAMES = st.sampled_from(["word", "lstm", "uniform", "text", "*", "..", "\0", "\ud800", "x" * 9999])
 PLAIN = st.one_of(

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from unrolled.ground.registry import PLACES, task_names
 from unrolled.settings.loader import arch_keys, sections_of
-from unrolled.settings.sections import Clipping
+from unrolled.settings.sections import ClippingSettings
 from unrolled.shell.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -263,7 +263,7 @@ def test_params_are_the_fields_of_settings() -> None:
     for row in params["arch"].values():
         assert set(row or {}) <= set(arch_keys(params["task"]))
     for row in params["clipping"].values():
-        assert set(row) == set(Clipping.model_fields)
+        assert set(row) == set(ClippingSettings.model_fields)
 
 
 def known_param(dotted: str) -> bool:

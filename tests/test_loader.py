@@ -17,7 +17,7 @@ from unrolled.recurrence.stack import CONNECTIONS
 from unrolled.settings.loader import arch_keys, load_params, sections_of
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.settings import Network as NetworkSettings
+from unrolled.tasks.language_model.settings import NetworkSettings
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,13 +8,13 @@ import torch
 
 from miniature import SIZES, arm_of
 from unrolled.recurrence.dropout import dropout
-from unrolled.settings.sections import Clipping, Train
+from unrolled.settings.sections import ClippingSettings, TrainSettings
 from unrolled.training.training import Options, Training
 
 
 def test_options_are_what_every_task_has_of_the_section_and_the_threshold() -> None:
     names = {each.name for each in fields(Options)}
-    assert names == {*Train.model_fields, *Clipping.model_fields}
+    assert names == {*TrainSettings.model_fields, *ClippingSettings.model_fields}
     train = arm_of("lstm-clipped", weight_decay=0.5)["train"]
     assert asdict(Options.of(train)) == {name: train[name] for name in names}
     assert set(train) - names == {"columns", "window"}  # the task's own

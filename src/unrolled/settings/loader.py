@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from unrolled.ground.registry import task_names, task_part
 from unrolled.settings.messages import first_error, nearest, shown
-from unrolled.settings.sections import Clipping, Corpus, Strict, Vocabulary
+from unrolled.settings.sections import ClippingSettings, CorpusSettings, Strict, VocabularySettings
 from unrolled.shell.errors import UserError
 
 PARAMS = Path("params.yaml")
@@ -64,7 +64,7 @@ def load_params(path: Path = PARAMS) -> Params:
 def sections_of(task: str) -> dict[str, type[Strict]]:
     """The sections of a task's params.yaml in their order, without the grid."""
     own: dict[str, type[Strict]] = task_part(task, "settings").SECTIONS
-    return {"corpus": Corpus, "vocabulary": Vocabulary, **own}
+    return {"corpus": CorpusSettings, "vocabulary": VocabularySettings, **own}
 
 
 def arch_keys(task: str) -> list[str]:
@@ -128,7 +128,7 @@ def _merged(
     merged = {name: dict(raw[name]) for name in models}
     origin: dict[tuple[str, str], str] = {}
     if rows:  # what a row of `clipping` states is a part of `train`, but must be stated
-        models, merged["clipping"] = models | {"clipping": Clipping}, {}
+        models, merged["clipping"] = models | {"clipping": ClippingSettings}, {}
         origin["clipping", "clip_norm"] = next(label for label in rows if label.startswith("clipping."))
     for label, row in rows.items():
         sections = ["clipping"] if label.startswith("clipping.") else ["network", "train"]

@@ -22,7 +22,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Corpus(Strict):
+class CorpusSettings(Strict):
     name: Literal["python-docs", "ptb", "brown", "text"]
     path: Annotated[str, Field(min_length=1)]
     pattern: str | None
@@ -44,14 +44,14 @@ class Corpus(Strict):
         return self
 
 
-class Vocabulary(Strict):
+class VocabularySettings(Strict):
     unit: Literal["word", "character"]
     lowercase: bool
     min_count: Count
     max_size: Annotated[int, Field(ge=3, le=10**9)] | None
 
 
-class Train(Strict):
+class TrainSettings(Strict):
     """How a training goes on; a task adds how its batches are made."""
 
     seed: Seed
@@ -64,7 +64,7 @@ class Train(Strict):
     weight_decay: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 
 
-class Clipping(Strict):
+class ClippingSettings(Strict):
     """A row of `clipping`, and nothing else, so that twins differ by nothing else."""
 
     clip_norm: Rate | None  # null = measured, never clipped

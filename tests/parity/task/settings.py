@@ -3,32 +3,36 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from unrolled.settings.sections import Count, Seed, Share, Strict, Width
-from unrolled.settings.sections import Train as AnyTrain
+from unrolled.settings.sections import Count, Seed, Share, Strict, TrainSettings, Width
 
 
-class Network(Strict):
+class NetworkSettings(Strict):
     cell: Literal["rnn", "relu", "gru", "lstm"]
     hidden: Width
 
 
-class Train(AnyTrain):
+class BatchedTrainSettings(TrainSettings):
     lines: Count  # of text, side by side in a batch
 
 
-class Evaluate(Strict):
+class EvaluateSettings(Strict):
     bootstrap_samples: Count
     bootstrap_block: Count
     confidence: Share
     seed: Seed
 
 
-class Probe(Strict):
+class ProbeSettings(Strict):
     lyapunov_steps: Count
     lyapunov_exponents: Count
 
 
-SECTIONS: dict[str, type[Strict]] = {"network": Network, "train": Train, "evaluate": Evaluate, "probe": Probe}
+SECTIONS: dict[str, type[Strict]] = {
+    "network": NetworkSettings,
+    "train": BatchedTrainSettings,
+    "evaluate": EvaluateSettings,
+    "probe": ProbeSettings,
+}
 
 
 def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:

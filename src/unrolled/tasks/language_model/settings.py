@@ -5,13 +5,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from unrolled.settings.sections import LARGEST, Count, DropoutRate, Rate, Seed, Share, Strict, Width
-from unrolled.settings.sections import Train as AnyTrain
+from unrolled.settings.sections import LARGEST, Count, DropoutRate, Rate, Seed, Share, Strict, TrainSettings, Width
 
 GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a cell's weights
 
 
-class Network(Strict):
+class NetworkSettings(Strict):
     cell: Literal["rnn", "relu", "gru", "lstm"]
     bidirectional: bool
     embedding: Width
@@ -60,12 +59,12 @@ class Network(Strict):
         return self
 
 
-class Train(AnyTrain):
+class BatchedTrainSettings(TrainSettings):
     columns: Count
     window: Annotated[int, Field(ge=2, le=10**9)]
 
 
-class Evaluate(Strict):
+class EvaluateSettings(Strict):
     window: Annotated[int, Field(ge=1, le=2**16)]
     ngram_order: Annotated[int, Field(ge=1, le=100)]
     cache_windows: list[Count]
@@ -80,14 +79,19 @@ class Evaluate(Strict):
     seed: Seed
 
 
-class Probe(Strict):
+class ProbeSettings(Strict):
     contexts: Annotated[list[Annotated[int, Field(ge=1, le=10**4)]], Field(min_length=1)]
     positions: Annotated[int, Field(ge=1, le=10**7)]
     lyapunov_steps: Annotated[int, Field(ge=2, le=10**6)]
     lyapunov_exponents: Count
 
 
-SECTIONS: dict[str, type[Strict]] = {"network": Network, "train": Train, "evaluate": Evaluate, "probe": Probe}
+SECTIONS: dict[str, type[Strict]] = {
+    "network": NetworkSettings,
+    "train": BatchedTrainSettings,
+    "evaluate": EvaluateSettings,
+    "probe": ProbeSettings,
+}
 
 
 def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
