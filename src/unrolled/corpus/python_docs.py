@@ -49,11 +49,12 @@ def _topics(path: Path) -> dict[str, str]:
 
 
 def _modules(library: Path) -> Iterator[tuple[str, Path]]:
-    names = set(sys.stdlib_module_names) - PACKAGED_APART - {"pydoc_data"}
-    for path in library.rglob("*.py"):
-        parts = path.relative_to(library).with_suffix("").parts
-        if parts[0] in names and not parts[0].startswith("_sysconfigdata") and not TESTS.intersection(parts):
-            yield ".".join(parts).removesuffix(".__init__"), path
+    """By their names, so that the packages that someone has installed beside them are not looked through."""
+    for name in set(sys.stdlib_module_names) - PACKAGED_APART - {"pydoc_data"}:
+        for path in (*library.glob(f"{name}.py"), *library.glob(f"{name}/**/*.py")):
+            parts = path.relative_to(library).with_suffix("").parts
+            if not name.startswith("_sysconfigdata") and not TESTS.intersection(parts):
+                yield ".".join(parts).removesuffix(".__init__"), path
 
 
 def _docstring_paragraphs(path: Path) -> Iterator[str]:
