@@ -7,7 +7,6 @@ import click
 
 from unrolled.ground.atomic import whole_text
 from unrolled.ground.corpus import read_corpus
-from unrolled.ground.evaluation import Resampling
 from unrolled.ground.registry import task_part
 from unrolled.ground.resolved import read_resolved
 from unrolled.scoring.evaluation import write_evaluation
@@ -22,7 +21,8 @@ def main(name: str) -> None:
     settings, corpus, started = read_resolved("evaluate"), read_corpus(Path("data/encoded")), time.monotonic()
     baseline = task_part(settings["task"], "evaluation").BASELINES[name]
     scored, scores = baseline(corpus, settings["evaluate"]), task_part(settings["task"], "scores").SCORES
-    write_evaluation(Path("baselines", name), name, scored, scores, Resampling.of(settings["evaluate"]))
+    made_of = {"corpus": corpus.digest, "settings": settings["evaluate"]}
+    write_evaluation(Path("baselines", name), name, scored, scores, made_of)
     whole_text(Path(f"timings/{name}.json"), f'{{"seconds": {time.monotonic() - started:.3f}}}\n')
 
 

@@ -8,7 +8,8 @@ from unrolled.ground.atomic import whole_folder
 from unrolled.ground.checksums import json_of, load
 from unrolled.ground.resolved import read_resolved
 from unrolled.report import page, tables
-from unrolled.report.comparison import compare, read_baselines, read_grid
+from unrolled.report.arms import read_baselines, read_grid
+from unrolled.report.comparison import compare
 from unrolled.report.figures import Figures
 from unrolled.shell.stage import stage
 
@@ -19,8 +20,9 @@ def main() -> None:
     """Compare all arms of the grid; or, run by hand before all are there, those that are."""
     grid, evaluate = read_resolved("grid"), read_resolved("evaluate")["evaluate"]
     arms, missing = read_grid(grid["arms"])
-    comparison = compare(grid, evaluate, arms, read_baselines(grid["task"]), list(missing))
-    corpus, write = load(Path("data"), "corpus.json", json_of), comparison.wording.samples
+    corpus = load(Path("data"), "corpus.json", json_of)
+    comparison = compare(grid, evaluate, corpus["digest"], arms, read_baselines(grid["task"]), list(missing))
+    write = comparison.wording.samples
     samples = write([arm.name for arm in arms]) if write else {}
     with whole_folder(Path("report")) as place:
         tables.write(comparison, place)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from unrolled.ground.corpus import read_corpus
-from unrolled.ground.evaluation import Evaluation, Resampling
+from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
 from unrolled.ground.resolved import read_resolved
 from unrolled.ground.run import Run
@@ -18,12 +18,16 @@ from unrolled.shell.stage import stage
 @stage
 def main(arm: str) -> None:
     """Score the test split with ARM's best weights."""
-    settings, corpus = read_resolved("evaluate"), read_corpus(Path("data/encoded"))
-    task, model = task_part(settings["task"], "evaluation"), Run.read(Path("runs", arm)).model()
+    settings, corpus, run = read_resolved("evaluate"), read_corpus(Path("data/encoded")), Run.read(Path("runs", arm))
+    task, scores = task_part(settings["task"], "evaluation"), task_part(settings["task"], "scores").SCORES
     baselines = {name: Evaluation.read(Path("baselines", name)) for name in task.BASELINES}
-    scored = task.evaluate(model, corpus, settings["evaluate"], baselines)
-    scores = task_part(settings["task"], "scores").SCORES
-    write_evaluation(Path("evaluation", arm), arm, scored, scores, Resampling.of(settings["evaluate"]))
+    made_of = {"corpus": corpus.digest, "settings": settings["evaluate"]}
+    run.check(corpus.digest)
+    for baseline in baselines.values():
+        baseline.check(made_of)
+    scored = task.evaluate(run.model(), corpus, settings["evaluate"], baselines)
+    made_of |= {"run": run.digest, "baselines": {name: each.digest for name, each in baselines.items()}}
+    write_evaluation(Path("evaluation", arm), arm, scored, scores, made_of)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main() -> None:
         valid_share=corpus["valid_share"],
         test_share=corpus["test_share"],
         seed=corpus["seed"],
-        facts=facts(corpus["name"]),
+        facts=facts(corpus["name"]) | {"settings": corpus},
     )
 
 

@@ -65,6 +65,13 @@ def corpus_of(train: Split, valid: Split, test: Split, types: int = TYPES) -> Co
     return Corpus(**splits, counts=np.bincount(train.tokens, minlength=types), characters=characters, digest="corpus")
 
 
+def made_of(settings: dict[str, Any], corpus: str = "corpus", run: Any = None, **baselines: Any) -> dict[str, Any]:
+    """What an evaluation states, of an arm or, without a run, of a baseline; ``settings``: the section evaluate."""
+    stated = {"corpus": corpus, "settings": settings}
+    of_arm = {"baselines": {name: each.digest for name, each in baselines.items()}}
+    return stated | (of_arm | {"run": run.digest} if run else {})
+
+
 def lay_out(place: Path, **changes: Any) -> None:
     """A workspace in which every arm of the project can be trained, with some keys of the shared network and training.
 
@@ -80,7 +87,14 @@ def lay_out(place: Path, **changes: Any) -> None:
     yaml.dump(params, place / "params.yaml")
     resolve(place / "params.yaml", place / "resolved")
     documents = [Document(f"{index}.txt", lambda index=index: iter([f"a b c {index}"])) for index in range(60)]
-    write_splits(documents, place / "data/text", valid_share=0.2, test_share=0.2, seed=1, facts={})
+    write_splits(
+        documents,
+        place / "data/text",
+        valid_share=0.2,
+        test_share=0.2,
+        seed=1,
+        facts={"corpus": "text", "settings": dict(params["corpus"])},
+    )
     encode_corpus(
         place / "data/text", place / "data/encoded", place / "data/corpus.json",
         unit="word", lowercase=True, min_count=1, max_size=None,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniature import ROOT, SIZES, arm_of, corpus_of, section_of, split_of, text_of
-from unrolled.ground.evaluation import Evaluation, Resampling
+from miniature import ROOT, SIZES, arm_of, corpus_of, made_of, section_of, split_of, text_of
+from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.resolved import read_resolved
 from unrolled.ground.run import Run
 from unrolled.probing.probe import Probes, probe
@@ -67,12 +67,12 @@ def trained() -> Iterator[Trained]:
             shutil.copy(checkpoint.path, place / "kept")
     shutil.move(place / "kept", checkpoint.path)
     write_run(place / "runs" / ARM, training, history, arm, SIZES, "corpus")
-    run, resampling = Run.read(place / "runs" / ARM), Resampling.of(SETTINGS["evaluate"])
-    baseline = kneser_ney(CORPUS, SETTINGS["evaluate"])
-    write_evaluation(place / "baselines" / "kneser_ney", "kneser_ney", baseline, SCORES, resampling)
+    run, own = Run.read(place / "runs" / ARM), SETTINGS["evaluate"]
+    baseline = kneser_ney(CORPUS, own)
+    write_evaluation(place / "baselines" / "kneser_ney", "kneser_ney", baseline, SCORES, made_of(own))
     read = {"kneser_ney": Evaluation.read(place / "baselines" / "kneser_ney")}
-    scored = evaluate(run.model(), CORPUS, SETTINGS["evaluate"], read)
-    write_evaluation(place / "evaluation" / ARM, ARM, scored, SCORES, resampling)
+    scored = evaluate(run.model(), CORPUS, own, read)
+    write_evaluation(place / "evaluation" / ARM, ARM, scored, SCORES, made_of(own, run=run, **read))
     probe(place / "probes" / ARM, run, Evaluation.read(place / "evaluation" / ARM), CORPUS, SETTINGS)
     yield Trained(place, arm, checkpoint.path)
     shutil.rmtree(place)

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from miniature import ROOT, SIZES, corpus_of, split_of, text_of
+from miniature import ROOT, SIZES, corpus_of, made_of, split_of, text_of
 from unrolled.ground import resolved as ground
-from unrolled.ground.evaluation import Evaluation, Resampling
+from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.resolved import read_arm, read_resolved
 from unrolled.probing.probe import probe
 from unrolled.scoring.evaluation import write_evaluation
@@ -160,15 +160,20 @@ def test_what_is_not_refused_scores_and_probes(raw: dict[str, Any]) -> None:
         own, of_probe = sections["evaluate"], sections["probe"]
         if max(own["bootstrap_samples"], of_probe["positions"], of_probe["lyapunov_steps"]) > 1000:
             continue  # would take its time, no more
-        model, resampling = Training.of(arm, SIZES).model, Resampling.of(own)
+        model, made = Training.of(arm, SIZES).model, made_of(own)
         with TemporaryDirectory() as name:
             place = Path(name)
             try:
-                write_evaluation(place / "kneser_ney", "kneser_ney", kneser_ney(CORPUS, own), SCORES, resampling)
+                write_evaluation(place / "kneser_ney", "kneser_ney", kneser_ney(CORPUS, own), SCORES, made)
                 scored = evaluate(model, CORPUS, own, {"kneser_ney": Evaluation.read(place / "kneser_ney")})
-                write_evaluation(place / "scores", "a-c", scored, SCORES, resampling)
+                write_evaluation(place / "scores", "a-c", scored, SCORES, made | {"run": "run"})
                 run: Any = SimpleNamespace(
-                    arm="a-c", settings=arm | {"sizes": SIZES}, steps=NORMS, model=lambda model=model: model
+                    arm="a-c",
+                    settings=arm | {"sizes": SIZES},
+                    steps=NORMS,
+                    model=lambda model=model: model,
+                    digest="run",
+                    check=lambda corpus: None,
                 )
                 evaluation = Evaluation.read(place / "scores")
                 probe(place / "probes", run, evaluation, CORPUS, sections)

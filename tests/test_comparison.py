@@ -19,16 +19,20 @@ from click.testing import CliRunner, Result
 from ruamel.yaml import YAML
 from stages.compare import main as stage
 
+from miniature import made_of
 from unrolled.ground.checksums import seal
-from unrolled.ground.evaluation import Resampling
+from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.perplexity import perplexity
 from unrolled.ground.resolved import read_arm, read_resolved, write_resolved
+from unrolled.ground.run import Run
 from unrolled.ground.score import Score, Sums
 from unrolled.recurrence.bptt import Addends
 from unrolled.recurrence.spectra import Spectrum
+from unrolled.report import arms as reading
 from unrolled.report import comparison as comparing
 from unrolled.report import drawing, tables
-from unrolled.report.comparison import Arm, Comparison, compare, read_baselines
+from unrolled.report.arms import Arm, read_baselines
+from unrolled.report.comparison import Comparison, compare
 from unrolled.report.drawing import lines
 from unrolled.report.figures import Figures
 from unrolled.report.markdown import number
@@ -126,13 +130,14 @@ def make(name: str, made: Made, scores: Sequence[Score] = SCORES) -> None:
             break
         history.add(epochs[epoch])
     write_run(Path("runs") / name, training, history, arm, {"vocabulary": 5}, made.digest)
-    evaluated(
-        Path("evaluation") / name, {head: made.handicap for head in heads} if main == MAIN else {main: 0.0}, scores
-    )
-    probed(name, stacks, made)
+    run, baselines = Run.read(Path("runs") / name), read_baselines(arm["task"])
+    stated = made_of(read_resolved("evaluate")["evaluate"], made.digest, run, **baselines)
+    handicaps = {head: made.handicap for head in heads} if main == MAIN else {main: 0.0}
+    evaluated(Path("evaluation") / name, handicaps, scores, stated)
+    probed(name, stacks, made, run)
 
 
-def probed(arm: str, stacks: Sequence[str], made: Made) -> None:
+def probed(arm: str, stacks: Sequence[str], made: Made, run: Run) -> None:
     folder = Path("probes") / arm
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -152,12 +157,17 @@ def probed(arm: str, stacks: Sequence[str], made: Made) -> None:
     cliff = {"distance": made.cliff, "loss": [5.0 + distance**2 for distance in made.cliff]}
     cliff |= {"landed": [float(distance == 1.0) for distance in made.cliff]}
     pd.DataFrame(cliff, dtype=float).to_csv(folder / "cliff.csv", index=False)
-    explosion = {"step": 4, "norm": 100.0} if made.cliff else None
-    figures = {"arm": arm, "context_needed": 10.0, "lyapunov_exponent": -0.9, "explosion": explosion}
+    explosion = {"step": 4, "norm": 100.0, "replayed": True} if made.cliff else None
+    evaluation = Evaluation.read(Path("evaluation") / arm)
+    stated = {"corpus": made.digest, "run": run.digest, "evaluation": evaluation.digest}
+    stated["settings"] = read_resolved("probe")["probe"]
+    figures = {"arm": arm, "made_of": stated, "context_needed": 10.0, "lyapunov_exponent": -0.9, "explosion": explosion}
     seal(folder / "probe.json", figures)
 
 
-def evaluated(folder: Path, handicaps: Mapping[str, float], scores: Sequence[Score] = SCORES) -> None:
+def evaluated(
+    folder: Path, handicaps: Mapping[str, float], scores: Sequence[Score] = SCORES, stated: dict[str, Any] | None = None
+) -> None:
     """``handicaps``: what stands above STREAM in each term of a score."""
     units = {name: STREAM + np.float32(handicap) for name, handicap in handicaps.items()}
     measures = {"unigram_perplexity": 300.0, "uniform_perplexity": 5000.0, "top1_accuracy": 0.25}
@@ -165,7 +175,8 @@ def evaluated(folder: Path, handicaps: Mapping[str, float], scores: Sequence[Sco
         units |= {"reset_perplexity": np.full(TOKENS, math.log(110.0)), "interpolated_perplexity": STREAM}
         measures["interpolation_weight"] = 0.3
     scored = Scored(units, np.zeros(TOKENS, dtype=np.int64), {}, measures if scores is SCORES else {})
-    write_evaluation(folder, folder.name, scored, scores, Resampling.of(read_resolved("evaluate")["evaluate"]))
+    stated = stated or made_of(read_resolved("evaluate")["evaluate"], Made().digest)
+    write_evaluation(folder, folder.name, scored, scores, stated)
 
 
 @pytest.fixture(autouse=True)
@@ -187,19 +198,21 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Grid]:
     Path("data/text/test.txt").write_text("So it\nwent on and on <and> on\n")
     seal(Path("data/text/documents.json"), {})
     sizes = {split: {"tokens": 1000} for split in ("train", "valid", "test")}
-    Path("data/corpus.json").write_text(json.dumps({"corpus": "a <made> one", "types": 5, "unit": "word", **sizes}))
+    known = {"digest": Made().digest, "settings": {}, "corpus": "a <made> one", "types": 5, "unit": "word"}
+    Path("data/corpus.json").write_text(json.dumps(known | sizes))
     yield Grid().of(params)
 
 
 def made_and_read(grid: Grid, arms: Sequence[str] = (), **special: Made) -> Comparison:
     """Compare the grid's arms, or some of them; `special` by arm, with _ for -."""
     names = arms or [entry["arm"] for entry in grid.entries]
-    for arm in names:
-        make(arm, special.get(arm.replace("-", "_"), Made()), grid.scores)
     for baseline, handicap in grid.baselines.items():
         evaluated(Path("baselines") / baseline, {grid.scores[0].name: handicap}, grid.scores)
+    for arm in names:
+        make(arm, special.get(arm.replace("-", "_"), Made()), grid.scores)
     resolved, evaluate = read_resolved("grid"), read_resolved("evaluate")["evaluate"]
-    return compare(resolved, evaluate, [Arm.read(arm) for arm in names], read_baselines(resolved["task"]))
+    arms, baselines = [Arm.read(arm) for arm in names], read_baselines(resolved["task"])
+    return compare(resolved, evaluate, Made().digest, arms, baselines)
 
 
 def run_stage() -> Result:
@@ -251,16 +264,17 @@ def test_pairs_are_twins_and_each_arch_beside_the_first(grid: Grid) -> None:
 
 
 def test_arms_of_different_corpora_do_not_compare(grid: Grid) -> None:
-    with pytest.raises(Exception, match=r"lstm-clipped and rnn-clipped .*: dvc repro evaluate@rnn-clipped evaluate@"):
+    with pytest.raises(Exception, match=r"runs/lstm-clipped .* another corpus .*: dvc repro train@lstm-clipped"):
         made_and_read(grid, lstm_clipped=Made(digest="another"))
 
 
-def test_a_baseline_of_another_corpus_does_not_compare(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_baseline_of_another_corpus_does_not_compare(grid: Grid) -> None:
     comparison = made_and_read(grid.only("rnn"))
-    monkeypatch.setattr("test_comparison.STREAM", STREAM[1:])
-    evaluated(Path("baselines/kneser_ney"), {MAIN: 0.0})
-    with pytest.raises(UserError, match=r"kneser_ney and rnn-clipped .*: dvc repro baseline@kneser_ney evaluate@rnn-"):
-        compare(read_resolved("grid"), comparison.evaluate, comparison.arms, read_baselines("language_model"))
+    evaluated(Path("baselines/kneser_ney"), {MAIN: 0.0}, stated=made_of(dict(comparison.evaluate), "another"))
+    with pytest.raises(UserError, match=r"kneser_ney .* another corpus .*: dvc repro baseline@kneser_ney"):
+        compare(
+            read_resolved("grid"), comparison.evaluate, Made().digest, comparison.arms, read_baselines("language_model")
+        )
 
 
 @pytest.mark.parametrize(
@@ -536,9 +550,11 @@ def test_without_any_arm_or_without_a_baseline_there_is_no_report(grid: Grid, fo
 
 
 def without_context_probe(folder: Path) -> None:
+    made = json.loads((folder / "probe.json").read_text())["made_of"]
     (folder / "probe.json").unlink()
     pd.read_csv(folder / "context.csv")[:0].to_csv(folder / "context.csv", index=False)
-    figures = {"arm": folder.name, "context_needed": math.nan, "lyapunov_exponent": -0.9, "explosion": None}
+    figures = {"arm": folder.name, "made_of": made, "context_needed": math.nan, "lyapunov_exponent": -0.9}
+    figures["explosion"] = None
     seal(folder / "probe.json", figures)
 
 
@@ -548,16 +564,19 @@ ACCURACY = Score("accuracy", "accuracy", "sequence", lambda hits, sequences: hit
 def test_a_task_of_one_score_and_few_words_is_compared(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     """The higher the better, without variants, baselines, samples or a probe of context."""
     parts = {"scores": {"SCORES": (ACCURACY,)}, "report": {"WORDING": Wording("Parity of bits")}}
-    monkeypatch.setattr(comparing, "task_part", lambda task, part: SimpleNamespace(**parts[part]))
+    for module in (comparing, reading):
+        monkeypatch.setattr(module, "task_part", lambda task, part: SimpleNamespace(**parts[part]))
     monkeypatch.setattr("test_comparison.STREAM", (np.arange(TOKENS) % 4 > 0).astype(np.float32))
     parity = Grid((ACCURACY,), {}).of(json.loads(PARAMS.read_text())).only("rnn", "lstm")
     write_resolved(Path("resolved/grid.json"), {"task": "parity", "arms": parity.entries})
+    for arm in ARMS[:4]:
+        write_resolved(Path(f"resolved/arms/{arm}.json"), read_arm(arm) | {"task": "parity"})
     for arm, valid in zip(ARMS[:4], (0.7, 0.9, math.nan, 0.8), strict=True):
         make(arm, Made(valid=(0.5, valid)), parity.scores)
         without_context_probe(Path("probes", arm))
     result = run_stage()
     assert result.exit_code == 0, result.output
-    assert "| arm | accuracy, 95% interval | validation accuracy | best epoch | status |" in result.output
+    assert "| arm | accuracy, 95% interval | validation accuracy | best epoch | outcome |" in result.output
     assert "| rnn-clipped | 0.750 [0.7" in result.output and "400 test sequences" in result.output
     assert "| difference | accuracy, 95% interval |\n" in result.output and "Above 0: the first" in result.output
     assert "ontext" not in result.output and "perplexity" not in result.output

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from miniature import corpus_of, section_of, split_of
+from miniature import corpus_of, made_of, section_of, split_of
 from unrolled.ground.corpus import Tokens
-from unrolled.ground.evaluation import Evaluation, Resampling, sums_of
+from unrolled.ground.evaluation import Evaluation, sums_of
 from unrolled.ground.special_tokens import END_ID
 from unrolled.scoring.evaluation import Scored, write_evaluation
 from unrolled.scoring.interpolation import interpolation_weight
@@ -69,7 +69,9 @@ def values(found: Scored) -> dict[str, float]:
 
 
 def read_back(directory: Path, found: Scored) -> Evaluation:
-    write_evaluation(directory, "arm", found, SCORES, Resampling(20, 100, 0.95, 1))
+    write_evaluation(
+        directory, "arm", found, SCORES, made_of(section_of("evaluate", bootstrap_block=20, bootstrap_samples=100))
+    )
     return Evaluation.read(directory)
 
 

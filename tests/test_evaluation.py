@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniature import section_of
+from miniature import made_of, section_of
 from unrolled.ground.bootstrap import block_bootstrap_interval
 from unrolled.ground.evaluation import Evaluation, Resampling, sums_of
 from unrolled.ground.score import Score, Sums
@@ -19,7 +19,8 @@ from unrolled.scoring.evaluation import Scored, write_evaluation
 from unrolled.shell.errors import UserError
 
 N = 300
-RESAMPLING = Resampling(block=20, samples=50, confidence=0.9, seed=3)
+SECTION = section_of("evaluate", bootstrap_block=20, bootstrap_samples=50, confidence=0.9, seed=3)
+MADE_OF = made_of(SECTION)
 DECLARED = (
     Score("loss", "loss", "token", lambda nats, of: nats / of),
     Score("tag_accuracy", "accuracy", "tag", lambda right, of: right / of, lower_is_better=False),
@@ -45,7 +46,7 @@ def scored(**changes: Any) -> Scored:
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     given = scored()
-    write_evaluation(tmp_path / "arm", "arm", given, DECLARED, RESAMPLING)
+    write_evaluation(tmp_path / "arm", "arm", given, DECLARED, MADE_OF)
     found = Evaluation.read(tmp_path / "arm")
     assert found.sums.keys() == given.units.keys() == {"loss", "tag_accuracy"}
     for name, units in given.units.items():
@@ -64,13 +65,13 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
 
 def test_the_same_scores_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("first", "again"):
-        write_evaluation(tmp_path / name, "arm", scored(), DECLARED, RESAMPLING)
+        write_evaluation(tmp_path / name, "arm", scored(), DECLARED, MADE_OF)
     for path in (tmp_path / "first").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
 
 def test_a_model_that_exploded_has_figures_all_the_same(tmp_path: Path) -> None:
-    write_evaluation(tmp_path / "arm", "arm", scored(units={"loss": np.full(N, np.inf)}), DECLARED, RESAMPLING)
+    write_evaluation(tmp_path / "arm", "arm", scored(units={"loss": np.full(N, np.inf)}), DECLARED, MADE_OF)
     found = Evaluation.read(tmp_path / "arm")
     assert (found.sums["loss"].sum, found.values["loss"], found.intervals["loss"]) == (
         math.inf,
@@ -80,20 +81,20 @@ def test_a_model_that_exploded_has_figures_all_the_same(tmp_path: Path) -> None:
 
 
 def test_without_a_validation_split_nothing_is_known_of_it(tmp_path: Path) -> None:
-    write_evaluation(tmp_path / "arm", "arm", scored(valid_units={}, tables={}), DECLARED, RESAMPLING)
+    write_evaluation(tmp_path / "arm", "arm", scored(valid_units={}, tables={}), DECLARED, MADE_OF)
     found = Evaluation.read(tmp_path / "arm")
     assert (found.valid, found.valid_units, found.tables) == ({}, {}, {})
 
 
 def test_a_score_that_no_task_declares_is_a_defect_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="undeclared"):
-        write_evaluation(tmp_path / "arm", "arm", scored(units={"undeclared": np.ones(3)}), DECLARED, RESAMPLING)
+        write_evaluation(tmp_path / "arm", "arm", scored(units={"undeclared": np.ones(3)}), DECLARED, MADE_OF)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_table_that_was_altered_is_told(tmp_path: Path) -> None:
     place = tmp_path / "evaluation" / "lstm-clipped"
-    write_evaluation(place, "lstm-clipped", scored(), DECLARED, RESAMPLING)
+    write_evaluation(place, "lstm-clipped", scored(), DECLARED, MADE_OF)
     (place / "clusters.npy").write_bytes((place / "clusters.npy").read_bytes()[:-1] + b"\7")
     with pytest.raises(UserError, match=r"clusters\.npy was altered .* dvc repro -f -s evaluate@lstm-clipped"):
         Evaluation.read(place)
@@ -112,7 +113,7 @@ def test_resampling_is_what_the_settings_say() -> None:
 
 def test_the_files_say_what_they_are(tmp_path: Path) -> None:
     """Without the code that wrote it, scores.json tells a person the figures."""
-    write_evaluation(tmp_path / "arm", "arm", scored(), DECLARED, RESAMPLING)
+    write_evaluation(tmp_path / "arm", "arm", scored(), DECLARED, MADE_OF)
     content = json.loads((tmp_path / "arm" / "scores.json").read_text())
     assert content["name"] == "arm"
     assert set(content["scores"]["loss"]) == {"sum", "terms", "value", "interval"}

@@ -150,7 +150,7 @@ def test_another_corpus_is_refused(workspace: Path) -> None:
     for name, content in kept.items():
         (ENCODED / name).write_bytes(content)
     assert altered.exit_code == 1 and "test.npy was altered since it was written" in altered.stderr
-    assert another.exit_code == 1 and "was trained on another corpus" in another.stderr
+    assert another.exit_code == 1 and "was made from another corpus" in another.stderr
 
 
 def test_without_a_trained_arm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

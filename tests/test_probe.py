@@ -15,7 +15,7 @@ from miniature import SIZES, arm_of, corpus_of, section_of, split_of, text_of
 from unrolled.ground.corpus import Tokens
 from unrolled.probing.exponents import lyapunov_exponents
 from unrolled.probing.gates import gate_values_of_stack
-from unrolled.probing.probe import Probes, probe
+from unrolled.probing.probe import Probes, _explosion, probe
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import predictions
 from unrolled.tasks.language_model.probes import probes
@@ -48,9 +48,11 @@ def nats_of(network: Network, text: Tokens = TEST) -> np.ndarray:
 
 def run_of(name: str, network: Network, norms: list[float], **train: Any) -> Any:
     """What is read of a run: ``norms`` are its gradient's, step by step."""
-    steps = pd.DataFrame({"grad_norm": norms, "epoch": np.arange(len(norms)) // STEPS + 1})
+    steps = pd.DataFrame({"grad_norm": norms, "loss": 1.0, "epoch": np.arange(len(norms)) // STEPS + 1})
     settings = settings_of(name, **train) | {"sizes": SIZES}
-    return SimpleNamespace(arm=name, settings=settings, steps=steps, model=lambda: network)
+    return SimpleNamespace(
+        arm=name, settings=settings, steps=steps, model=lambda: network, digest="run", check=lambda corpus: None
+    )
 
 
 def probed(
@@ -59,7 +61,9 @@ def probed(
 ) -> Probes:  # fmt: skip
     model = network_of(name) if network is None else network
     run = run_of(name, model, [1.0] * 14 if norms is None else norms, **train)
-    scored: Any = SimpleNamespace(units={"forward_perplexity": nats_of(model, text)})
+    scored: Any = SimpleNamespace(
+        units={"forward_perplexity": nats_of(model, text)}, digest="evaluation", check=lambda now: None
+    )
     corpus = corpus_of(split_of(TEXT), split_of(TEXT), split_of(text))
     probe(place, run, scored, corpus, SETTINGS)
     return Probes.read(place)
@@ -89,6 +93,13 @@ def test_the_tables_are_what_the_measurements_give(tmp_path: Path, arm: str) -> 
     assert found.cliff.empty
 
 
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The norms of a run are not those that its training has."""
+    monkeypatch.setattr("unrolled.probing.probe.CLOSE_REPLAY", 1e9)
+
+
+@pytest.mark.usefixtures("made_up")
 def test_the_same_arm_gives_the_same_bytes(tmp_path: Path) -> None:
     norms = [1.0] * 4 + [50.0] + [1.0] * 9
     for name in ("first", "again"):
@@ -115,10 +126,11 @@ def test_the_context_needed_is_where_the_curve_has_become_flat(tmp_path: Path, m
         assert probed(tmp_path / "probes", "rnn-clipped").figures["context_needed"] == needed
 
 
+@pytest.mark.usefixtures("made_up")
 @pytest.mark.parametrize(("arm", "share"), [("rnn-clipped", 0.25), ("rnn-unclipped", 50.0)])
 def test_the_landing_is_learning_rate_times_the_applied_norm(tmp_path: Path, arm: str, share: float) -> None:
     found = probed(tmp_path / "probes", arm, norms=[1.0] * 4 + [50.0] + [1.0] * 9)
-    assert found.figures["explosion"] == {"step": 5, "norm": 50.0}
+    assert found.figures["explosion"] == {"step": 5, "norm": 50.0, "replayed": True}
     landed = found.cliff[found.cliff["landed"] == 1]
     assert landed["distance"].tolist() == [2.0 * share]
     assert found.cliff["distance"].is_monotonic_increasing and found.cliff["distance"].iloc[0] == 0
@@ -127,6 +139,27 @@ def test_the_landing_is_learning_rate_times_the_applied_norm(tmp_path: Path, arm
     assert found.cliff["loss"].iloc[0] == pytest.approx(fifth.loss, rel=1e-6)
 
 
+def test_a_training_that_goes_another_way_when_it_is_repeated_has_no_cliff(tmp_path: Path) -> None:
+    """As where it was trained on another machine, or its settings are not those that it was trained with."""
+    steps = [
+        step
+        for step in fit(Training.of(settings_of("rnn-clipped"), SIZES), split_of(TEXT), split_of(TEXT))
+        if isinstance(step, Step) and step.epoch == 1
+    ]
+    norms = [step.norms.before for step in steps]
+    explodes = max(range(1, len(norms)), key=lambda index: norms[index] / np.median(norms[:index]))
+    as_trained = run_of("rnn-clipped", network_of("rnn-clipped"), norms)
+    as_trained.steps["loss"] = [step.loss for step in steps]
+    for rate, replayed in ((2.0, True), (1.9, False)):
+        as_trained.settings["train"]["learning_rate"] = rate
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("unrolled.probing.probe.first_explosion", lambda norms: explodes)
+            explosion, slope = _explosion(as_trained, split_of(TEXT))
+        assert explosion is not None and explosion["replayed"] is replayed
+        assert slope.empty is not replayed
+
+
+@pytest.mark.usefixtures("made_up")
 def test_a_step_that_does_not_follow_the_gradient_lands_nowhere_on_it(tmp_path: Path) -> None:
     found = probed(tmp_path / "probes", "rnn-clipped", norms=[1.0] * 4 + [50.0], optimiser="adam")
     assert len(found.cliff) and not found.cliff["landed"].any()
@@ -134,7 +167,7 @@ def test_a_step_that_does_not_follow_the_gradient_lands_nowhere_on_it(tmp_path: 
 
 def test_an_explosion_after_the_first_epoch_has_a_step_and_no_cliff(tmp_path: Path) -> None:
     found = probed(tmp_path / "probes", "rnn-clipped", norms=[1.0] * 20 + [50.0])
-    assert found.figures["explosion"] == {"step": 21, "norm": 50.0} and found.cliff.empty
+    assert found.figures["explosion"] == {"step": 21, "norm": 50.0, "replayed": None} and found.cliff.empty
 
 
 def test_a_text_shorter_than_the_contexts_is_probed_with_those_it_has(tmp_path: Path) -> None:
@@ -150,8 +183,7 @@ def test_a_network_that_exploded_is_probed_all_the_same(tmp_path: Path) -> None:
     assert (nats_of(network) == math.inf).all()
     found = probed(tmp_path / "probes", "lstm-unclipped", norms=[1.0, 1.0, 1.0, math.inf], network=network)
     assert math.isnan(found.figures["lyapunov_exponent"]) and math.isnan(found.figures["context_needed"])
-    assert found.figures["explosion"] == {"step": 4, "norm": math.inf}
-    assert len(found.cliff) and not found.cliff["landed"].any()
+    assert found.figures["explosion"] == {"step": 4, "norm": math.inf, "replayed": False} and found.cliff.empty
     assert json.loads((tmp_path / "probes" / "probe.json").read_text())["arm"] == "lstm-unclipped"
 
 

@@ -14,8 +14,10 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
+from miniature import made_of
 from unrolled.ground.corpus import Corpus, Split
-from unrolled.ground.evaluation import Evaluation, Resampling
+from unrolled.ground.evaluation import Evaluation
+from unrolled.ground.run import Run
 from unrolled.report.ladder import climb, write
 from unrolled.report.markdown import number
 from unrolled.report.recipe_results import keep
@@ -85,13 +87,15 @@ def train_and_score(name: str, **train: Any) -> None:
         history.add(record)
     write_run(runs / name, training, history, arm, sizes, corpus.digest)
     write_timings(name, training, history, 120.0, "cpu")
-    resampling = Resampling.of(settings)
     for baseline, score in BASELINES.items():
-        write_evaluation(Path("baselines") / baseline, baseline, score(corpus, settings), SCORES, resampling)
+        write_evaluation(
+            Path("baselines") / baseline, baseline, score(corpus, settings), SCORES, made_of(settings, corpus.digest)
+        )
         (timings / f"{baseline}.json").write_text('{"seconds": 14.2}')
     baselines = {baseline: Evaluation.read(Path("baselines") / baseline) for baseline in BASELINES}
     scored = evaluate(training.model, corpus, settings, baselines)
-    write_evaluation(Path("evaluation") / name, name, scored, SCORES, resampling)
+    made = made_of(settings, corpus.digest, run=Run.read(runs / name), **baselines)
+    write_evaluation(Path("evaluation") / name, name, scored, SCORES, made)
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if read(name, ROOT / "recipes").rungs])

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from miniature import corpus_of, section_of, split_of, whole_arm
-from unrolled.ground.evaluation import Evaluation, Resampling
+from miniature import corpus_of, made_of, section_of, split_of, whole_arm
+from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.run import Run
 from unrolled.probing.exponents import lyapunov_exponents
 from unrolled.probing.gates import gate_values
@@ -98,7 +98,9 @@ def test_one_thread_ends_with_the_block_an_error_too() -> None:
     assert torch.get_num_threads() == 3
 
 
-def test_an_arm_leaves_the_same_files_with_one_thread_and_with_two(tmp_path: Path) -> None:
+def test_an_arm_leaves_the_same_files_with_one_thread_and_with_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Trained, scored with a cache and dynamically, and probed, in params.yaml's sizes but for the text."""
     arm = whole_arm("bilstm-unclipped", epochs=1)
     scoring = section_of("evaluate", bootstrap_samples=20, cache_windows=[300], dynamic_rates=[1e-4])
@@ -110,13 +112,14 @@ def test_an_arm_leaves_the_same_files_with_one_thread_and_with_two(tmp_path: Pat
         history = History(training := Training.of(arm, {"vocabulary": V}))
         for record in fit(training, corpus.train, corpus.valid):
             history.add(record)
-        write_run(place / "runs", training, history, arm, {"vocabulary": V}, "digest")
-        run, resampling = Run.read(place / "runs"), Resampling.of(scoring)
-        write_evaluation(place / "peer", "kneser_ney", kneser_ney(corpus, scoring), SCORES, resampling)
+        write_run(place / "runs", training, history, arm, {"vocabulary": V}, corpus.digest)
+        run = Run.read(place / "runs")
+        write_evaluation(place / "peer", "kneser_ney", kneser_ney(corpus, scoring), SCORES, made_of(scoring))
         peer = {"kneser_ney": Evaluation.read(place / "peer")}
         scored = evaluate(run.model(), corpus, scoring, peer)
-        write_evaluation(place / "evaluation", "arm", scored, SCORES, resampling)
-        run.steps.loc[4, "grad_norm"] = 100.0  # it explodes there, and the cliff is measured
+        write_evaluation(place / "evaluation", "arm", scored, SCORES, made_of(scoring, run=run, **peer))
+        run.steps.loc[4, "grad_norm"] = 100.0  # as if it exploded there, so that the cliff is measured
+        monkeypatch.setattr("unrolled.probing.probe.CLOSE_REPLAY", 1e9)
         evaluation = Evaluation.read(place / "evaluation")
         probe(place / "probes", run, evaluation, corpus, {"probe": probing, "evaluate": scoring})
         assert len(pd.read_csv(place / "probes" / "cliff.csv")) > 0

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from ruamel.yaml import YAML
 
+from miniature import made_of
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.ground.checksums import sha256
 from unrolled.ground.corpus import Corpus, Split
-from unrolled.ground.evaluation import Evaluation, Resampling
+from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
 from unrolled.ground.resolved import read_arm, read_resolved
 from unrolled.ground.run import Run
@@ -53,7 +54,9 @@ def lay_out(root: Path, archs: dict[str, Any], steps: int, spike_at: int) -> Non
     (root / "data/encoded").mkdir(parents=True)
     tokenizer = build_tokenizer(TEXT, unit="word")
     tokenizer.save(str(root / "data/encoded/tokenizer.json"))
-    (root / "data/corpus.json").write_text('{"types": 9}', encoding="utf-8")
+    stated = {"corpus": dict(params["corpus"]), "vocabulary": dict(params["vocabulary"])}
+    report = {"digest": "ab12cd34" * 8, "settings": stated, "types": 9}
+    (root / "data/corpus.json").write_text(json.dumps(report), encoding="utf-8")
     tokens = np.array([index for line in TEXT for index in encode_line(tokenizer, line)], dtype=np.uint16)
     split = Split(tokens, np.zeros(1, dtype=np.int64))
     counts = np.bincount(tokens, minlength=tokenizer.get_vocab_size())
@@ -68,7 +71,7 @@ def lay_out(root: Path, archs: dict[str, Any], steps: int, spike_at: int) -> Non
 def write_arm(root: Path, arm: dict[str, Any], corpus: Corpus, steps: int, spike_at: int) -> None:
     name, sizes = arm["arm"], {"vocabulary": len(corpus.counts)}
     settings = read_resolved("probe", root / "resolved")
-    resampling, task = Resampling.of(settings["evaluate"]), task_part(TASK, "evaluation")
+    own, task = settings["evaluate"], task_part(TASK, "evaluation")
     training = Training.of(arm, sizes)
     history = history_of(training, diverges=name == "lstm-unclipped", steps=steps, spike_at=spike_at)
     write_run(root / "runs" / name, training, history, arm, sizes, corpus.digest)
@@ -78,10 +81,12 @@ def write_arm(root: Path, arm: dict[str, Any], corpus: Corpus, steps: int, spike
     (root / f"timings/{name}.json").write_text(json.dumps(timing), encoding="utf-8")
     run, scores = Run.read(root / "runs" / name), task_part(TASK, "scores").SCORES
     threes = {scores[0].name: np.full(len(corpus.test.tokens), 3.0)}
-    write_evaluation(root / "baselines", "kneser_ney", Scored(threes, np.zeros(1), threes), scores, resampling)
+    write_evaluation(
+        root / "baselines", "kneser_ney", Scored(threes, np.zeros(1), threes), scores, made_of(own, corpus.digest)
+    )
     baselines = {"kneser_ney": Evaluation.read(root / "baselines")}
-    scored = task.evaluate(run.model(), corpus, settings["evaluate"], baselines)
-    write_evaluation(root / "evaluation" / name, name, scored, scores, resampling)
+    scored = task.evaluate(run.model(), corpus, own, baselines)
+    write_evaluation(root / "evaluation" / name, name, scored, scores, made_of(own, corpus.digest, run, **baselines))
     probe(root / "probes" / name, run, Evaluation.read(root / "evaluation" / name), corpus, settings)
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from unrolled.corpus.vocabulary import BATCH, STRETCHES, batches, build_tokenizer, stretches
 from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.checksums import load, read_sealed, seal
-from unrolled.ground.corpus import MANIFEST, SPLITS
+from unrolled.ground.corpus import MANIFEST, SPLITS, corpus_digest
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 
 MOST_FREQUENT = 20
@@ -72,6 +72,7 @@ def encode_corpus(
     ``tokenised``, ``own_vocabulary``: see catalogue.Source. The folder and the report appear whole or not at all.
     Raises UserError if the vocabulary comes out empty.
     """
+    vocabulary = {"unit": unit, "lowercase": lowercase, "min_count": min_count, "max_size": max_size}
     as_published = own_vocabulary and unit == "word"
     if as_published:
         lowercase, min_count, max_size = False, 1, None
@@ -96,8 +97,11 @@ def encode_corpus(
         for s in SPLITS:
             np.save(partial / f"{s}.documents.npy", splits[s].documents)
         seal(partial / MANIFEST, {"characters": {s: splits[s].characters for s in SPLITS}})
+    files = read_sealed(encoded, MANIFEST)["files"]
     written = {
-        **{key: value for key, value in facts.items() if key not in (*SPLITS, "files")},
+        "digest": corpus_digest(files),
+        "settings": {"corpus": facts.get("settings"), "vocabulary": vocabulary},
+        **{key: value for key, value in facts.items() if key not in (*SPLITS, "files", "settings")},
         "unit": unit,
         "vocabulary": "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}",
         "types": tokenizer.get_vocab_size(),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -61,7 +61,7 @@ def write_splits(
     valid_share: float,
     test_share: float,
     seed: int,
-    facts: dict[str, str],
+    facts: Mapping[str, Any],
 ) -> None:
     """Write the split text of ``documents`` and what is known of it (``facts`` and the split) into ``folder``.
 

@@ -73,8 +73,12 @@ def json_of(path: Path) -> dict[str, Any]:
     return content
 
 
-def _mend(directory: Path) -> str:
+def stage_of(directory: Path) -> str:
+    """The stage that writes a folder of results, as DVC names it."""
     name = directory.absolute().name
     parent = directory.absolute().parent.name
-    stage = STAGES.get(name) or STAGES.get(parent) or f"{STAGES_OF_ARMS.get(parent, 'train')}@{name}"
-    return f"make it again with: dvc repro -f -s {stage}"
+    return STAGES.get(name) or STAGES.get(parent) or f"{STAGES_OF_ARMS.get(parent, 'train')}@{name}"
+
+
+def _mend(directory: Path) -> str:
+    return f"make it again with: dvc repro -f -s {stage_of(directory)}"

@@ -1,6 +1,7 @@
 """data/encoded read back: the splits as token ids with the borders of their documents, every byte checked."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,9 +48,13 @@ def read_corpus(encoded: Path) -> Corpus:
     train, valid, test = (
         Split(load(encoded, f"{name}.npy", _mapped), load(encoded, f"{name}.documents.npy", _mapped)) for name in SPLITS
     )
-    digests = "".join(manifest["files"][name] for name in ("tokenizer.json", *(f"{split}.npy" for split in SPLITS)))
-    digest = hashlib.sha256(digests.encode()).hexdigest()
-    return Corpus(train, valid, test, load(encoded, "counts.npy", _mapped), manifest["characters"], digest)
+    counts = load(encoded, "counts.npy", _mapped)
+    return Corpus(train, valid, test, counts, manifest["characters"], corpus_digest(manifest["files"]))
+
+
+def corpus_digest(files: Mapping[str, str]) -> str:
+    """Which text, split and vocabulary this is; ``files``: the sha256 of each file in data/encoded, by its name."""
+    return hashlib.sha256("".join(f"{name} {files[name]}\n" for name in sorted(files)).encode()).hexdigest()
 
 
 def _mapped(path: Path) -> np.ndarray[tuple[int], np.dtype[Any]]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from unrolled.ground.bootstrap import Interval
-from unrolled.ground.checksums import load, read_sealed
+from unrolled.ground.checksums import load, read_sealed, sha256
+from unrolled.ground.made_of import check_made_of
 from unrolled.ground.score import Sums
 
 Units = NDArray[Any]  # float32 or float64 [N]
@@ -34,9 +35,10 @@ class Resampling(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation directory read back."""
+    """An evaluation directory read back. ``made_of``: see `ground/made_of.py`."""
 
     directory: Path
+    made_of: dict[str, Any]
     sums: dict[str, Sums]  # by score
     values: dict[str, float]
     intervals: dict[str, Interval]
@@ -57,6 +59,7 @@ class Evaluation:
         tables = [name.removesuffix(".csv") for name in content["files"] if name.endswith(".csv")]
         return cls(
             directory,
+            content.get("made_of", {}),
             {name: Sums(each["sum"], each["terms"]) for name, each in scores.items()},
             {name: each["value"] for name, each in scores.items()},
             {name: Interval(*each["interval"]) for name, each in scores.items()},
@@ -69,6 +72,15 @@ class Evaluation:
             load(directory, "clusters.npy", lambda path: np.load(path, allow_pickle=False)),
             {name: load(directory, f"{name}.csv", pd.read_csv) for name in tables},
         )
+
+    @property
+    def digest(self) -> str:
+        """Of all its bytes, as scores.json vouches for the rest."""
+        return sha256(self.directory / "scores.json")
+
+    def check(self, now: Mapping[str, Any]) -> None:
+        """UserError where it was made of something else than there is ``now``."""
+        check_made_of(self.directory, self.made_of, now)
 
 
 def sums_of(units: Units) -> Sums:

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import load_file
 
-from unrolled.ground.checksums import json_of, load, read_sealed
+from unrolled.ground.checksums import json_of, load, read_sealed, sha256
+from unrolled.ground.made_of import check_made_of
 from unrolled.ground.registry import task_part
 from unrolled.ground.score import Sums
 from unrolled.ground.task import Model, Task
@@ -44,6 +45,15 @@ class Run:
     @property
     def arm(self) -> str:
         return str(self.settings["arm"])
+
+    @property
+    def digest(self) -> str:
+        """Of all its bytes, as summary.json vouches for the rest."""
+        return sha256(self.directory / "summary.json")
+
+    def check(self, corpus: str) -> None:
+        """UserError where it was trained on another corpus than that of this digest."""
+        check_made_of(self.directory, {"corpus": self.settings["corpus_digest"]}, {"corpus": corpus})
 
     @property
     def task(self) -> Task:

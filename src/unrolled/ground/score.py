@@ -51,6 +51,10 @@ class Score:
         """Of a model that never came to be scored."""
         return math.inf if self.lower_is_better else -math.inf
 
+    def better(self, value: float, than: float) -> bool:
+        """False for nan."""
+        return value < than if self.lower_is_better else value > than
+
     def of(self, sums: Sums) -> float:
         return self.value(sums.sum, sums.terms)
 

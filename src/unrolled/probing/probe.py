@@ -1,7 +1,7 @@
 """Probing a trained arm: what it remembers, what its gates do, how its gradients grow, and how it exploded.
 
 probes/<arm>/
-  probe.json      the figures that these tables come to; sha256 of the files below
+  probe.json      what they were made of, the figures that they come to; sha256 of the files below
   context.csv     the main score when only so many inputs are given, beside what it is with all; empty for a task
                   that has no such probe
   exponents.csv   the Lyapunov exponents of each stack along the test split, largest first
@@ -23,6 +23,7 @@ from unrolled.ground.atomic import whole_folder
 from unrolled.ground.checksums import load, read_sealed, seal
 from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.evaluation import Evaluation, Resampling
+from unrolled.ground.made_of import check_made_of
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run, read_table
 from unrolled.probing.cliff import cliff
@@ -33,6 +34,7 @@ from unrolled.recurrence.stack import Stack
 from unrolled.training.training import Training
 
 CLOSE = 1.05  # times the score with all context: from there on, more context hardly helps
+CLOSE_REPLAY = 1e-3  # of a gradient's norm and its loss: more than summing in another order, less than another path
 SATURATED = 0.1  # nearer than this to the end of its range (Karpathy, Johnson & Fei-Fei 2016, section 4.2)
 DISTANCES = np.geomspace(1e-2, 1e3, 61).tolist()  # that the loss is measured at, down the exploding gradient
 CONTEXT = ("context", "value", "ratio", "ratio_low", "ratio_high", "terms")  # columns of context.csv
@@ -42,8 +44,10 @@ Stacks = Mapping[str, tuple[Stack, Tensor]]  # by name, with what it reads at th
 
 @dataclass(frozen=True)
 class Probes:
-    """A directory of probes read back: its figures and its tables."""
+    """A directory of probes read back: its figures and its tables. ``made_of``: see `ground/made_of.py`."""
 
+    directory: Path
+    made_of: dict[str, Any]
     figures: dict[str, Any]
     context: pd.DataFrame
     exponents: pd.DataFrame
@@ -55,14 +59,26 @@ class Probes:
         """Raises UserError naming the file that is missing or was altered, and how to get it again."""
         tables = ("context", "exponents", "gates", "cliff")
         figures = read_sealed(directory, "probe.json")
-        return cls(figures, *(load(directory, f"{name}.csv", read_table) for name in tables))
+        return cls(
+            directory,
+            figures.get("made_of", {}),
+            figures,
+            *(load(directory, f"{name}.csv", read_table) for name in tables),
+        )
+
+    def check(self, now: Mapping[str, Any]) -> None:
+        """UserError where they were made of something else than there is ``now``."""
+        check_made_of(self.directory, self.made_of, now)
 
 
 def probe(directory: Path, run: Run, evaluation: Evaluation, corpus: Corpus, settings: Mapping[str, Any]) -> None:
     """Probe a run's network on the test split and write the directory.
 
-    ``settings``: the sections ``probe`` and ``evaluate``.
+    ``settings``: the sections ``probe`` and ``evaluate``. UserError where run, evaluation, corpus and settings are not
+    of each other.
     """
+    run.check(corpus.digest)
+    evaluation.check({"corpus": corpus.digest, "run": run.digest, "settings": settings["evaluate"]})
     own, resampling = settings["probe"], Resampling.of(settings["evaluate"])
     model, task = run.model(), task_part(run.settings["task"], "probes")
     context = task.context(model, corpus.test, evaluation.units, own, resampling)
@@ -72,6 +88,12 @@ def probe(directory: Path, run: Run, evaluation: Evaluation, corpus: Corpus, set
     explosion, slope = _explosion(run, corpus.train)
     figures = {
         "arm": run.arm,
+        "made_of": {
+            "corpus": corpus.digest,
+            "run": run.digest,
+            "evaluation": evaluation.digest,
+            "settings": dict(own),
+        },
         "context_needed": _needed(of_context),
         "lyapunov_exponent": float(exponents["exponent"].iloc[0]),
         "explosion": explosion,
@@ -124,21 +146,28 @@ def _gates(stacks: Stacks) -> pd.DataFrame:
 def _explosion(run: Run, train: Split) -> tuple[dict[str, Any] | None, pd.DataFrame]:
     """Which step it was, and what lies down its gradient; `landed` is 1 in the row of the distance that SGD went.
 
-    Measured only in the first epoch, up to whose end no learning rate is annealed.
+    Measured only in the first epoch, up to whose end no learning rate is annealed; and only where training, repeated
+    here, meets the gradient that was recorded (`replayed`): on another machine its roundings may lead elsewhere.
     """
     norms = run.steps["grad_norm"]
     index = first_explosion(norms)
     none = pd.DataFrame(columns=["distance", "loss", "landed"], dtype=float)
     if index is None:
         return None, none
-    explosion = {"step": index + 1, "norm": float(norms[index])}
+    norm = float(norms[index])
+    explosion: dict[str, Any] = {"step": index + 1, "norm": norm, "replayed": None}
     if int(run.steps["epoch"].iloc[index]) > 1:
         return explosion, none
     training = Training.of(run.settings, run.settings["sizes"])
     options = training.options
-    landed = options.learning_rate * min(explosion["norm"], options.clip_norm or math.inf)
+    landed = options.learning_rate * min(norm, options.clip_norm or math.inf)
     known = options.optimiser == "sgd" and options.weight_decay == 0 and math.isfinite(landed)
     distances = sorted({*DISTANCES, landed}) if known else DISTANCES
     found = cliff(training, train, step=index + 1, distances=distances)
+    recorded = [norm, float(run.steps["loss"].iloc[index])]
+    replayed = [found.norm, found.losses[0]]
+    explosion["replayed"] = np.allclose(replayed, recorded, rtol=CLOSE_REPLAY, atol=0, equal_nan=True)
+    if not explosion["replayed"]:
+        return explosion, none
     table = pd.DataFrame({"distance": found.distances, "loss": found.losses})
     return explosion, table.assign(landed=(table["distance"] == landed).astype(int))

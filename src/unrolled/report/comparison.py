@@ -6,7 +6,6 @@ first of which arms are compared by, and its wording.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,48 +17,15 @@ from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
 from unrolled.ground.score import Score
 from unrolled.probing import gradient_norms
-from unrolled.probing.probe import Probes
 from unrolled.report import phenomena, sweeps
+from unrolled.report.arms import Arm
 from unrolled.report.series import by_epoch, last_finite_epoch, lowest_layer, recurrent, recurrent_alignment
 from unrolled.report.wording import Wording
-from unrolled.shell.errors import UserError
 from unrolled.training.clipping import is_clipped
 
 WINDOWS = 320  # points of a gradient-norm curve: as many as MLflow's charts fetch
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One cell of the grid with its directories."""
-
-    run: Run
-    evaluation: Evaluation
-    probes: Probes
-
-    @classmethod
-    def read(cls, name: str, workspace: Path = Path()) -> "Arm":
-        """Raises UserError naming the file that is missing or damaged, and how to get it again."""
-        run, evaluation = Run.read(workspace / "runs" / name), Evaluation.read(workspace / "evaluation" / name)
-        return cls(run, evaluation, Probes.read(workspace / "probes" / name))
-
-    @property
-    def name(self) -> str:
-        return self.run.arm
-
-    @property
-    def arch(self) -> str:
-        return str(self.run.settings["arch"])
-
-    @property
-    def clipping(self) -> str:
-        return str(self.run.settings["clipping"])
-
-    @property
-    def clip_norm(self) -> float | None:
-        clip_norm: float | None = self.run.settings["train"]["clip_norm"]
-        return clip_norm
 
 
 @dataclass(frozen=True)
@@ -98,42 +64,20 @@ class Comparison:
         return mine[mine["layer"] == 0] if "layer" in mine else mine
 
 
-def read_grid(grid: Sequence[Mapping[str, str]]) -> tuple[list[Arm], dict[str, str]]:
-    """The arms that are there, and of each that is not, the stages that would make it.
-
-    UserError where none is there, or a file of one is missing or damaged.
-    """
-    made = {"train": "runs", "evaluate": "evaluation", "probe": "probes"}
-    names, missing = [each["arm"] for each in grid], {}
-    for arm in names:
-        stages = [f"{stage}@{arm}" for stage, folder in made.items() if not Path(folder, arm).is_dir()]
-        if stages:
-            missing[arm] = " ".join(stages)
-    there = [arm for arm in names if arm not in missing]
-    return [Arm.read(arm) for arm in there or names], missing
-
-
-def read_baselines(task: str) -> dict[str, Evaluation]:
-    """By name, those that were scored beside the arms; UserError where one is missing or damaged."""
-    wording: Wording = task_part(task, "report").WORDING
-    return {
-        name: Evaluation.read(Path("baselines", name)) for name in wording.baselines if name not in wording.measured
-    }
-
-
 def compare(
-    grid: Mapping[str, Any], evaluate: Mapping[str, Any], arms: Sequence[Arm], baselines: Mapping[str, Evaluation],
-    missing: Sequence[str] = (),
+    grid: Mapping[str, Any], evaluate: Mapping[str, Any], corpus: str,
+    arms: Sequence[Arm], baselines: Mapping[str, Evaluation], missing: Sequence[str] = (),
 ) -> Comparison:  # fmt: skip
     """Compare arms with each other and with ``baselines``, all of them scored on the same test split.
 
-    ``grid`` and ``evaluate``: as resolved; ``missing``: arms of the grid that are not there yet. UserError names an arm
-    or baseline that was trained or scored on another corpus.
+    ``grid`` and ``evaluate``: as resolved; ``corpus``: the digest of the encoded one; ``missing``: arms of the
+    grid that are not there yet. UserError names what was made of another corpus, other settings or beside other
+    baselines.
     """
     scores: Sequence[Score] = task_part(grid["task"], "scores").SCORES
     wording: Wording = task_part(grid["task"], "report").WORDING
     main, measures, runs = scores[0], arms[0].evaluation.measures, [arm.run for arm in arms]
-    _check_corpus(main, arms, baselines)
+    _check(evaluate, corpus, arms, baselines)
     reached = {name: each.values[main.name] for name, each in baselines.items()}
     reached |= {name: measures[measure] for name, measure in wording.measured.items()}
     return Comparison(
@@ -167,34 +111,29 @@ def compare(
     )
 
 
-def _check_corpus(main: Score, arms: Sequence[Arm], baselines: Mapping[str, Evaluation]) -> None:
-    first = arms[0]
-    digest, size = first.run.settings["corpus_digest"], first.evaluation.sums[main.name].terms
+def _check(evaluate: Mapping[str, Any], corpus: str, arms: Sequence[Arm], baselines: Mapping[str, Evaluation]) -> None:
+    beside = {name: baseline.digest for name, baseline in baselines.items()}
+    for baseline in baselines.values():
+        baseline.check({"corpus": corpus, "settings": evaluate})
     for arm in arms:
-        if (arm.run.settings["corpus_digest"], arm.evaluation.sums[main.name].terms) != (digest, size):
-            raise UserError(
-                f"{arm.name} and {first.name} were trained or scored on different corpora; "
-                f"bring both up to date with: dvc repro evaluate@{first.name} evaluate@{arm.name}"
-            )
-    for name, baseline in baselines.items():
-        if baseline.sums[main.name].terms != size:
-            raise UserError(
-                f"{name} and {first.name} were scored on different corpora; "
-                f"bring both up to date with: dvc repro baseline@{name} evaluate@{first.name}"
-            )
+        arm.run.check(corpus)
+        arm.evaluation.check({"baselines": beside})
 
 
 def _rows(arms: Sequence[Arm], scores: Sequence[Score], wording: Wording) -> list[Row]:
     """All with the same keys; None where there is nothing to say."""
     measures = dict.fromkeys(name for arm in arms for name in arm.evaluation.measures)
     own = [name for name in measures if name not in wording.measured.values()]
-    return [_row(arm, scores, own) for arm in arms]
+    return [_row(arm, scores, own, wording) for arm in arms]
 
 
-def _row(arm: Arm, scores: Sequence[Score], measures: Sequence[str]) -> Row:
+def _row(arm: Arm, scores: Sequence[Score], measures: Sequence[str], wording: Wording) -> Row:
     evaluation, summary, main = arm.evaluation, arm.run.summary, scores[0]
+    reached, trivial = evaluation.values[main.name], [evaluation.measures[name] for name in wording.measured.values()]
+    lost = not any(main.better(reached, each) for each in (*trivial, *([] if trivial else [main.worst])))
     row: Row = {"arm": arm.name, "arch": arm.arch, "clipping": arm.clipping}
     row |= {"status": summary["status"], "diverged_at_step": summary["diverged_at_step"]}
+    row |= {"outcome": phenomena.outcome(arm.run, arm.probes, lost), "lost": lost}
     for name in (score.name for score in scores):
         low, high = evaluation.intervals.get(name, (None, None))
         row |= {name: evaluation.values.get(name), f"{name}_low": low, f"{name}_high": high}

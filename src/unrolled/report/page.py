@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from unrolled.ground.atomic import whole_text
-from unrolled.report.comparison import Arm, Comparison
+from unrolled.report.arms import Arm
+from unrolled.report.comparison import Comparison
 from unrolled.report.sections import Table, sections
 
 # Figure -> its title and how to read it; the table behind it has the same name. A task may have words of its own.

@@ -37,6 +37,16 @@ def phenomena(run: Run, probes: Probes) -> dict[str, Any]:
     }
 
 
+def outcome(run: Run, probes: Probes, lost: bool) -> str:
+    """How a training ended, in words; ``lost``: what came out is worse than every model that learns nothing."""
+    diverged, explosion = run.summary["diverged_at_step"], probes.figures["explosion"]
+    if diverged is not None:
+        return f"diverged at step {diverged:,}"
+    if explosion is None:
+        return "finished, but worse than a model that learns nothing" if lost else "finished"
+    return f"exploded at step {explosion['step']:,}, {'never came back' if lost else 'came back'}"
+
+
 def lag_by_training(run: Run) -> pd.DataFrame:
     """The lag profile of the untrained network, of the epoch halfway, and of the last one that is finite."""
     last = last_finite_epoch(run.lag_profile)["epoch"].max()

@@ -41,6 +41,16 @@ def sections(comparison: Comparison) -> list[Section]:
     }
     own = {name: f" {note.format(**evaluate)}" for name, note in comparison.wording.notes.items()}
     notes = {name: [each + own.get(name, "")] for name, each in meaning.items()}
+    if lost := _lost(comparison):
+        arms = ", ".join(f"{arm} ({outcome})" for arm, outcome in lost.items())
+        notes["pairs"].append(f"Left out, as worse than a model that learns nothing: {arms}.")
+    if strayed := [
+        arm.name for arm in comparison.arms if (arm.probes.figures["explosion"] or {}).get("replayed") is False
+    ]:
+        notes["phenomena"].append(
+            f"No cliff is drawn for {', '.join(strayed)}: training repeated here did not meet the gradient that was "
+            "recorded, as on another machine or device than it was trained on."
+        )
     if variants:
         glossary = _glossary((score.heading, score.note) for score in variants if score.note)
         notes["scores"].append(f"{own.get('variants', '')} {glossary}".strip())
@@ -57,6 +67,11 @@ def sections(comparison: Comparison) -> list[Section]:
     ]
 
 
+def _lost(comparison: Comparison) -> dict[str, str]:
+    """Of the arms that ended worse than every model that learns nothing, how; a lead over them says nothing."""
+    return {row["arm"]: row["outcome"] for row in comparison.rows if row["lost"]}
+
+
 def _glossary(entries: Iterable[tuple[str, str]]) -> str:
     return " ".join(f"{heading[:1].upper()}{heading[1:]}: {what}." for heading, what in entries)
 
@@ -65,13 +80,12 @@ def _scores(comparison: Comparison, share: str) -> Iterator[Table]:
     main, rows = comparison.main, comparison.rows
     shown = [score for score in comparison.scores if score.column == "main" and _known(rows, score.name)]
     headings = ["arm", *(f"{_heading(score)}, {share}" for score in shown)]
-    headings += [f"validation {main.heading}", "best epoch", "status"]
+    headings += [f"validation {main.heading}", "best epoch", "outcome"]
 
     def cells() -> Iterator[list[str]]:
         for row in rows:
-            status = f"diverged at step {row['diverged_at_step']:,}" if row["status"] == "diverged" else row["status"]
             scores = [_with_interval(row, score.name) for score in shown]
-            yield [row["arm"], *scores, _bounded(row[f"{main.name}_valid"]), number(row["best_epoch"]), status]
+            yield [row["arm"], *scores, _bounded(row[f"{main.name}_valid"]), number(row["best_epoch"]), row["outcome"]]
         for name in comparison.missing:
             yield [name, *[""] * (len(headings) - 2), "not there yet"]
         for name, value in comparison.baselines.items():
@@ -190,6 +204,7 @@ def _pairs(comparison: Comparison, share: str) -> Table:
             *([_with_interval(pair, "ratio")] if main.ratio else []),
         ]
         for pair in comparison.pairs
+        if not {pair["arm"], pair["minus"]} & _lost(comparison).keys()
     ]
 
 
@@ -209,4 +224,4 @@ def _bounded(value: float | None) -> str:
 
 
 def _defined(value: float, *, signed: bool = False) -> str:
-    return "undefined" if math.isnan(value) else number(value, signed=signed)
+    return number(value, signed=signed) if math.isfinite(value) else "undefined" if math.isnan(value) else "endless"

@@ -1,7 +1,8 @@
 """What scoring leaves: the sums of every unit with its cluster, what they come to, and their intervals.
 
 evaluation/<arm>/    and baselines/<name>/, by the same measures
-  scores.json             sum, terms, value and interval of each score; single measures; sha256 of the files below
+  scores.json             what it was made of; sum, terms, value and interval of each score; single measures; sha256 of
+                          the files below
   units.safetensors       what each unit of the test split adds to each score, [N]; what paired comparisons are made of
   valid_units.safetensors the same of the validation split, as far as it was scored
   clusters.npy            the number of the document, or other cluster, that each unit of the test split stands in, [N]
@@ -39,12 +40,16 @@ class Scored:
 
 
 def write_evaluation(
-    directory: Path, name: str, scored: Scored, declared: Sequence[Score], resampling: Resampling
+    directory: Path, name: str, scored: Scored, declared: Sequence[Score], made_of: Mapping[str, Any]
 ) -> None:
-    """Write the evaluation directory of an arm or baseline, whole or not at all."""
-    scores = by_name(declared)
+    """Write the evaluation directory of an arm or baseline, whole or not at all.
+
+    ``made_of``: see `ground/made_of.py`; its settings are the section ``evaluate``.
+    """
+    scores, resampling = by_name(declared), Resampling.of(made_of["settings"])
     content = {
         "name": name,
+        "made_of": dict(made_of),
         "scores": {each: _figure(scores[each], units, resampling) for each, units in scored.units.items()},
         "valid": {each: sums_of(units)._asdict() for each, units in scored.valid_units.items()},
         "measures": dict(scored.measures),

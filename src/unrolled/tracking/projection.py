@@ -15,13 +15,11 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-from unrolled.ground.checksums import load, sha256
-from unrolled.ground.evaluation import Evaluation
+from unrolled.ground.checksums import json_of, load, sha256
 from unrolled.ground.registry import task_part
-from unrolled.ground.resolved import read_resolved
 from unrolled.ground.run import Run
 from unrolled.ground.score import Score
-from unrolled.probing.probe import Probes
+from unrolled.report.arms import Arm
 from unrolled.report.colours import run_colour
 from unrolled.report.phenomena import phenomena
 from unrolled.report.series import Point, curves, single_values
@@ -79,10 +77,9 @@ def project(workspace: Path, grid: Mapping[str, Any], environ: Mapping[str, str]
     lock = _locked_outputs(workspace / "dvc.lock")
     commit = environ.get("DVC_EXP_BASELINE_REV") or _head(workspace)
     report = _below(workspace / "report", "report")
-    if (workspace / CORPUS_REPORT).is_file():
-        report.append((workspace / CORPUS_REPORT, "report"))
+    report.append((workspace / CORPUS_REPORT, "report"))
     rows = {axis: list(dict.fromkeys(each[axis] for each in grid["arms"])) for axis in ("arch", "clipping")}
-    shared = _shared_sections(workspace)
+    corpus = load(workspace / CORPUS_REPORT.parent, CORPUS_REPORT.name, json_of)
     projections = []
     for each in grid["arms"]:
         arm, place = each["arm"], (rows["arch"].index(each["arch"]), rows["clipping"].index(each["clipping"]))
@@ -99,26 +96,27 @@ def project(workspace: Path, grid: Mapping[str, Any], environ: Mapping[str, str]
             "mlflow.source.name": f"dvc repro train@{arm}",
             "mlflow.source.type": "LOCAL",
         }
-        projections.append(_project(workspace, arm, shared, {k: v for k, v in context.items() if v}, report))
+        projections.append(_project(workspace, arm, corpus, {k: v for k, v in context.items() if v}, report))
     return projections
 
 
 def _project(
-    workspace: Path, arm: str, shared: dict[str, Any], context: dict[str, str], report: list[tuple[Path, str]]
+    workspace: Path, name: str, corpus: dict[str, Any], context: dict[str, str], report: list[tuple[Path, str]]
 ) -> Projection:
-    run, evaluation = Run.read(workspace / "runs" / arm), Evaluation.read(workspace / "evaluation" / arm)
-    probes = Probes.read(workspace / "probes" / arm)
+    arm = Arm.read(name, workspace)
+    run, evaluation, probes = arm.run, arm.evaluation, arm.probes
+    run.check(corpus["digest"])
     task = str(run.settings["task"])
     scores, about = task_part(task, "scores").SCORES, task_part(task, "publishing")
-    params = _params(shared, run)
-    timing = _timing(workspace / "timings" / f"{arm}.json", run)
+    params = _params(arm, corpus["settings"])
+    timing = _timing(workspace / "timings" / f"{name}.json", run)
     values = single_values(run, evaluation, scores)
     values |= {f"phenomena/{name}": float(value) for name, value in phenomena(run, probes).items() if value is not None}
     values |= {f"time/{name}": float(timing[name]) for name in ("seconds", "tokens_per_second") if name in timing}
     finals = {name: value for name, value in values.items() if math.isfinite(value)}
     left_out = {name: value for name, value in values.items() if name not in finals}
     files = _below(run.directory, "run") + _below(evaluation.directory, "evaluation")
-    files += _below(workspace / "probes" / arm, "probes")
+    files += _below(probes.directory, "probes")
     key = _digest([SCHEMA, params, {f"{to}/{file.name}": sha256(file) for file, to in files}])
     digest = str(run.settings["corpus_digest"])
     served = _served(workspace, run, about)
@@ -134,13 +132,13 @@ def _project(
         tags["not_finite"] = ", ".join(f"{name} = {value}" for name, value in left_out.items())
     return Projection(
         task=task,
-        arm=arm,
+        arm=name,
         key=key,
         params=params,
         curves=curves(run, probes, scores),
         finals=finals,
         tags=tags,
-        dataset=_dataset(workspace / CORPUS_REPORT, shared["corpus"]["name"], digest),
+        dataset=_dataset(workspace / CORPUS_REPORT, params["corpus.name"], digest),
         artifacts=[(file, to) for file, to in files if served is None or file.name != WEIGHTS],  # the model has them
         report=report,
         report_digest=_digest({f"{to}/{file.name}": sha256(file) for file, to in report}),
@@ -149,17 +147,13 @@ def _project(
     )
 
 
-def _shared_sections(workspace: Path) -> dict[str, Any]:
-    """The sections of params.yaml that all arms share, as the stages read them."""
-    sections = {"corpus": "preprocess", "vocabulary": "vocabulary", "evaluate": "evaluate", "probe": "probe"}
-    return {name: read_resolved(file, workspace / "resolved")[name] for name, file in sections.items()}
-
-
-def _params(shared: dict[str, Any], run: Run) -> dict[str, str]:
-    """By their names in params.yaml; of what the run states about itself, as it was trained."""
-    sections = shared | {name: run.settings[name] for name in ("network", "train")}
+def _params(arm: Arm, of_corpus: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """By their names in params.yaml, as each result states what it was made with."""
+    settings = arm.run.settings
+    sections = of_corpus | {name: settings[name] for name in ("network", "train")}
+    sections |= {"evaluate": arm.evaluation.made_of["settings"], "probe": arm.probes.made_of["settings"]}
     flat = {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
-    flat |= {axis: run.settings[axis] for axis in ("arch", "clipping")}
+    flat |= {axis: settings[axis] for axis in ("arch", "clipping")}
     return {name: as_param(value) for name, value in sorted(flat.items())}
 
 

@@ -66,7 +66,8 @@ class Checkpoint:
                 yield record
                 now = time.monotonic()
                 self.seconds = now - started
-                if self._training.step and (isinstance(record, Epoch) or now - written > wait):
+                ended = isinstance(record, Step) and record.diverged  # its row would stand twice if training went on
+                if self._training.step and not ended and (isinstance(record, Epoch) or now - written > wait):
                     self.write()
                     written = time.monotonic()
                     wait = max(EVERY, (written - now) / SHARE)

@@ -48,10 +48,7 @@ class Trained:
         if not (workspace / "runs" / name).is_dir():
             raise UserError(f"runs/{name} does not exist; train it with: dvc repro train@{name}")
         run = Run.read(workspace / "runs" / name)
-        if run.settings["corpus_digest"] != read_corpus(workspace / ENCODED).digest:
-            raise UserError(
-                f"runs/{name} was trained on another corpus than {ENCODED} holds; run: dvc repro train@{name}"
-            )
+        run.check(read_corpus(workspace / ENCODED).digest)
         network = run.model()
         assert isinstance(network, Network)
         return cls(name, network, load_tokenizer(workspace / ENCODED / "tokenizer.json"))

@@ -1,0 +1,77 @@
+"""The arms of the grid and the baselines beside them read back, and refused where they are not made of each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unrolled.ground.evaluation import Evaluation
+from unrolled.ground.made_of import check_made_of
+from unrolled.ground.registry import task_part
+from unrolled.ground.resolved import read_arm, read_resolved
+from unrolled.ground.run import Run
+from unrolled.probing.probe import Probes
+from unrolled.report.wording import Wording
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One cell of the grid with its directories."""
+
+    run: Run
+    evaluation: Evaluation
+    probes: Probes
+
+    @classmethod
+    def read(cls, name: str, workspace: Path = Path()) -> "Arm":
+        """Raises UserError naming the file that is missing or damaged, and how to get it again.
+
+        So too where they are not made of each other, or with other settings than are resolved now.
+        """
+        run, evaluation = Run.read(workspace / "runs" / name), Evaluation.read(workspace / "evaluation" / name)
+        probes, resolved = Probes.read(workspace / "probes" / name), workspace / "resolved"
+        wanted, settings = read_arm(name, resolved), read_resolved("probe", resolved)
+        check_made_of(run.directory, {"settings": {key: run.settings.get(key) for key in wanted}}, {"settings": wanted})
+        made_of = {"corpus": run.settings["corpus_digest"], "run": run.digest}
+        evaluation.check(made_of | {"settings": settings["evaluate"]})
+        probes.check(made_of | {"evaluation": evaluation.digest, "settings": settings["probe"]})
+        return cls(run, evaluation, probes)
+
+    @property
+    def name(self) -> str:
+        return self.run.arm
+
+    @property
+    def arch(self) -> str:
+        return str(self.run.settings["arch"])
+
+    @property
+    def clipping(self) -> str:
+        return str(self.run.settings["clipping"])
+
+    @property
+    def clip_norm(self) -> float | None:
+        clip_norm: float | None = self.run.settings["train"]["clip_norm"]
+        return clip_norm
+
+
+def read_grid(grid: Sequence[Mapping[str, str]]) -> tuple[list[Arm], dict[str, str]]:
+    """The arms that are there, and of each that is not, the stages that would make it.
+
+    UserError where none is there, or a file of one is missing or damaged.
+    """
+    made = {"train": "runs", "evaluate": "evaluation", "probe": "probes"}
+    names, missing = [each["arm"] for each in grid], {}
+    for arm in names:
+        stages = [f"{stage}@{arm}" for stage, folder in made.items() if not Path(folder, arm).is_dir()]
+        if stages:
+            missing[arm] = " ".join(stages)
+    there = [arm for arm in names if arm not in missing]
+    return [Arm.read(arm) for arm in there or names], missing
+
+
+def read_baselines(task: str) -> dict[str, Evaluation]:
+    """By name, those that were scored beside the arms; UserError where one is missing or damaged."""
+    wording: Wording = task_part(task, "report").WORDING
+    return {
+        name: Evaluation.read(Path("baselines", name)) for name in wording.baselines if name not in wording.measured
+    }
