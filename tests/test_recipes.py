@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from miniature import made_of
+from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.run import Run
@@ -76,10 +79,13 @@ def train_and_score(name: str, **train: Any) -> None:
     """What the stages leave of one arm of the recipe, and of the n-gram model."""
     _, params = applied("tiny")
     arm = params.arms[name] | {"train": params.arms[name]["train"] | train}
-    settings = params.sections["evaluate"] | {"bootstrap_samples": 20}
+    settings = params.sections["evaluate"]
     tokens = (np.cumsum(np.random.default_rng(0).integers(0, 3, 700)) % V).astype(np.uint16)
     splits = [Split(part, np.array([0])) for part in np.split(tokens, (400, 550))]
     corpus = Corpus(*splits, np.bincount(tokens[:400], minlength=V), {"test": 500}, "digest")
+    Path("data").mkdir(exist_ok=True)
+    of_corpus = {name: params.sections[name] for name in ("corpus", "vocabulary")}
+    Path("data/corpus.json").write_text(json.dumps({"digest": "digest", "settings": of_corpus}))
     sizes, runs, timings = {"vocabulary": V}, Path("runs"), Path("timings")
     training = Training.of(arm, sizes)
     history = History(training)
@@ -198,6 +204,51 @@ def test_a_run_of_other_settings_is_not_noted(workspace: Path) -> None:
     with pytest.raises(UserError, match=r"tiny-clipped was trained with train\.epochs 1, not 2"):
         keep("tiny")
     assert not Path("recipes/tiny.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda: restate("data/corpus.json", "settings", "corpus", "name", "brown"), "corpus.name brown, not "),
+        (
+            lambda: restate("data/corpus.json", "settings", "vocabulary", "unit", "character"),
+            "unit character, not",
+        ),
+        (lambda: restate("data/corpus.json", "digest", "another"), "made from another corpus"),
+        (
+            lambda: rescore("evaluation/tiny-clipped", "settings", "seed", 99),
+            "tiny-clipped was made with other settings",
+        ),
+        (lambda: rescore("evaluation/tiny-clipped", "run", "another"), "was made from another training"),
+        (
+            lambda: rescore("baselines/kneser_ney", "settings", "ngram_order", 2),
+            "kneser_ney was made with other",
+        ),
+    ],
+)
+def test_figures_of_something_else_are_not_noted(workspace: Path, change: Callable[[], None], message: str) -> None:
+    train_and_score("tiny-clipped")
+    change()
+    with pytest.raises(UserError, match=message):
+        keep("tiny")
+    assert not Path("recipes/tiny.json").exists()
+
+
+def restate(file: str, *keys: Any) -> None:
+    """Set one key of a JSON file: its path, then the value."""
+    content = json.loads(Path(file).read_text())
+    *path, key, value = keys
+    reduce(dict.__getitem__, path, content)[key] = value
+    Path(file).write_text(json.dumps(content))
+
+
+def rescore(folder: str, *keys: Any) -> None:
+    """The same of what an evaluation was made of, sealed anew."""
+    file = Path(folder, "scores.json")
+    restate(str(file), "made_of", *keys)
+    content = json.loads(file.read_text())
+    file.unlink()
+    seal(file, {name: value for name, value in content.items() if name not in ("files", "seal")})
 
 
 def test_the_ladder_shows_every_rung(workspace: Path) -> None:

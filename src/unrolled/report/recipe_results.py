@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from unrolled.ground.atomic import whole_text
-from unrolled.ground.checksums import json_of, sha256
+from unrolled.ground.checksums import json_of, load, sha256
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
@@ -26,10 +26,15 @@ from unrolled.shell.errors import UserError
 def keep(name: str, workspace: Path = Path()) -> list[str]:
     """Note what stands in runs/, evaluation/ and baselines/ as what the recipe measured; the arms and baselines noted.
 
-    What was noted before of other arms stays. UserError where no run is one of the recipe's, with the reason.
+    What was noted before of other arms stays. UserError where no run is one of the recipe's, with the reason, or
+    something stands here that was made of another corpus or with other settings than the recipe states.
     """
     folder = workspace / RECIPES
     _, params = applied(name, workspace / PARAMS, folder)
+    corpus = load(workspace / "data", "corpus.json", json_of)
+    if other := _difference(_of_corpus(corpus["settings"]), _of_corpus(params.sections)):
+        raise UserError(f"the corpus here was made with {other}: nothing to keep of recipe '{name}'")
+    now = {"corpus": corpus["digest"], "settings": params.sections["evaluate"]}
     task, noted, reasons = params.task, {}, []
     for arm, wanted in params.arms.items():
         run = workspace / "runs" / arm
@@ -37,10 +42,12 @@ def keep(name: str, workspace: Path = Path()) -> list[str]:
             reasons.append(f"{arm} is not trained and scored here")
             continue
         read_back = Run.read(run)
-        if other := _difference(read_back.settings, wanted):
+        if other := _difference(read_back.settings, {section: wanted[section] for section in ("network", "train")}):
             reasons.append(f"{arm} was trained with {other}")
             continue
+        read_back.check(corpus["digest"])
         evaluation = Evaluation.read(workspace / "evaluation" / arm)
+        evaluation.check(now | {"run": read_back.digest})
         noted[arm] = _of_run(read_back, evaluation, _timing(workspace, arm, run))
     if not noted:
         raise UserError(f"nothing to keep of recipe '{name}': {'; '.join(reasons)}; use it and run dvc repro first")
@@ -48,20 +55,27 @@ def keep(name: str, workspace: Path = Path()) -> list[str]:
         arm for rung in read(name, folder).rungs for arm in rung.arms if arm not in params.arms
     ):
         evaluation = Evaluation.read(workspace / "baselines" / baseline)
+        evaluation.check(now)
         noted[baseline] = _of_baseline(task, evaluation, _timing(workspace, baseline, None))
     everything = dict(sorted((measured(name, folder) | noted).items()))
     whole_text(folder / f"{name}.json", json.dumps(everything, indent=1) + "\n")
     return list(noted)
 
 
-def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
-    """The first setting in which a run is not the recipe's; an option that its code did not have was off."""
-    for section in ("network", "train"):
-        for key, value in wanted[section].items():
-            has = found[section].get(key)
-            if has != value and (key in found[section] or value):
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The first setting of the sections ``wanted`` that was another."""
+    for section, keys in wanted.items():
+        for key, value in keys.items():
+            if (has := found[section].get(key)) != value:
                 return f"{section}.{key} {has}, not {value}"
     return None
+
+
+def _of_corpus(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections that make a corpus; of a public one it does not matter where the user's own text would lie."""
+    corpus, public = sections["corpus"], sections["corpus"]["name"] != "text"
+    own = {key: value for key, value in corpus.items() if not (public and key in ("path", "pattern"))}
+    return {"corpus": own, "vocabulary": sections["vocabulary"]}
 
 
 def _of_run(run: Run, evaluation: Evaluation, timing: Measurement) -> Measurement:
