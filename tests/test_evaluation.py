@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miniature import made_of, section_of
-from unrolled.ground.bootstrap import block_bootstrap_interval
+from unrolled.ground.bootstrap import bootstrap_interval
 from unrolled.ground.evaluation import Evaluation, Resampling, sums_of
 from unrolled.ground.score import Score, Sums
 from unrolled.scoring.evaluation import Scored, write_evaluation
@@ -53,7 +53,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
         assert found.units[name].dtype == units.dtype and found.units[name].tolist() == units.tolist()
         assert found.sums[name] == sums_of(units) == Sums(pytest.approx(math.fsum(units.tolist()), rel=1e-12), N)
         assert found.values[name] == pytest.approx(units.mean(dtype=np.float64), rel=1e-12)
-        interval = block_bootstrap_interval(units, block=20, samples=50, confidence=0.9, seed=3)
+        interval = bootstrap_interval(units, given.clusters, block=20, samples=50, confidence=0.9, seed=3)
         assert found.intervals[name] == interval and interval.low < found.values[name] < interval.high
     assert found.valid == {"loss": sums_of(given.valid_units["loss"])} and found.valid["loss"].terms == 77
     assert found.valid_units["loss"].tolist() == given.valid_units["loss"].tolist()

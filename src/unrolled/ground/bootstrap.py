@@ -1,4 +1,4 @@
-"""How sure a figure is: the units of a stream depend on their neighbours, so whole blocks are drawn."""
+"""How sure a figure is: what was sampled is resampled, documents (sentences, speakers) whole, as their units depend."""
 
 import math
 from collections.abc import Callable
@@ -6,10 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtrit
 
 Floats = NDArray[np.float64]
 
-FEWEST_BLOCKS = 10  # a shorter stream is cut into this many blocks, or resampling it would say nothing
+FEWEST = (
+    10  # clusters that say something of the others; where there are fewer, stretches of the stream take their place
+)
 
 
 class Interval(NamedTuple):
@@ -24,62 +27,85 @@ class Paired(NamedTuple):
     interval: Interval
 
 
-def block_bootstrap_interval(
-    units: ArrayLike, *, value: Callable[[float], float] = float,
+def bootstrap_interval(
+    units: ArrayLike, clusters: ArrayLike, *, value: Callable[[float], float] = float,
     block: int, samples: int = 1000, confidence: float = 0.95, seed: int = 1,
 ) -> Interval:  # fmt: skip
-    """Percentile interval of ``value`` of the mean of a stream, [N] in order; ``value`` must be monotone.
+    """Interval of ``value``, which rises with its argument, of the mean of units [N]; ``clusters`` [N]: whose each is.
 
-    Fixed blocks of `block` units are drawn with replacement (Carlstein 1986); the last may be shorter, so each draw
-    is a ratio of two sums. A stream shorter than ten blocks is cut into ten.
+    Clusters are drawn with replacement, each whole, so that a draw is a ratio of two sums; where there are fewer than
+    FEWEST of them, stretches of ``block`` units are (Carlstein 1986), ten at least. The percentiles are those of the
+    expanded interval (Hesterberg 2015, section 4.3), with the effective number of clusters by their sizes (Kish 1965):
+    plain ones are too narrow where there are few. `docs/intervals.md` has the coverage.
     """
-    draws, _ = _resampled_means(_stream(units, "units"), block, samples, seed)
-    return _percentiles(draws, confidence, value)
+    stream = _stream(units, "units")
+    sizes, sums = _clustered(stream, clusters, block)
+    return _percentiles(_draws(sizes, sums, samples, seed), sizes, confidence, value)
 
 
 def paired_bootstrap(
-    units_a: ArrayLike, units_b: ArrayLike, *, block: int, samples: int = 1000, confidence: float = 0.95, seed: int = 1
-) -> Paired:
-    """Difference a - b of two models on the same units, with its percentile interval; the same blocks for both."""
+    units_a: ArrayLike, units_b: ArrayLike, clusters: ArrayLike, *,
+    block: int, samples: int = 1000, confidence: float = 0.95, seed: int = 1,
+) -> Paired:  # fmt: skip
+    """Difference a - b of two models on the same units, with its interval; the same clusters are drawn for both."""
     a, b = _stream(units_a, "units_a"), _stream(units_b, "units_b")
     if a.shape != b.shape:
         raise ValueError(f"a paired comparison needs the same units: {a.size} and {b.size} were scored")
     with np.errstate(invalid="ignore"):  # inf - inf: two exploded models do not compare
         difference = a - b
-    draws, mean = _resampled_means(difference, block, samples, seed)
-    return Paired(mean, _percentiles(draws, confidence))
+    sizes, sums = _clustered(difference, clusters, block)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = float(sums.sum() / sizes.sum())
+    return Paired(mean, _percentiles(_draws(sizes, sums, samples, seed), sizes, confidence))
 
 
-def _stream(nats: ArrayLike, name: str) -> Floats:
-    stream = np.asarray(nats, dtype=np.float64)
+def count_clusters(clusters: ArrayLike) -> int | None:
+    """How many clusters are resampled; None where there are too few of them, and stretches are."""
+    found = len(np.unique(np.asarray(clusters)))
+    return found if found >= FEWEST else None
+
+
+def _stream(units: ArrayLike, name: str) -> Floats:
+    stream = np.asarray(units, dtype=np.float64)
     if stream.ndim != 1 or not stream.size:
         raise ValueError(f"{name} must be one row of at least one unit, not of shape {stream.shape}")
     return stream
 
 
-def _resampled_means(stream: Floats, block: int, samples: int, seed: int) -> tuple[Floats, float]:
-    """Mean of each of `samples` resampled streams, [samples]; and the mean of the stream itself."""
-    if block < 1 or samples < 1:
-        raise ValueError(f"a bootstrap needs block >= 1 and samples >= 1, not {block} and {samples}")
-    block = min(block, math.ceil(stream.size / FEWEST_BLOCKS))
-    starts = np.arange(0, stream.size, block)
-    random = np.random.default_rng(seed)
-    means = np.empty(samples)
+def _clustered(stream: Floats, clusters: ArrayLike, block: int) -> tuple[Floats, Floats]:
+    """Of each cluster, or stretch, the number of units and their sum."""
+    if block < 1:
+        raise ValueError(f"a bootstrap needs block >= 1, not {block}")
+    names, cluster = np.unique(np.asarray(clusters), return_inverse=True)
+    if cluster.shape != stream.shape:
+        raise ValueError(f"every unit has a cluster: {stream.size} units, {cluster.size} clusters")
+    if len(names) < FEWEST:
+        cluster = np.arange(stream.size) // min(block, math.ceil(stream.size / FEWEST))
     with np.errstate(invalid="ignore", over="ignore"):
-        sums = np.add.reduceat(stream, starts)
-        lengths = np.diff(starts, append=stream.size)
+        sums = np.bincount(cluster, weights=stream).astype(np.float64)
+    return np.bincount(cluster).astype(np.float64), sums
+
+
+def _draws(sizes: Floats, sums: Floats, samples: int, seed: int) -> Floats:
+    """Mean of each of `samples` resampled streams, [samples]."""
+    if samples < 1:
+        raise ValueError(f"a bootstrap needs samples >= 1, not {samples}")
+    random, means = np.random.default_rng(seed), np.empty(samples)
+    with np.errstate(invalid="ignore", over="ignore"):
         for sample in range(samples):  # one at a time: memory stays flat for a stream of any length
-            drawn = random.integers(starts.size, size=starts.size)
-            means[sample] = sums[drawn].sum() / lengths[drawn].sum()
-        return means, float(sums.sum() / stream.size)
+            drawn = random.integers(sizes.size, size=sizes.size)
+            means[sample] = sums[drawn].sum() / sizes[drawn].sum()
+    return means
 
 
-def _percentiles(draws: Floats, confidence: float, of: Callable[[float], float] = float) -> Interval:
+def _percentiles(draws: Floats, sizes: Floats, confidence: float, value: Callable[[float], float] = float) -> Interval:
     """Order statistics, the same number left out on each side: a - b mirrors b - a, and inf needs no arithmetic."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
     if np.isnan(draws).any():
         return Interval(math.nan, math.nan)
-    left_out = int((1 - confidence) / 2 * draws.size + 1e-9)
+    effective = max(float(sizes.sum() ** 2 / np.square(sizes).sum()), 2.0)
+    share = ndtr(math.sqrt(effective / (effective - 1)) * stdtrit(effective - 1, (1 - confidence) / 2))
+    left_out = int(share * draws.size + 1e-9)
     ordered = np.sort(draws)
-    return Interval(of(ordered[left_out]), of(ordered[-1 - left_out]))
+    return Interval(value(ordered[left_out]), value(ordered[-1 - left_out]))

@@ -174,7 +174,9 @@ def _pairs(
 
 
 def _pair(kind: str, a: Arm, other: str, b: Evaluation, score: Score, resampling: Resampling) -> Row:
-    paired = paired_bootstrap(a.evaluation.units[score.name], b.units[score.name], **resampling._asdict())
+    paired = paired_bootstrap(
+        a.evaluation.units[score.name], b.units[score.name], a.evaluation.clusters, **resampling._asdict()
+    )
     low, high = paired.interval
     row: Row = {"differ_by": kind, "arm": a.name, "minus": other, "score": score.name}
     row |= {"difference": paired.difference, "difference_low": low, "difference_high": high}

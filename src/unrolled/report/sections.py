@@ -4,6 +4,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from unrolled.ground.bootstrap import count_clusters
 from unrolled.ground.score import Score
 from unrolled.report.comparison import Comparison, Row
 from unrolled.report.markdown import ENDLESS, number
@@ -30,7 +33,8 @@ def sections(comparison: Comparison) -> list[Section]:
     phenomena = {name: each for name, each in PHENOMENA.items() if name == "first_explosion" or _defined_in(rows, name)}
     meaning = {
         "scores": f"{rows[0][f'{main.name}_terms']:,} test {main.unit}s, each scored once. Intervals: "
-        f"{evaluate['bootstrap_samples']:,} bootstrap samples of blocks of {evaluate['bootstrap_block']} {main.unit}s.",
+        f"{evaluate['bootstrap_samples']:,} bootstrap samples of {_resampled(comparison)}, of which a test split could "
+        "have had others.",
         "gradients": "L2 norm of the whole gradient, at every step. Loss, gradient and clip_norm refer to the "
         f"{comparison.reduction}. Half-life: over how many time steps back the gradient of one loss halves, in the "
         "lowest layer of the main stack (negative: it doubles). Alignment: each time step adds a term to the gradient "
@@ -70,6 +74,15 @@ def sections(comparison: Comparison) -> list[Section]:
 def _lost(comparison: Comparison) -> dict[str, str]:
     """Of the arms that ended worse than every model that learns nothing, how; a lead over them says nothing."""
     return {row["arm"]: row["outcome"] for row in comparison.rows if row["lost"]}
+
+
+def _resampled(comparison: Comparison) -> str:
+    cluster, unit = comparison.wording.cluster, comparison.main.unit
+    clusters = comparison.arms[0].evaluation.clusters
+    if count := count_clusters(clusters):
+        return f"its {count:,} {cluster}s"
+    block, few = comparison.evaluate["bootstrap_block"], len(np.unique(clusters))
+    return f"stretches of {block} {unit}s, as it has only {few} {cluster}{'' if few == 1 else 's'}"
 
 
 def _glossary(entries: Iterable[tuple[str, str]]) -> str:

@@ -20,6 +20,7 @@ class Wording:
 
     title: str  # of the page: "Recurrent language models"
     loss: str = "loss"  # of a training step, with its unit
+    cluster: str = "document"  # what the units of the test split come in, and what intervals resample
     baselines: Mapping[str, str] = field(default_factory=dict)
     measured: Mapping[str, str] = field(default_factory=dict)
     chance: str | None = None

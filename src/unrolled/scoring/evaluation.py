@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from unrolled.ground.atomic import whole_folder
-from unrolled.ground.bootstrap import block_bootstrap_interval
+from unrolled.ground.bootstrap import bootstrap_interval
 from unrolled.ground.checksums import seal
 from unrolled.ground.evaluation import Resampling, Units, sums_of
 from unrolled.ground.score import Score, by_name
@@ -50,7 +50,9 @@ def write_evaluation(
     content = {
         "name": name,
         "made_of": dict(made_of),
-        "scores": {each: _figure(scores[each], units, resampling) for each, units in scored.units.items()},
+        "scores": {
+            each: _figure(scores[each], units, scored.clusters, resampling) for each, units in scored.units.items()
+        },
         "valid": {each: sums_of(units)._asdict() for each, units in scored.valid_units.items()},
         "measures": dict(scored.measures),
         "details": dict(scored.details),
@@ -65,9 +67,9 @@ def write_evaluation(
         seal(place / "scores.json", content)
 
 
-def _figure(score: Score, units: Units, resampling: Resampling) -> dict[str, Any]:
+def _figure(score: Score, units: Units, clusters: NDArray[np.int64], resampling: Resampling) -> dict[str, Any]:
     sums = sums_of(units)
-    interval = block_bootstrap_interval(units, **resampling._asdict(), value=lambda mean: score.value(mean, 1))
+    interval = bootstrap_interval(units, clusters, **resampling._asdict(), value=lambda mean: score.value(mean, 1))
     return {"sum": sums.sum, "terms": sums.terms, "value": score.of(sums), "interval": interval}
 
 

@@ -18,7 +18,7 @@ from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD
 from unrolled.tasks.language_model.probes.context import context_nats
 
 Nats = NDArray[Any]  # -log p of each token, [N]
-BLOCK = 10  # of the probed positions, which lie apart, drawn together in the bootstrap
+BLOCK = 10  # of the probed positions, which lie apart, drawn together where there are no documents to draw
 
 
 def stacks(network: Network, split: Split, steps: int) -> dict[str, tuple[Stack, torch.Tensor]]:
@@ -41,9 +41,9 @@ def context(
     positions = np.unique(np.linspace(max(contexts, default=0), len(test) - 1, probe["positions"], dtype=np.int64))
     given = context_nats(network, test, positions, contexts)
     whole = units[SCORE_OF_HEAD["forward"]][positions]
-    rows = []
+    rows, documents = [], split.document_of_tokens()[positions]
     for tokens, own in [*((float(each), nats.numpy()) for each, nats in given.items()), (np.inf, whole)]:
-        paired = paired_bootstrap(own, whole, **(resampling._asdict() | {"block": BLOCK}))
+        paired = paired_bootstrap(own, whole, documents, **(resampling._asdict() | {"block": BLOCK}))
         low, high = map(exp, paired.interval)
         rows.append([tokens, perplexity(*sums_of(own)), exp(paired.difference), low, high, len(own)])
     return pd.DataFrame(rows, columns=["context", "value", "ratio", "ratio_low", "ratio_high", "terms"])
