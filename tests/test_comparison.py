@@ -551,7 +551,7 @@ def test_a_task_of_one_score_and_few_words_is_compared(grid: Grid, monkeypatch: 
     monkeypatch.setattr(comparing, "task_part", lambda task, part: SimpleNamespace(**parts[part]))
     monkeypatch.setattr("test_comparison.STREAM", (np.arange(TOKENS) % 4 > 0).astype(np.float32))
     parity = Grid((ACCURACY,), {}).of(json.loads(PARAMS.read_text())).only("rnn", "lstm")
-    write_resolved(Path("resolved/grid.json"), {"task": "parity", "arms": parity.entries})
+    write_resolved("grid", {"task": "parity", "arms": parity.entries})
     for arm, valid in zip(ARMS[:4], (0.7, 0.9, math.nan, 0.8), strict=True):
         make(arm, Made(valid=(0.5, valid)), parity.scores)
         without_context_probe(Path("probes", arm))
