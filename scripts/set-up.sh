@@ -79,6 +79,7 @@ install_packages() {
 
 install() {
   local interpreter free_gb anew=
+  rmdir .venv 2>/dev/null || true  # an empty folder, as a set-up leaves it that is interrupted at once
   if [ -L .venv ] || { [ -e .venv ] && [ ! -e "$ready" ] && [ ! -e "$unfinished" ]; }; then
     fail "$PWD/.venv was not made here by make, which would overwrite it; move it away: mv .venv ../other-venv"
   fi
@@ -105,8 +106,8 @@ install() {
   "$python" scripts/offline_plots.py
   rm -rf .venv/tmp
   built_from >"$ready.part"
+  mv "$ready.part" "$ready"  # before the next line: at no moment may both be missing, or it would not be known as ours
   rm -f "$unfinished"
-  mv "$ready.part" "$ready"
 }
 
 command -v git >/dev/null || fail "git is not there; install it (DVC keeps its versions in it)"

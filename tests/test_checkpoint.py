@@ -103,7 +103,7 @@ def test_without_a_file_there_is_nothing_to_say_and_a_finished_one_is_removed(
 def test_ctrl_c_in_the_clean_up_leaves_no_half_of_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
-    """Before a file is written, and after: a folder may be there that no `finally` of the writing removes."""
+    """Of what a killed process left, before a file is written, and of what it was written in, after."""
     remove, calls = shutil.rmtree, iter(range(100))
 
     def interrupted(place: Path, **options: Any) -> None:
@@ -113,12 +113,39 @@ def test_ctrl_c_in_the_clean_up_leaves_no_half_of_a_checkpoint(
 
     arm, folder = small("lstm-clipped"), tmp_path / "checkpoints"
     path = prepared(folder, arm)[2].path
-    (folder / f".{path.stem}.partial").mkdir(parents=True)
+    left = folder / f".{path.name}.0123abcd.partial"
+    left.mkdir(parents=True)
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
-    monkeypatch.setattr(checkpoints.shutil, "rmtree", interrupted)
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(folder, arm)
-    assert list(folder.iterdir()) == [path][:call]
+    assert list(folder.iterdir()) == [[left], [path]][call]
+    prepared(folder, arm)[2].remove()
+    assert not list(folder.iterdir())
+
+
+def test_the_same_training_twice_at_once_does_not_meet_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two experiments of the same settings share the repository's folder: one may write, or end, while another does."""
+    settings = small("lstm-clipped")
+    (_, _, one), (training, _, other) = (prepared(tmp_path, settings) for _ in range(2))
+    save, meanwhile = checkpoints.save_file, [other.remove, other.write]
+
+    def interleaved(tensors: dict[str, torch.Tensor], path: Path, **options: Any) -> None:
+        if meanwhile:
+            meanwhile.pop()()
+        save(tensors, path, **options)
+        if meanwhile:
+            meanwhile.pop()()
+
+    monkeypatch.setattr(checkpoints, "save_file", interleaved)
+    one.write()
+    assert not meanwhile and list(tmp_path.iterdir()) == [one.path]
+    other.resume()
+    assert training.step == 0
+    other.remove()
+    one.write()
+    one.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_time_of_earlier_processes_counts(tmp_path: Path) -> None:

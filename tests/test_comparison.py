@@ -1,5 +1,6 @@
 import base64
 import csv
+import itertools
 import json
 import math
 import re
@@ -30,7 +31,7 @@ from unrolled.recurrence.bptt import Addends
 from unrolled.recurrence.spectra import Spectrum
 from unrolled.report import arms as reading
 from unrolled.report import comparison as comparing
-from unrolled.report import drawing, tables
+from unrolled.report import drawing, figures, tables
 from unrolled.report.arms import Arm, read_baselines
 from unrolled.report.comparison import Comparison, compare
 from unrolled.report.drawing import lines
@@ -534,6 +535,40 @@ def test_without_an_arm_the_others_are_reported(grid: Grid, lost: list[str], sta
     assert "not there yet" in Page(Path("report/index.html").read_text()).text
 
 
+@pytest.mark.parametrize("sweeping", [False, True])
+def test_whichever_arms_are_there_they_are_reported(
+    grid: Grid, sweeping: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every choice of them, of several architectures; in every figure and table, though not drawn to the last pixel."""
+    monkeypatch.setattr(figures, "save", lambda figure, path: path.with_suffix(".svg").touch())
+    params = json.loads(PARAMS.read_text())
+    rows: dict[str, dict[str, Any]] = {"rnn": {"cell": "rnn"}, "bilstm": {"bidirectional": True}}
+    if sweeping:  # rows that differ in learning rate, and in depth
+        rows = {
+            "rnn": {"cell": "rnn"},
+            "deep": {"cell": "rnn", "layers": 2},
+            "fast": {"cell": "rnn", "learning_rate": 4.0},
+        }
+        params["clipping"] = {"clipped": {"clip_norm": 0.25}}
+    grid.of(params | {"arch": rows})
+    whole = made_and_read(grid)
+    resolved, corpus = read_resolved("grid"), json.loads(Path("data/corpus.json").read_text())
+    baselines, names = read_baselines("language_model"), [arm.name for arm in whole.arms]
+    for chosen in itertools.product((True, False), repeat=len(names)):
+        arms = [arm for arm, there in zip(whole.arms, chosen, strict=True) if there]
+        missing = [name for name, there in zip(names, chosen, strict=True) if not there]
+        if not arms:
+            continue
+        comparison = compare(resolved, whole.evaluate, arms, baselines, missing)
+        report = Path("report", "".join(map(str, map(int, chosen))))
+        tables.write(comparison, report)
+        tables.write_metrics(comparison, report / "metrics.json")
+        draw(comparison, place=report)
+        write_page(comparison, report, {}, corpus)
+        assert all(name in (report / "comparison.md").read_text() for name in names)
+        assert json.loads((report / "metrics.json").read_text()).keys() >= {arm.name for arm in arms}
+
+
 @pytest.mark.parametrize(
     ("folder", "stage"), [("runs", "train@rnn-clipped"), ("baselines/kneser_ney", "baseline@kneser_ney")]
 )
@@ -568,9 +603,9 @@ def test_a_task_of_one_score_and_few_words_is_compared(grid: Grid, monkeypatch: 
         monkeypatch.setattr(module, "task_part", lambda task, part: SimpleNamespace(**parts[part]))
     monkeypatch.setattr("test_comparison.STREAM", (np.arange(TOKENS) % 4 > 0).astype(np.float32))
     parity = Grid((ACCURACY,), {}).of(json.loads(PARAMS.read_text())).only("rnn", "lstm")
-    write_resolved(Path("resolved/grid.json"), {"task": "parity", "arms": parity.entries})
+    write_resolved("grid", {"task": "parity", "arms": parity.entries})
     for arm in ARMS[:4]:
-        write_resolved(Path(f"resolved/arms/{arm}.json"), read_arm(arm) | {"task": "parity"})
+        write_resolved(f"arms/{arm}", read_arm(arm) | {"task": "parity"})
     for arm, valid in zip(ARMS[:4], (0.7, 0.9, math.nan, 0.8), strict=True):
         make(arm, Made(valid=(0.5, valid)), parity.scores)
         without_context_probe(Path("probes", arm))
@@ -629,8 +664,8 @@ def test_an_arm_that_diverged_before_anything_was_known(grid: Grid) -> None:
     draw(made_and_read(grid, ["rnn-unclipped"], rnn_unclipped=nothing))  # and if there is nobody else
 
 
-def draw(comparison: Comparison, *names: str) -> None:
-    Figures(comparison).write(Path("report/figures"), names or None)
+def draw(comparison: Comparison, *names: str, place: Path = Path("report")) -> None:
+    Figures(comparison).write(place / "figures", names or None)
 
 
 # ---- figures

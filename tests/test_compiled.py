@@ -1,11 +1,6 @@
 """The compiled kernels beside torch: the same numbers but for rounding, and the same bytes whatever the threads."""
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,15 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import unrolled.recurrence.compiled
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import CELLS
 from unrolled.recurrence.compiled import openmp
 from unrolled.recurrence.compiled.arithmetic import exp, sigmoid, tanh
-from unrolled.recurrence.compiled.kernel_cache import KernelCache
 from unrolled.recurrence.compiled.matmul import COLUMNS, WIDTH, multiply, pack_panel
 from unrolled.recurrence.compiled.softmax import softmax_gradient
-from unrolled.recurrence.compiled.time_loops import _packed
 from unrolled.recurrence.layer import RecurrentLayer
 from unrolled.recurrence.softmax_loss import softmax_nats
 
@@ -219,32 +211,3 @@ def test_the_softmax_does_not_depend_on_the_threads() -> None:
     assert all(each == found[0] for each in found)
     nats = torch.nn.functional.cross_entropy((logits + bias).double(), targets, reduction="none")
     torch.testing.assert_close(softmax_gradient(logits, bias, targets)[0].double(), nats, rtol=1e-5, atol=1e-6)
-
-
-def test_kernels_are_kept_by_the_content_of_all_their_sources(tmp_path: Path) -> None:
-    """A copy elsewhere finds what was compiled; an edit to a file whose functions are inlined compiles anew."""
-    copy, cache = tmp_path / "copy", tmp_path / "cache"
-    shutil.copytree(Path(unrolled.__file__).parent, copy / "unrolled", ignore=lambda *_: ["__pycache__"])
-    module = "unrolled.recurrence.compiled.time_loops"
-    script = f"import torch; from {module} import _packed; _packed(torch.ones(3, 4), transposed=True)"
-
-    def compiled() -> set[str]:
-        environment = {**os.environ, "PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(cache)}
-        subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True)
-        return {str(file) for file in cache.rglob("*.nbc")}
-
-    first = compiled()
-    moved = copy.rename(tmp_path / "moved")
-    copy = moved
-    assert first and compiled() == first
-    matmul = copy / "unrolled" / "recurrence" / "compiled" / "matmul.py"
-    matmul.write_text(matmul.read_text() + "# edited\n")
-    assert compiled() > first
-
-
-def test_where_nothing_can_be_kept_the_kernels_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(KernelCache, "from_function", classmethod(lambda *_: None))
-    openmp._compiled.cache_clear()
-    weight = torch.arange(12.0).view(3, 4)
-    assert torch.equal(_packed(weight, transposed=False)[0, :, :4], weight)
-    openmp._compiled.cache_clear()

@@ -198,8 +198,8 @@ def test_an_error_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 def test_what_a_killed_run_left_is_swept_away(tmp_path: Path) -> None:
     write_text(tmp_path / "text")
-    (tmp_path / ".encoded.partial").mkdir()
-    (tmp_path / ".encoded.partial" / "junk").touch()
+    (tmp_path / ".encoded.0123abcd.partial").mkdir()
+    (tmp_path / ".encoded.0123abcd.partial" / "junk").touch()
     encode(tmp_path)
     assert not (tmp_path / "encoded" / "junk").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"text", "encoded", "corpus.json"}

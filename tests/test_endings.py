@@ -1,5 +1,7 @@
 """How a command ends: a mistake in one line, a request to stop with its own status, a defect with its traceback."""
 
+import io
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,6 +75,12 @@ def test_a_request_to_stop_has_the_status_that_a_shell_gives_it(body: str, statu
         (PermissionError(13, "Permission denied", "runs"), "error: [Errno 13] Permission denied: 'runs'"),
         (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device; make room: the same"),
         (RuntimeError("(os error 28): No space left on device"), "error: (os error 28): No space left on device; make"),
+        (OSError("4096 requested and 512 written"), "error: 4096 requested and 512 written; make room"),  # numpy's
+        (OSError(30, "Read-only file system", "runs"), "error: [Errno 30] Read-only file system: 'runs'"),
+        (OSError(5, "Input/output error"), "error: [Errno 5] Input/output error"),
+        (FileNotFoundError(2, "No such file or directory", "git"), "error: [Errno 2] No such file or directory: 'git'"),
+        (ConnectionResetError("the server is gone"), "error: the server is gone"),
+        (TimeoutError("timed out"), "error: timed out"),
     ],
 )
 def test_what_is_no_defect_of_ours_is_one_line(
@@ -84,6 +92,28 @@ def test_what_is_no_defect_of_ours_is_one_line(
     said = capsys.readouterr().err
     assert ending.value.code == 1 and said.startswith(line) and said.count("\n") == 1
     monkeypatch.setenv("UNROLLED_DEBUG", "1")
+    with pytest.raises(type(error)) as raised:
+        raising(error)()
+    assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("no number, no name"),
+        OSError(9, "Bad file descriptor"),
+        OSError(22, "Invalid argument", "runs"),
+        FileNotFoundError(2, "No such file or directory"),
+        FileNotFoundError(2, "No such file or directory", ""),
+        ChildProcessError(10, "No child processes"),
+        io.UnsupportedOperation("not writable"),
+        shutil.SameFileError("one file"),
+    ],
+)
+def test_an_error_of_the_system_that_is_a_defect_of_ours_keeps_its_traceback(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNROLLED_DEBUG", raising=False)
     with pytest.raises(type(error)) as raised:
         raising(error)()
     assert raised.value is error

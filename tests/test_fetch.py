@@ -9,9 +9,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import pooch.core
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from unrolled.corpus.catalogue import PublicFile
@@ -163,6 +166,72 @@ def test_a_relative_mirror_is_found_from_an_experiments_copy(tmp_path: Path, mon
     assert mirror_within(root) == "../data"
     monkeypatch.setenv("UNROLLED_MIRROR", "https://example.org/data")
     assert mirror_within(root) == "https://example.org/data"
+
+
+@pytest.mark.parametrize(
+    "form", ["{}", "{}/", "file://{}", "file://{}/", "file:{}", "FILE://localhost{}", " file://{} "]
+)
+def test_a_mirror_may_be_a_folder_by_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    folder = tmp_path / "my corpora, é%"
+    folder.mkdir()
+    (folder / "good.txt").write_bytes(DATA)
+    monkeypatch.setenv("UNROLLED_MIRROR", form.format(quote(str(folder)) if "i" in form.lower() else folder))
+    wanted = PublicFile("good.txt", "http://127.0.0.1:9/never", hashlib.sha256(DATA).hexdigest())
+    fetch([wanted], tmp_path / "raw", mirror_within(None))
+    assert (tmp_path / "raw" / "good.txt").read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        *("file://", "file://a.host/folder", "sftp://a.host/folder", "ftp://a.host/folder", "C://x", "://", "http://"),
+        *("http:///folder", "https://[::1", "http://a.host:port/x", "http://a.host:0/", "http://[x]/"),
+    ],
+)
+def test_an_address_that_nothing_is_had_from_is_told(monkeypatch: pytest.MonkeyPatch, mirror: str) -> None:
+    monkeypatch.setenv("UNROLLED_MIRROR", mirror)
+    with pytest.raises(
+        UserError, match=r"^UNROLLED_MIRROR=.* names no place; use /a/folder, file:///a/folder or https"
+    ):
+        mirror_within(None)
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))  # which no environment holds
+
+
+@pytest.mark.parametrize("text", [TEXT, TEXT.map("file:{}".format), TEXT.map("http://127.0.0.1:9/{}".format)])
+@given(st.data())
+def test_any_mirror_is_told_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, text: st.SearchStrategy[str], data: st.DataObject
+) -> None:
+    raw, wanted = tmp_path_factory.getbasetemp() / "raw", PublicFile("good.txt", "http://127.0.0.1:9/never", "0" * 64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "environ", {"UNROLLED_MIRROR": data.draw(text)})
+        with pytest.raises(UserError) as caught:
+            fetch([wanted], raw, mirror_within(None), retries=0)
+    assert str(caught.value).strip() and not raw.exists()
+
+
+def test_a_mirror_of_too_long_a_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNROLLED_MIRROR", "long" * 99)
+    wanted = PublicFile("good.txt", "http://127.0.0.1:9/never", "0" * 64)
+    for root in (None, str(tmp_path)):
+        assert told(tmp_path / "raw", [wanted], mirror_within(root)).endswith(": File name too long")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder in place of the file"])
+def test_a_mirror_of_the_wrong_kind_is_told(tmp_path: Path, kind: str) -> None:
+    """The file itself named in place of its folder, or a folder of the file's name."""
+    mirror = tmp_path / "good.txt"
+    if kind == "file":
+        mirror.write_bytes(DATA)
+    else:
+        mirror = tmp_path
+        (tmp_path / "good.txt").mkdir()
+    wanted = PublicFile("good.txt", "http://127.0.0.1:9/never", hashlib.sha256(DATA).hexdigest())
+    why = "Not a directory" if kind == "file" else "Is a directory"
+    said = f"good.txt is not in UNROLLED_MIRROR: {mirror}/good.txt: {why}"
+    assert told(tmp_path / "raw", [wanted], str(mirror)) == said
 
 
 def test_the_password_of_a_mirror_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Recipes: params.yaml takes one over and keeps its comments; what was measured is noted from files, and shown."""
 
 import difflib
+import errno
 import json
 import os
 import shutil
@@ -151,7 +152,7 @@ def test_using_a_recipe_changes_values_and_keeps_all_else(workspace: Path) -> No
     [
         (TINY.replace("hidden: 6", "hidden: 7"), "recipe 'tiny' in params.yaml: 'network': tied weights need"),
         (TINY.replace("window: 8", "windw: 8"), "recipe 'tiny' in params.yaml: unknown key 'train.windw'"),
-        ("about: [", "recipes/tiny.yaml is not a recipe"),
+        ("about: [", "recipes/tiny.yaml is not valid YAML"),
         ("about: x\nrungs: {}\nparams: {}", "recipes/tiny.yaml is not a recipe"),
     ],
 )
@@ -160,6 +161,25 @@ def test_a_recipe_that_does_not_fit_changes_nothing(workspace: Path, text: str, 
     before = (workspace / "params.yaml").read_bytes()
     result = CliRunner().invoke(main, ["use", "tiny"])
     assert result.exit_code == 1 and message in result.stderr and result.stderr.count("\n") == 1
+    assert (workspace / "params.yaml").read_bytes() == before
+    assert sorted(path.name for path in workspace.iterdir()) == ["params.yaml", "recipes"]
+
+
+@pytest.mark.parametrize("call", ["pathlib.Path.mkdir", "pathlib.Path.write_text", "os.replace"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_params_that_cannot_be_written_stay_as_they_were(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """On a full disk, in a folder that is not the user's: told in one line, and nothing is left beside them."""
+    before = (workspace / "params.yaml").read_bytes()
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(call, refuse)
+    result = CliRunner().invoke(main, ["use", "tiny"])
+    monkeypatch.undo()
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1 and os.strerror(number) in result.stderr
     assert (workspace / "params.yaml").read_bytes() == before
     assert sorted(path.name for path in workspace.iterdir()) == ["params.yaml", "recipes"]
 

@@ -24,10 +24,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "resolved"
 
 
-@given(st.dictionaries(st.text(max_size=5).filter(lambda key: key != "sha256"), JSON, max_size=4))
+@given(st.dictionaries(st.text(max_size=5).filter(lambda key: key not in ("file", "sha256")), JSON, max_size=4))
 def test_what_is_read_is_what_was_written(tmp_path_factory: pytest.TempPathFactory, content: dict[str, object]) -> None:
     folder = tmp_path_factory.getbasetemp()
-    write_resolved(folder / "any.json", content)
+    write_resolved("any", content, folder)
     assert read_resolved("any", folder) == content
 
 
@@ -71,6 +71,25 @@ def test_settings_edited_by_hand_are_refused(folder: Path) -> None:
         path.write_text(text.replace(old, new))
         with pytest.raises(UserError, match=r"lstm-clipped\.json was altered .*; edit params\.yaml instead, and make"):
             read_arm("lstm-clipped", folder)
+
+
+def test_a_file_under_anothers_name_is_refused(folder: Path) -> None:
+    """Whoever copies an arm's file to another's name trains the one, and would report it as the other."""
+    names = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json"))
+    assert {"grid", "params", "arms/lstm-clipped", "arms/rnn-clipped"} <= set(names)
+    for other in names:
+        path = folder / f"{other}.json"
+        own = path.read_bytes()
+        for name in names:
+            path.write_bytes((folder / f"{name}.json").read_bytes() if name != other else own)
+            if name == other:
+                assert read_resolved(other, folder)
+                continue
+            with pytest.raises(UserError) as caught:
+                read_resolved(other, folder)
+            said = f"{path} holds the settings of {name}; edit params.yaml instead, and make it again with: dvc repro"
+            assert str(caught.value).startswith(said)
+        path.write_bytes(own)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"3"])

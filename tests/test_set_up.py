@@ -17,7 +17,7 @@ LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 TORCH = "torch==1.0"
 # What set-up and the scripts below call; nothing else is found, so that this machine's uv is not.
 COMMANDS = ("awk", "bash", "cat", "cmp", "cp", "df", "dirname", "env", "find", "flock", "git", "grep", "head", "mkdir")
-COMMANDS += ("mv", "rm", "sed", "touch")
+COMMANDS += ("mv", "rm", "rmdir", "sed", "touch")
 # Stands for the interpreter that makes the environment, and is the one in it: notes what pip is asked for.
 PYTHON = rf"""#!/usr/bin/env bash
 case $* in
@@ -161,6 +161,32 @@ def test_an_environment_of_another_python_gives_way(clone: Clone) -> None:
     clone.add("python3.12", PYTHON.replace('"-m compileall', '"-c "*platform*) echo 3.12.0 ;;\n  "-m compileall'))
     assert clone.set_up(PYTHON=str(clone.tools / "python3.12")) == (0, [])
     assert not clone.root.joinpath(".venv/old").exists()
+
+
+@pytest.mark.parametrize("command", ["rmdir", "mkdir", "touch", "rm", "find", "mv"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_set_up_killed_before_any_command_is_known_as_ours(clone: Clone, command: str, again: bool) -> None:
+    """Before its first `rm`, its second, and so on, of a first set-up or one after an edit of the lock."""
+    real, seen = os.readlink(clone.tools / command), clone.root / "seen"
+    for at in range(1, 9):
+        shutil.rmtree(clone.root / ".venv", ignore_errors=True)
+        if again:
+            assert clone.set_up() == (0, [])
+            with (clone.root / "requirements.lock").open("a") as lock:
+                lock.write("# edited\n")
+        (clone.tools / command).unlink()
+        killing = f"printf . >>seen; read -r seen <seen; [ ${{#seen}} != {at} ] || {{ kill -9 $PPID; exit; }}"
+        clone.add(command, f'#!/usr/bin/env bash\n{killing}\nexec {real} "$@"\n')
+        seen.unlink(missing_ok=True)
+        status, _ = clone.set_up()
+        (clone.tools / command).unlink()
+        (clone.tools / command).symlink_to(real)
+        assert clone.set_up() == (0, [])
+        left = {path.name for path in clone.root.joinpath(".venv").iterdir()}
+        assert left - {".unfinished"} == {".ready", "bin"}
+        if status == 0:  # it has no more of them
+            return
+    raise AssertionError
 
 
 @pytest.mark.parametrize("link", [False, True])

@@ -4,8 +4,10 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pooch
 import requests
@@ -21,7 +23,7 @@ MEND = "; UNROLLED_MIRROR=<folder or address> names another place to download it
 def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, *, retries: int = RETRIES) -> None:
     """Fill ``folder`` with the files, each with the right sha256; it appears whole or not at all.
 
-    ``mirror`` is a folder or an address (http, https, ftp) that holds files of these names.
+    ``mirror`` is a folder or an address (http, https) that holds files of these names, as ``mirror_within`` gives it.
     A broken download is started again. Raises UserError if a file cannot be had or has a wrong sha256.
     """
     from_folder = mirror is not None and "://" not in mirror
@@ -45,8 +47,10 @@ def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, 
                 raise UserError(
                     f"{file.name}: no answer from {place} ({type(error).__name__}): is there a network?{MEND}"
                 ) from None
-            except FileNotFoundError:
-                raise UserError(f"{file.name} is not in UNROLLED_MIRROR: {address} does not exist") from None
+            except OSError as error:
+                if error.filename != address:
+                    raise
+                raise UserError(f"{file.name} is not in UNROLLED_MIRROR: {address}: {error.strerror}") from None
             except ValueError as error:
                 # pooch says so, but in three sentences
                 if "does not match the known hash" not in str(error):
@@ -57,15 +61,32 @@ def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, 
 
 
 def mirror_within(root: str | None) -> str | None:
-    """UNROLLED_MIRROR, a relative folder resolved where the user stands.
+    """UNROLLED_MIRROR: an address, or a folder; a relative one resolved where the user stands, UserError if neither.
 
     DVC runs an experiment in a temporary copy and names the user's repository ``root`` (its DVC_ROOT), which holds
     only if the working directory lies under it.
     """
-    mirror = os.environ.get("UNROLLED_MIRROR")
-    if not mirror or "://" in mirror or Path(mirror).is_absolute() or Path(mirror).is_dir() or root is None:
+    mirror = _folder_of(os.environ.get("UNROLLED_MIRROR", ""))
+    # Path's own is_dir() raises an error for a name that is too long.
+    if not mirror or "://" in mirror or Path(mirror).is_absolute() or os.path.isdir(mirror) or root is None:
         return mirror or None
     return str(Path(root) / mirror) if Path.cwd().is_relative_to(root) else mirror
+
+
+def _folder_of(mirror: str) -> str:
+    """The folder that a file: address names, all else as it is; UserError for an address that nothing is had from."""
+    address = mirror.strip()
+    if "://" not in address and not address.lower().startswith("file:"):
+        return mirror
+    with suppress(ValueError):  # a port or an IPv6 address that is none
+        parts = urlsplit(address)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return address
+        if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path and "%00" not in parts.path:
+            return url2pathname(parts.path)
+    raise UserError(
+        f"UNROLLED_MIRROR={address} names no place; use /a/folder, file:///a/folder or https://a.host/folder"
+    )
 
 
 def _address(file: PublicFile, mirror: str | None) -> str:

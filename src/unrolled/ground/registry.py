@@ -21,7 +21,10 @@ def task_names() -> list[str]:
 
 
 def has_part(task: str, part: str) -> bool:
-    return find_spec(f"unrolled.tasks.{task}.{PLACES.get(part, part)}") is not None
+    try:
+        return find_spec(f"unrolled.tasks.{task}.{PLACES.get(part, part)}") is not None
+    except ModuleNotFoundError:  # not even the folder that it would be in
+        return False
 
 
 def task_part(task: str, part: str) -> Any:

@@ -1,4 +1,4 @@
-"""The resolved settings that stages read: each file vouches for itself; see `settings/resolve.py`."""
+"""The resolved settings that stages read: each file vouches for itself and its name; see `settings/resolve.py`."""
 
 import hashlib
 import json
@@ -19,7 +19,8 @@ AGAIN = "make it again with: dvc repro -f -s resolve"
 def read_resolved(name: str, folder: Path = RESOLVED) -> dict[str, Any]:
     """The settings in ``folder``/<name>.json, as "evaluate" or "arms/lstm-clipped".
 
-    UserError where the file is missing, for an arm naming the nearest, or was altered since it was written.
+    UserError where the file is missing, for an arm naming the nearest, was altered since it was written, or is that of
+    another name.
     """
     path = folder / f"{name}.json"
     if not path.is_file():
@@ -27,6 +28,8 @@ def read_resolved(name: str, folder: Path = RESOLVED) -> dict[str, Any]:
     content = load(folder, f"{name}.json", json_of)
     if content.pop("sha256", None) != _digest(content):
         raise UserError(f"{path} was altered since it was written; edit params.yaml instead, and {AGAIN}")
+    if (own := content.pop("file", None)) != name:
+        raise UserError(f"{path} holds the settings of {own}; edit params.yaml instead, and {AGAIN}")
     return content
 
 
@@ -35,10 +38,11 @@ def read_arm(arm: str, folder: Path = RESOLVED) -> dict[str, Any]:
     return read_resolved(f"arms/{arm}", folder)
 
 
-def write_resolved(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` with a digest over itself; its folder is made if need be."""
+def write_resolved(name: str, content: Mapping[str, Any], folder: Path = RESOLVED) -> None:
+    """Write ``folder``/<name>.json with its name in it and a digest over all; its folder is made if need be."""
+    path, named = folder / f"{name}.json", {"file": name, **content}
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**content, "sha256": _digest(content)}, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**named, "sha256": _digest(named)}, indent=2) + "\n", encoding="utf-8")
 
 
 def digest_of_params(path: Path) -> str:

@@ -22,6 +22,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from unrolled.ground.atomic import workplace
 from unrolled.report.colours import run_colour
 
 Dash = tuple[float, Sequence[float]]  # offset, lengths on and off
@@ -171,10 +172,11 @@ def save(figure: Figure, path: Path) -> None:
     Straight from the canvases: `savefig` draws everything twice.
     """
     figure.set_facecolor("white")
-    svg, png = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("svg", "png"))
-    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
-    figure.set_layout_engine("none")  # keep the layout: finding it takes longer than drawing
-    figure.set_dpi(160)
-    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
-    for temporary in (svg, png):
-        os.replace(temporary, path.with_suffix(temporary.suffix))
+    with workplace(path) as place:
+        svg, png = place / f"{path.name}.svg", place / f"{path.name}.png"
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+        figure.set_layout_engine("none")  # keep the layout: finding it takes longer than drawing
+        figure.set_dpi(160)
+        FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+        for whole in (svg, png):
+            os.replace(whole, path.with_suffix(whole.suffix))

@@ -41,10 +41,7 @@ class Step:
     valids: Sequence[float]  # of the task's first score; other scores have no such figure
     epochs: int | None  # that the recipe trains for
     runs: Sequence[Measurement]
-
-    @property
-    def tests(self) -> list[float]:
-        return [float(run["scores"][self.score]) for run in self.runs if self.score in run["scores"]]
+    tests: Sequence[float]
 
     @property
     def published(self) -> float | None:
@@ -75,7 +72,8 @@ def climb(task: str, folder: Path = RECIPES) -> Ladder:
             runs, score = [kept[arm] for arm in rung.arms if arm in kept], rung.name_of_score(scores)
             valids = [float(run[words.VALID]) for run in runs if score == scores[0].name and run.get(words.VALID)]
             epochs = recipe.params.get("train", {}).get("epochs")
-            steps.append(Step(name, rung, score, rung.own_score(scores), valids, epochs, runs))
+            tests = [figure for run in runs if (figure := rung.reached(run, scores)) is not None]
+            steps.append(Step(name, rung, score, rung.own_score(scores), valids, epochs, runs, tests))
     down = -1 if scores[0].lower_is_better else 1
     return Ladder(scores[0], words, sorted(steps, key=lambda step: down * step.height))
 
@@ -131,7 +129,7 @@ def _row(step: Step, ladder: Ladder, own: Sequence[str]) -> list[str]:
         said = f"{low} times" if low == high else f"{low} to {high} times"
     parameters = next((run["parameters"] for run in step.runs if "parameters" in run), None)
     reached = _spread(step.tests) + _ratio(step, ladder.steps)
-    diverged = [run["diverged_at_step"] for run in step.runs if run.get("status") == "diverged"]
+    diverged = [run.get("diverged_at_step") for run in step.runs if run.get("status") == "diverged"]
     seeds = sum("seed" in run and step.score in run["scores"] for run in step.runs)  # a baseline has none
     return [
         step.rung.title + (f" (diverged at step {', '.join(map(number, diverged))})" if diverged else ""),
@@ -177,7 +175,7 @@ def _interval(step: Step) -> str:
 
 def _ratio(step: Step, steps: Sequence[Step]) -> str:
     other = next((each for each in steps if each.rung.title == step.rung.ratio_to), None)
-    if other is None or not other.tests or not step.tests:
+    if other is None or not (other.tests and other.height and step.tests):
         return ""
     return f", {step.height / other.height:.2f} times"
 

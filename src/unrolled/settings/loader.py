@@ -42,20 +42,24 @@ class Params:
 
 
 def load_params(path: Path = PARAMS) -> Params:
-    """Read and validate the whole file.
+    """Read and validate the whole file; UserError where it is missing, and as ``params_of``."""
+    return params_of(text_of(path), str(path))
 
-    Raises UserError for a file that is missing or no YAML, a key that is unknown (naming the nearest) or missing, a
-    value out of range.
+
+def params_of(text: str, place: str) -> Params:
+    """What the text of a params.yaml means; ``place``: what messages call it.
+
+    Raises UserError for what is no YAML, a key that is unknown (naming the nearest) or missing, a value out of range.
     """
-    raw = _read(path)
-    task = _task(raw, path)
+    raw = sections_in(text, place)
+    task = _task(raw, place)
     models = sections_of(task)
-    _check_sections(raw, models, path)
-    sections = _merged(raw, {}, models, path)
+    _check_sections(raw, models, place)
+    sections = _merged(raw, {}, models, place)
     arms = {}
-    for arch, clipping in _grid(raw, path):
+    for arch, clipping in _grid(raw, place):
         rows = {f"arch.{arch}": raw["arch"][arch], f"clipping.{clipping}": raw["clipping"][clipping]}
-        own = _merged(raw, rows, models, path)
+        own = _merged(raw, rows, models, place)
         arm = {"task": task, "arm": f"{arch}-{clipping}", "arch": arch, "clipping": clipping}
         arms[arm["arm"]] = arm | {"network": own["network"], "train": own["train"]}
     return Params(task, sections, arms)
@@ -73,56 +77,67 @@ def arch_keys(task: str) -> list[str]:
     return [*models["network"].model_fields, *models["train"].model_fields]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def text_of(path: Path) -> str:
+    """The text of a params.yaml; UserError where there is none."""
     try:
-        # DVC reads YAML 1.2, where 1e-3 is a number; so does ruamel's pure loader.
-        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} not found: run this in the folder of a pipeline, where its params.yaml is") from None
-    except OSError:
-        raise
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as that") from None
+
+
+def yaml_in(text: str, place: str, yaml: YAML | None = None) -> Any:
+    """What a text says, read by ``yaml``, or as DVC reads it: YAML 1.2, where 1e-3 is a number."""
+    try:
+        return (yaml or YAML(typ="safe", pure=True)).load(text)
     except Exception as error:  # ruamel lets through what others say of a thirteenth month or too many brackets
-        raise UserError(f"{path} is not valid YAML: {textwrap.shorten(str(error), 300)}") from None
+        raise UserError(f"{place} is not valid YAML: {textwrap.shorten(str(error), 300)}") from None
+
+
+def sections_in(text: str, place: str, yaml: YAML | None = None) -> dict[str, Any]:
+    """What the text of a params.yaml says, as ``yaml_in``."""
+    raw = yaml_in(text, place, yaml)
     if not isinstance(raw, dict):
-        raise UserError(f"{path} must hold sections such as corpus, network and train")
+        raise UserError(f"{place} must hold sections such as corpus, network and train")
     return raw
 
 
-def _task(raw: dict[str, Any], path: Path) -> str:
+def _task(raw: dict[str, Any], place: str) -> str:
     known = task_names()
     if "task" not in raw:
-        raise UserError(f"{path}: key 'task' is missing (known: {', '.join(known)})")
+        raise UserError(f"{place}: key 'task' is missing (known: {', '.join(known)})")
     if raw["task"] not in known:
         name = shown(raw["task"])
-        raise UserError(f"{path}: unknown task {name}{nearest(name, known)}")
+        raise UserError(f"{place}: unknown task {name}{nearest(name, known)}")
     return str(raw["task"])
 
 
-def _check_sections(raw: dict[str, Any], models: dict[str, type[Strict]], path: Path) -> None:
+def _check_sections(raw: dict[str, Any], models: dict[str, type[Strict]], place: str) -> None:
     known = [*models, "arch", "clipping"]
     for name in raw:
         if name not in ("task", *known):
-            raise UserError(f"{path}: unknown section {shown(name)}{nearest(shown(name), known)}")
+            raise UserError(f"{place}: unknown section {shown(name)}{nearest(shown(name), known)}")
     for name in known:
         if not isinstance(raw.get(name), dict) or not raw[name]:
-            raise UserError(f"{path}: section '{name}' is missing or holds no keys")
+            raise UserError(f"{place}: section '{name}' is missing or holds no keys")
     if "clip_norm" in raw["train"]:
-        raise UserError(f"{path}: 'train.clip_norm' belongs to the rows of 'clipping'")
+        raise UserError(f"{place}: 'train.clip_norm' belongs to the rows of 'clipping'")
 
 
-def _grid(raw: dict[str, Any], path: Path) -> list[tuple[str, str]]:
+def _grid(raw: dict[str, Any], place: str) -> list[tuple[str, str]]:
     for axis in ("arch", "clipping"):
         for name, row in raw[axis].items():
             if not isinstance(name, str) or not re.fullmatch(r"\w{1,100}", name, re.ASCII):
                 what = "a row's name is up to 100 letters, digits and _, quoted where it would read as a number"
-                raise UserError(f"{path}: {shown(name)} under '{axis}': {what}")
+                raise UserError(f"{place}: {shown(name)} under '{axis}': {what}")
             if not isinstance(row, dict | None):
-                raise UserError(f"{path}: '{axis}.{name}' must hold keys, not {shown(row)}")
+                raise UserError(f"{place}: '{axis}.{name}' must hold keys, not {shown(row)}")
     return [(arch, clipping) for arch in raw["arch"] for clipping in raw["clipping"]]
 
 
 def _merged(
-    raw: dict[str, Any], rows: dict[str, dict[str, Any] | None], models: dict[str, type[Strict]], path: Path
+    raw: dict[str, Any], rows: dict[str, dict[str, Any] | None], models: dict[str, type[Strict]], place: str
 ) -> dict[str, Section]:
     """All sections with the values of the rows in place of the shared ones, validated."""
     merged = {name: dict(raw[name]) for name in models}
@@ -134,28 +149,28 @@ def _merged(
         sections = ["clipping"] if label.startswith("clipping.") else ["network", "train"]
         keys = {key: section for section in sections for key in models[section].model_fields}
         for key, value in (row or {}).items():
-            _check_key(label, key, list(keys), path)
+            _check_key(label, key, list(keys), place)
             merged[keys[key]][key] = value
             origin[keys[key], key] = label
     built = {}
     for name, model in models.items():
         for key in merged[name]:
-            _check_key(name, key, list(model.model_fields), path)
-        built[name] = _validated(name, model, merged[name], origin, path)
+            _check_key(name, key, list(model.model_fields), place)
+        built[name] = _validated(name, model, merged[name], origin, place)
     built["train"] |= built.pop("clipping", {})
     return built
 
 
 def _validated(
-    name: str, model: type[Strict], values: dict[str, Any], origin: dict[tuple[str, str], str], path: Path
+    name: str, model: type[Strict], values: dict[str, Any], origin: dict[tuple[str, str], str], place: str
 ) -> Section:
     try:
         return model(**values).model_dump()
     except ValidationError as error:
-        raise UserError(f"{path}: {first_error(error, name, origin)}") from None
+        raise UserError(f"{place}: {first_error(error, name, origin)}") from None
 
 
-def _check_key(section: str, key: object, known: list[str], path: Path) -> None:
+def _check_key(section: str, key: object, known: list[str], place: str) -> None:
     if key not in known:
         name = key if isinstance(key, str) else shown(key)
-        raise UserError(f"{path}: unknown key {shown(f'{section}.{name}')}{nearest(name, known)}")
+        raise UserError(f"{place}: unknown key {shown(f'{section}.{name}')}{nearest(name, known)}")

@@ -6,25 +6,25 @@ recipes/<name>.json    what they reached when they were trained here; written by
 """
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from unrolled.ground.atomic import whole_text
 from unrolled.ground.checksums import json_of
 from unrolled.ground.score import Score
-from unrolled.settings.loader import PARAMS, Params, load_params
+from unrolled.settings.loader import PARAMS, Params, params_of, sections_in, text_of, yaml_in
+from unrolled.settings.messages import shown
 from unrolled.settings.sections import Strict
 from unrolled.shell.errors import UserError
 
 RECIPES = Path("recipes")
 
 Measurement = dict[str, Any]
+Two = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Published(Strict):
@@ -32,7 +32,7 @@ class Published(Strict):
 
     valid: float | None = None
     test: float | None = None
-    ratio: list[float] | None = None
+    ratio: Two | None = None
     source: str
 
 
@@ -48,6 +48,11 @@ class Rung(Strict):
     def name_of_score(self, scores: Sequence[Score]) -> str:
         return self.score or scores[0].name
 
+    def reached(self, run: Measurement, scores: Sequence[Score]) -> float | None:
+        """The figure that the rung shows of a run; None where the run has none."""
+        figure = run["scores"].get(self.name_of_score(scores))
+        return float(figure) if isinstance(figure, float | int) else None
+
     def own_score(self, scores: Sequence[Score]) -> Score | None:
         """Its score, where that does not compare with the task's first: a pseudo-perplexity is no perplexity."""
         return next((each for each in scores[1:] if each.column == "main" and each.name == self.score), None)
@@ -58,7 +63,32 @@ class Recipe(Strict):
 
     about: str
     rungs: list[Rung] = Field(default_factory=list)  # none: an experiment, whose outcome is its report
-    params: dict[str, Any]
+    params: dict[str, dict[str, Any]]
+
+
+class Kept(Strict):
+    """A `Measurement` as far as it is read; what else a task or a machine adds to it are numbers."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float | None]
+
+    scores: dict[str, float | Two | dict[str, Any] | None]
+    date: str
+    machine: str
+    device: str = "cpu"
+    status: str = "finished"
+    seconds: float = 0.0
+    valid_by_epoch: list[Two] = Field(default_factory=list)
+
+    @field_validator("scores")
+    @classmethod
+    def _pairs_where_they_belong(cls, scores: dict[str, Any]) -> dict[str, Any]:
+        if wrong := [name for name, each in scores.items() if name.endswith("_interval") != isinstance(each, list)]:
+            raise ValueError(f"{wrong[0]} is an interval, or none, against its name")
+        return scores
+
+
+KEPT = TypeAdapter(dict[str, Kept])
 
 
 def names(folder: Path = RECIPES) -> list[str]:
@@ -71,15 +101,30 @@ def read(name: str, folder: Path = RECIPES) -> Recipe:
     if not path.is_file():
         raise UserError(f"no recipe '{name}' in {folder}/ (there are: {', '.join(names(folder)) or 'none'})")
     try:
-        return Recipe.model_validate(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
-    except (YAMLError, ValidationError) as error:
-        raise UserError(f"{path} is not a recipe: {' '.join(str(error).split())}") from None
+        return Recipe.model_validate(yaml_in(text_of(path), str(path)))
+    except ValidationError as error:
+        raise UserError(f"{path} is not a recipe: {_first(error)}") from None
 
 
 def measured(name: str, folder: Path = RECIPES) -> dict[str, Measurement]:
-    """What was kept of the recipe, by arm or baseline; empty where nothing was."""
+    """What was kept of the recipe, by arm or baseline; empty where nothing was, UserError where the file is damaged."""
     path = folder / f"{name}.json"
-    return json_of(path) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    mend = f"restore it, as with git checkout {path}, or remove it and keep the recipe again"
+    try:
+        kept = json_of(path)
+        KEPT.validate_python(kept)
+    except ValidationError as error:
+        raise UserError(f"{path} does not hold what was measured: {_first(error)}; {mend}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); {mend}") from None
+    return kept
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{shown('.'.join(map(str, first['loc'])))}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def use(name: str, params: Path = PARAMS, folder: Path = RECIPES) -> None:
@@ -92,14 +137,7 @@ def applied(name: str, params: Path = PARAMS, folder: Path = RECIPES) -> tuple[s
     """What ``params`` would say with the recipe in use, and what that means; UserError where they are not valid."""
     read(name, folder)
     text = _merged(folder / f"{name}.yaml", params)
-    partial = params.with_name(f".{params.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        return text, load_params(partial)
-    except UserError as error:
-        raise UserError(str(error).replace(str(partial), f"recipe '{name}' in {params}")) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    return text, params_of(text, f"recipe '{name}' in {params}")
 
 
 def _merged(recipe: Path, params: Path) -> str:
@@ -109,16 +147,18 @@ def _merged(recipe: Path, params: Path) -> str:
     yaml.representer.add_representer(
         type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
     )
-    if not params.is_file():
-        raise UserError(f"{params} not found: run this in the folder of a pipeline, where its params.yaml is")
-    content = yaml.load(params.read_text(encoding="utf-8"))
-    for section, keys in yaml.load(recipe.read_text(encoding="utf-8"))["params"].items():
+    content = sections_in(text_of(params), str(params), yaml)
+    for section, keys in yaml_in(text_of(recipe), str(recipe), yaml)["params"].items():
+        own = content.get(section)
+        if not isinstance(own, dict):  # a section that no task knows is for `params_of` to tell
+            content[section] = keys
+            continue
         if section in ("arch", "clipping"):
-            for row in [row for row in content[section] if row not in keys]:
-                del content[section][row]
+            for row in [row for row in own if row not in keys]:
+                del own[row]
         for key, value in keys.items():
-            if key not in content[section] or content[section][key] != value:
-                content[section][key] = value
+            if key not in own or own[key] != value:
+                own[key] = value
     text = io.StringIO()
     yaml.dump(content, text)
     return text.getvalue()

@@ -37,4 +37,4 @@ def resolve(path: Path = PARAMS, folder: Path = Path("resolved")) -> None:
     }
     with whole_folder(folder) as place:
         for file, content in files.items():
-            write_resolved(place / f"{file}.json", content)
+            write_resolved(file, content, place)

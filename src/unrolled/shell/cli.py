@@ -72,7 +72,7 @@ def _expected(task: str, rung: Rung, runs: list[Measurement]) -> str:
     declared, key = task_part(task, "scores").SCORES, task_part(task, "ladder").VALID
     score, own = rung.name_of_score(declared), rung.own_score(declared)
     main = score == declared[0].name
-    scores = [f"{run['scores'][score]:.2f}" for run in runs if score in run["scores"]]
+    scores = [f"{figure:.2f}" for run in runs if (figure := rung.reached(run, declared)) is not None]
     valid = [f"{run[key]:.2f}" for run in runs if run.get(key)]
     said = f"test {', '.join(scores)}" if scores else "not measured here yet"
     if scores and own:

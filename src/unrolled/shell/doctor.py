@@ -22,6 +22,7 @@ from unrolled.ground.registry import task_part
 from unrolled.settings.loader import PARAMS, load_params
 from unrolled.shell.device import CPU, describe, find_device
 from unrolled.shell.dvc_leftovers import half_written
+from unrolled.shell.endings import is_no_defect
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact, without_credentials
 from unrolled.tracking.store import Store
@@ -45,7 +46,9 @@ def examine() -> Iterator[Finding]:
     for about, look in LOOKS.items():
         try:
             yield Finding(about, True, look())
-        except (UserError, OSError) as error:
+        except Exception as error:
+            if not is_no_defect(error):
+                raise
             yield Finding(about, False, without_credentials(" ".join(str(error).split())))
 
 

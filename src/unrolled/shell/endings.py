@@ -1,6 +1,8 @@
 """How a command ends that a user's mistake, a full disk or a request to stop has ended: with one line."""
 
+import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -13,6 +15,14 @@ from unrolled.shell.redaction import without_credentials
 
 P = ParamSpec("P")
 
+# What a machine refuses, whoever asks: rights, room, a limit, a broken device, the network.
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE}
+REFUSALS |= {errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENETDOWN}
+REFUSALS |= {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRINUSE, errno.EADDRNOTAVAIL}
+# What is the user's where the error names the file; where it names none, no user can mend it.
+OF_A_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
+# Libraries in C, Rust and C++ have errors of their own for a full disk.
+FULL = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written")
 GOES_ON = "the same command goes on from here, a training from its last checkpoint"
 
 
@@ -41,13 +51,24 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
         except Exception as error:
             if os.environ.get("UNROLLED_DEBUG", "0") not in ("", "0"):
                 raise
-            if "No space left on device" in str(error):  # libraries in Rust and C++ have errors of their own for it
+            if FULL.search(str(error)):
                 _end(f"error: {error}; make room: {GOES_ON}", 1)
-            if not isinstance(error, (UserError, OSError)):
+            if not is_no_defect(error):
                 raise
             _end(f"error: {error}", 1)
 
     return wrapped
+
+
+def is_no_defect(error: Exception) -> bool:
+    """Whether the user or the machine is to mend it: a mistake, a refusal, a file that is missing or no file.
+
+    Another OSError, such as of a descriptor that is closed, or one that names no file, is a defect like any other.
+    """
+    if not isinstance(error, OSError):
+        return isinstance(error, UserError)
+    refused = isinstance(error, ConnectionError | TimeoutError) or error.errno in REFUSALS
+    return refused or (error.errno in OF_A_FILE and bool(error.filename))
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

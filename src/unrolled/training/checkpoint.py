@@ -5,8 +5,9 @@
                                       generator, profiles, the history's steps, best weights and epochs; one entry of
                                       text beside them: counters, what training this is, and a digest over everything
 
-Written under another name and renamed, so that the one before stands until the new one is whole. It lies outside the
-outputs of DVC, which removes those before it runs a stage.
+Written under another name and renamed, so that the one before stands until the new one is whole; of the same training
+twice at once, as two experiments may be, each writes its own and finds either's. It lies outside the outputs of DVC,
+which removes those before it runs a stage.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from unrolled.ground.atomic import sweep, workplace
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import Step
 from unrolled.training.history import History
@@ -54,8 +56,7 @@ class Checkpoint:
         digest = hashlib.sha256(json.dumps(self._identity, sort_keys=True).encode()).hexdigest()
         self._identity |= {"code": _code_digest(), "torch": torch.__version__}
         self.path = folder / f"{self._arm}-{digest[:8]}.safetensors"
-        # A folder, for safetensors too writes under another name first, and a kill would leave that for ever.
-        self._partial = folder / f".{self.path.stem}.partial"
+        self._partial = folder / ".partial"  # the folder in which the file is written, as soon as there is one
 
     def kept(self, records: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
         """Pass the records on to whoever adds them to the history, and write the file now and then."""
@@ -89,16 +90,13 @@ class Checkpoint:
         text["device"] = self._training.device.type
         text["names"] = list(tensors)  # safetensors sorts them, and a table's columns have an order
         text["digest"] = _digest(tensors, text)
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
-        try:
+        # A folder, for safetensors too writes under another name first, and a kill would leave that for ever.
+        with workplace(self.path) as self._partial:
             whole = self._partial / self.path.name
             save_file(tensors, whole, metadata={TEXT: json.dumps(text)})
             with whole.open("rb") as file:
                 os.fsync(file.fileno())  # or a power cut after the rename leaves a name without its bytes
             os.replace(whole, self.path)
-        finally:
-            shutil.rmtree(self._partial, ignore_errors=True)  # a full disk needs its room
 
     def resume(self) -> None:
         """Set training and history to where the file left them, and say so; without a file nothing happens.
@@ -128,7 +126,7 @@ class Checkpoint:
     def remove(self) -> None:
         """The training is done and its run directory stands."""
         self.path.unlink(missing_ok=True)
-        shutil.rmtree(self._partial, ignore_errors=True)
+        sweep(self.path)
 
 
 COUNTERS = ("step", "epoch", "position", "profiled", "valid_losses", "averaged")

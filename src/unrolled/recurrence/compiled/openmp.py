@@ -46,7 +46,7 @@ def _compiled(function: Callable[[Any], None]) -> Any:
     numba.config.CACHE_LOCATOR_CLASSES = f"{KernelCache.__module__}.{KernelCache.__name__}"
     try:
         return cfunc(types.void(types.voidptr), cache=True, **options)(function)
-    except RuntimeError:  # no folder that it could be cached in
+    except Exception:  # no folder for it, a full disk, or a file in it that rotted: numba lets through whatever comes
         return cfunc(types.void(types.voidptr), **options)(function)
     finally:
         numba.config.CACHE_LOCATOR_CLASSES = before
