@@ -559,7 +559,7 @@ def test_whichever_arms_are_there_they_are_reported(
         missing = [name for name, there in zip(names, chosen, strict=True) if not there]
         if not arms:
             continue
-        comparison = compare(resolved, whole.evaluate, arms, baselines, missing)
+        comparison = compare(resolved, whole.evaluate, Made().digest, arms, baselines, missing)
         report = Path("report", "".join(map(str, map(int, chosen))))
         tables.write(comparison, report)
         tables.write_metrics(comparison, report / "metrics.json")
