@@ -127,7 +127,7 @@ def test_the_model_scores_text_without_a_pickle(
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     monkeypatch.setattr(sys, "path", list(sys.path))  # loading puts the model's code there
     model = mlflow.pyfunc.load_model(folder)
-    scores = model.predict(pd.DataFrame({"text": ["the cat sat", "the dog\n\nsat on a log"]}))
+    scores = model.predict(pd.DataFrame({"text": ["the cat sat", "the dog\r\rsat on\u2028a log"]}))
     assert scores.columns.tolist() == model.metadata.get_output_schema().input_names()
     tokenizer = load_tokenizer(root / "data/encoded/tokenizer.json")
     ids = np.array([*encode_line(tokenizer, "the dog"), *encode_line(tokenizer, "sat on a log")], dtype=np.uint16)
