@@ -69,10 +69,15 @@ def _save(folder: Path, served: Served, description: Model) -> None:
             data_path=str(data),
             code_paths=[str(Path(unrolled.__file__).parent)],
             # Named, so that MLflow does not run the model to find them out: 6 s.
-            pip_requirements=[f"{package}=={version(package)}" for package in ("mlflow", *served.packages)],
+            pip_requirements=[f"{package}=={_released(package)}" for package in ("mlflow", *served.packages)],
             signature=ModelSignature(_schema(served.inputs), _schema(served.outputs)),
             mlflow_model=description,
         )
+
+
+def _released(package: str) -> str:
+    """The installed version without the mark of a build, as of 2.13.0+cpu: the package index knows no such."""
+    return version(package).partition("+")[0]
 
 
 def _schema(columns: Sequence[dict[str, Any]]) -> Schema:
