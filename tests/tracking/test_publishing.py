@@ -18,10 +18,12 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import OperationalError
 
 from unrolled.ground.checksums import read_sealed, seal
+from unrolled.ground.registry import task_part
 from unrolled.shell.errors import UserError
 from unrolled.tracking import saved_view
 from unrolled.tracking.publish import publish as publish_all
 from unrolled.tracking.published_model import CHAMPION
+from unrolled.tracking.store import Store
 
 NAME = "unrolled"  # of MLflow's experiment and its registered model
 ARMS = ["lstm-clipped", "lstm-unclipped", "bilstm-clipped", "bilstm-unclipped"]
@@ -139,6 +141,20 @@ def test_a_refused_saved_view_does_no_harm(
         assert set(publish().values()) == {"unchanged"}
     publish()
     assert client.get_experiment(experiment).tags[saved_view.TAG] == saved_view.tag_value(TASK)
+
+
+def test_names_that_no_filter_can_quote(two_arms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = shutil.copytree(two_arms, tmp_path / "Ada's 100% of exp_1")
+    monkeypatch.setattr(task_part(TASK, "publishing"), "EXPERIMENT", "Ada's 100%_")
+    assert [each.change for each in publish_all(grid(workspace), workspace)] == ["published"] * 2
+    client = MlflowClient(Store.locate(workspace).uri)
+    first = client.get_model_version_by_alias("Ada's 100%_", CHAMPION)
+    client.delete_run(first.run_id)
+    assert [each.change for each in publish_all(grid(workspace), workspace)] == ["published", "unchanged"]
+    client.restore_run(first.run_id)
+    assert [each.change for each in publish_all(grid(workspace), workspace)] == ["unchanged"] * 2
+    champion = client.get_model_version_by_alias("Ada's 100%_", CHAMPION)
+    assert [each.run_id for each in client.search_model_versions()] == [champion.run_id] != [first.run_id]
 
 
 def test_a_corrupt_run_is_one_line_before_anything_is_published(

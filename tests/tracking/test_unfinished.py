@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from socket import gethostname
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from unrolled.ground.corpus import Split
 from unrolled.ground.resolved import read_arm
-from unrolled.tracking import ui
+from unrolled.tracking import ui, unfinished
 from unrolled.tracking.store import Store
 from unrolled.training.checkpoint import Checkpoint
 from unrolled.training.diagnostics import Epoch
@@ -80,6 +81,21 @@ def test_its_curves_grow_and_end_with_it(
     training.checkpoint.remove()
     assert set(publish().values()) <= {"unchanged", "mended"}
     assert client.get_run(run.info.run_id).info.lifecycle_stage == "deleted"
+
+
+@pytest.mark.parametrize("name", ["exp_1", "exp%", "Ada's"])
+def test_the_trainings_of_a_folder_of_a_similar_name_are_left_alone(
+    name: str, client: MlflowClient, runs: Callable[[], list[Run]], tmp_path: Path
+) -> None:
+    experiment, own = runs()[0].info.experiment_id, tmp_path / name
+    files = [
+        f"{gethostname()}:{place}/checkpoints/lstm.safetensors" for place in (own, tmp_path / "expX1", own / "clone")
+    ]
+    mine, *others = (client.create_run(experiment, tags={unfinished.CHECKPOINT: file}).info.run_id for file in files)
+    unfinished.show(client, experiment, "language_model", own)
+    assert {run.info.run_id for run in runs()} & {mine, *others} == set(others)
+    for run_id in others:
+        client.delete_run(run_id)
 
 
 def test_another_machines_training_is_left_alone(

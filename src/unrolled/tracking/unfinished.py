@@ -27,6 +27,7 @@ from unrolled.tracking.projection import as_param
 Array = np.ndarray[Any, np.dtype[Any]]
 # Which checkpoint of which machine a run shows, and up to which step.
 CHECKPOINT, STEP = "unrolled.checkpoint", "unrolled.step"
+FOLDER = "checkpoints"
 
 
 class Unfinished(NamedTuple):
@@ -41,7 +42,7 @@ class Unfinished(NamedTuple):
 
 def checkpoints(root: Path) -> list[Path]:
     """Of all unfinished trainings in the repository, those of DVC's experiments too."""
-    return sorted(root.glob("checkpoints/*.safetensors"))
+    return sorted((root / FOLDER).glob("*.safetensors"))
 
 
 def tasks(root: Path) -> set[str]:
@@ -51,12 +52,12 @@ def tasks(root: Path) -> set[str]:
 
 def show(client: MlflowClient, experiment: str, task: str, root: Path) -> None:
     """Bring the runs of a task's unfinished trainings up to their checkpoints; delete those of trainings that ended."""
-    place = f"{socket.gethostname()}:{root.resolve()}/"  # others may train for the same server
-    found = client.search_runs([experiment], f"tags.`{CHECKPOINT}` LIKE '{place}%'")
-    runs = {run.data.tags[CHECKPOINT]: run for run in found}
+    place = f"{socket.gethostname()}:{root.resolve() / FOLDER}"  # others may train for the same server
+    # Compared here, as MLflow's filters have no way to write an apostrophe, and match any character by _ and %.
+    found = {run.data.tags[CHECKPOINT]: run for run in client.search_runs([experiment], f"tags.`{CHECKPOINT}` != ''")}
+    runs = {name: run for name, run in found.items() if name.rpartition("/")[0] == place}
     for path in checkpoints(root):
-        name = f"{place}{path.relative_to(root).as_posix()}"
-        run, training = runs.pop(name, None), _read(path)
+        run, training = runs.pop(name := f"{place}/{path.name}", None), _read(path)
         if training is None or training.task != task:
             continue
         if run is None:
