@@ -126,3 +126,7 @@ def test_credentials_are_never_shown(tmp_path: Path) -> None:
     assert "secret" not in message and "user" not in message
     assert redact("token abc123", {"MLFLOW_TRACKING_TOKEN": "abc123"}) == "token ***"
     assert redact("postgresql://me:pw@host/db") == "postgresql://***@host/db"
+    assert redact("postgresql://host/db?user=me&password=pw&sslmode=on") == (
+        "postgresql://host/db?user=me&password=***&sslmode=on"
+    )
+    assert redact("at me:p/w", {"MLFLOW_REGISTRY_URI": "postgresql://me:p/w@host/db"}) == "at ***"
