@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from at_once import record_at_once
 from finished import TASK, grid
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import OperationalError
 
@@ -155,6 +155,26 @@ def test_names_that_no_filter_can_quote(two_arms: Path, tmp_path: Path, monkeypa
     assert [each.change for each in publish_all(grid(workspace), workspace)] == ["unchanged"] * 2
     champion = client.get_model_version_by_alias("Ada's 100%_", CHAMPION)
     assert [each.run_id for each in client.search_model_versions()] == [champion.run_id] != [first.run_id]
+
+
+def test_a_first_publish_from_a_temporary_workspace_leaves_nothing_there(
+    two_arms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from `dvc exp run --temp`: DVC deletes the workspace afterwards."""
+    workspace = shutil.copytree(two_arms, tmp_path / ".dvc/tmp/exps/standalone/tmpabcd")
+    before = sorted(workspace.rglob("*"))
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.chdir(workspace)
+    assert [each.change for each in publish_all(grid(Path()), Path())] == ["published"] * 2
+    assert sorted(workspace.rglob("*")) == before
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiments = client.search_experiments(view_type=ViewType.ALL)
+    ids = [each.experiment_id for each in experiments]
+    places = [each.artifact_location for each in experiments]
+    places += [run.info.artifact_uri for run in client.search_runs(ids)]
+    places += [model.artifact_location for model in client.search_logged_models(ids)]
+    assert len(places) >= 2 + 2 + 2
+    assert [place for place in places if "/.dvc/" in place or str(tmp_path) not in place] == []
 
 
 def test_a_corrupt_run_is_one_line_before_anything_is_published(

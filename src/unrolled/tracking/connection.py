@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 
 import mlflow
 from filelock import FileLock, Timeout
@@ -34,7 +34,10 @@ def connected(store: Store) -> Iterator[MlflowClient]:
     try:
         with FileLock(store.lock, timeout=LOCK_SECONDS):
             mlflow.set_tracking_uri(store.uri)
-            yield MlflowClient(store.uri)
+            # In a new database, MLflow makes an experiment "Default" that keeps its artifacts where this is.
+            with nullcontext() if store.artifacts is None else chdir(store.artifacts.parent):
+                client = MlflowClient(store.uri)
+            yield client
     except Timeout:
         raise UserError(
             f"another process has been publishing for {LOCK_SECONDS:.0f} s ({store.lock}); {LATER}"
@@ -83,7 +86,7 @@ def open_experiment(client: MlflowClient, store: Store, task: str) -> str:
         return open_experiment(client, store, task)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
-    if store.artifacts is not None and experiment.artifact_location != store.artifacts.as_uri():
+    if store.database and store.artifacts and experiment.artifact_location != store.artifacts.as_uri():
         raise UserError(
             f"{store.database} keeps its artifacts in {experiment.artifact_location}: it was moved or made elsewhere; "
             f"move it aside; {LATER}"
