@@ -54,7 +54,7 @@ def test_the_link_opens_it() -> None:
 def test_charts_follow_from_the_scores_that_the_task_declares(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = (
         Score("accuracy", "accuracy", "tag", lambda right, tags: right / tags, lower_is_better=False),
-        Score("cross_entropy", "cross entropy", "tag", lambda nats, tags: nats / tags),
+        Score("cross_entropy", "cross entropy", "tag", lambda nats, tags: nats / tags, summed="nats"),
         Score("top2_accuracy", "within two", "tag", lambda right, tags: right / tags, column="variant"),
     )
     monkeypatch.setattr(task_part(TASK, "scores"), "SCORES", scores)
@@ -69,3 +69,7 @@ def test_charts_follow_from_the_scores_that_the_task_declares(monkeypatch: pytes
     assert Chart("context/accuracy", "linear") in [
         chart for drawn in saved_view.sections(TASK).values() for chart in drawn
     ]
+    monkeypatch.setattr(task_part(TASK, "scores"), "SCORES", scores[1:])
+    heading, charts = next(iter(saved_view.sections(TASK).items()))
+    assert heading == "Cross entropy: lower is better (mean: nats per tag)"
+    assert charts[0] == Chart("cross_entropy/mean") and Chart("cross_entropy/valid", "linear") in charts

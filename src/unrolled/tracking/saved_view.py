@@ -34,7 +34,9 @@ def sections(task: str) -> dict[str, tuple[Chart, ...]]:
     MLflow appends sections for all other metrics.
     """
     main, stack = _main_scores(task)[0], task_part(task, "publishing").STACK
-    direction = f"lower is better (mean: loss per {main.unit})" if main.lower_is_better else "higher is better"
+    direction = "lower is better" if main.lower_is_better else "higher is better"
+    if main.summed:
+        direction += f" (mean: {main.difference})"
     return {
         f"{main.label.capitalize()}: {direction}": tuple(_score_charts(task)),
         "Gradient norm before clipping, and after": (
@@ -73,7 +75,7 @@ def _main_scores(task: str) -> list[Score]:
 
 def _score_charts(task: str) -> Iterator[Chart]:
     main, *others = _main_scores(task)
-    if main.lower_is_better:
+    if main.summed:
         yield Chart(f"{main.name}/mean")  # which one exploded arm among them does not flatten
     yield Chart(f"{main.name}/test")
     yield Chart(f"{main.name}/valid", _scale(main))
@@ -82,8 +84,7 @@ def _score_charts(task: str) -> Iterator[Chart]:
 
 
 def _scale(score: Score) -> str:
-    """What is better the lower it is may explode."""
-    return "log" if score.lower_is_better else "linear"
+    return "log" if score.ratio else "linear"
 
 
 def tag_value(task: str) -> str:
