@@ -12,12 +12,12 @@ from unrolled.ground.score import Score
 from unrolled.tracking import saved_view
 from unrolled.tracking.saved_view import Chart
 
-TASK = "language_model"
+TASK, CORPUS = "language_model", "ab12cd34" * 8
 
 
 @pytest.fixture
 def state() -> Any:
-    value = json.loads(saved_view.tag_value(TASK))
+    value = json.loads(saved_view.tag_value(TASK, CORPUS))
     kind, _, packed = value["state"].partition(";")
     assert kind == "deflate"
     return json.loads(zlib.decompress(base64.b64decode(packed)))
@@ -41,9 +41,13 @@ def test_runs_are_listed_in_the_order_of_the_grid(state: Any) -> None:
     assert (state["orderByKey"], state["orderByAsc"]) == ("attributes.start_time", False)
 
 
+def test_it_is_of_one_corpus(state: Any) -> None:
+    assert state["searchFilter"] == "tags.`unrolled.corpus_digest` LIKE 'ab12cd34%'"
+
+
 def test_writing_it_again_changes_nothing() -> None:
-    assert saved_view.tag_value(TASK) == saved_view.tag_value(TASK)
-    assert len(saved_view.tag_value(TASK)) < 5000  # what MLflow's servers take
+    assert saved_view.tag_value(TASK, CORPUS) == saved_view.tag_value(TASK, CORPUS)
+    assert len(saved_view.tag_value(TASK, CORPUS)) < 5000  # what MLflow's servers take
 
 
 def test_the_link_opens_it() -> None:

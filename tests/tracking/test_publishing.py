@@ -21,6 +21,7 @@ from unrolled.ground.checksums import read_sealed, seal
 from unrolled.ground.registry import task_part
 from unrolled.shell.errors import UserError
 from unrolled.tracking import saved_view
+from unrolled.tracking.connection import open_experiment
 from unrolled.tracking.publish import publish as publish_all
 from unrolled.tracking.published_model import CHAMPION
 from unrolled.tracking.store import Store
@@ -140,7 +141,20 @@ def test_a_refused_saved_view_does_no_harm(
         patch.setattr(saved_view, "TAG", "x" * 1000)
         assert set(publish().values()) == {"unchanged"}
     publish()
-    assert client.get_experiment(experiment).tags[saved_view.TAG] == saved_view.tag_value(TASK)
+    assert client.get_experiment(experiment).tags[saved_view.TAG] == saved_view.tag_value(TASK, "ab12cd34" * 8)
+
+
+def test_the_saved_view_is_of_the_corpus_that_was_published_last(
+    root: Path, client: MlflowClient, publish: Publish, runs: Callable[[], list[Run]], viewed: Callable[[], list[str]]
+) -> None:
+    experiment, all_runs = runs()[0].info.experiment_id, {run.info.run_id for run in runs()}
+    other = client.create_run(experiment, tags={saved_view.CORPUS: "ef56" * 16}).info.run_id
+    assert set(viewed()) == all_runs
+    open_experiment(client, Store.locate(root), TASK, "ef56" * 16)
+    assert viewed() == [other]
+    publish()
+    assert set(viewed()) == all_runs
+    client.delete_run(other)
 
 
 def test_names_that_no_filter_can_quote(two_arms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,10 +61,12 @@ def look(root: Path, runs: Callable[[], list[Run]]) -> Callable[[], list[Run]]:
 
 
 def test_its_curves_grow_and_end_with_it(
-    training: Halting, look: Callable[[], list[Run]], client: MlflowClient, publish: Callable[[], dict[str, str]]
-) -> None:
+    training: Halting, look: Callable[[], list[Run]], client: MlflowClient, publish: Callable[[], dict[str, str]],
+    viewed: Callable[[], list[str]],
+) -> None:  # fmt: skip
     training.go_on(6)  # the untrained network's, and five steps
     [run] = look()
+    assert viewed() == [run.info.run_id]  # no other was trained on its corpus
     assert run.info.status == "RUNNING"
     params = run.data.params
     assert (params["train.epochs"], params["network.tied"], params["train.anneal_after"]) == ("3", "true", "none")
@@ -81,6 +83,7 @@ def test_its_curves_grow_and_end_with_it(
     training.checkpoint.remove()
     assert set(publish().values()) <= {"unchanged", "mended"}
     assert client.get_run(run.info.run_id).info.lifecycle_stage == "deleted"
+    assert len(viewed()) == 4
 
 
 @pytest.mark.parametrize("name", ["exp_1", "exp%", "Ada's"])

@@ -17,6 +17,7 @@ from unrolled.ground.score import Score
 VIEW = "unrolled-overview"
 TAG = f"mlflow.sharedViewState.{VIEW}"
 NAME = "Scores and gradient norms"
+CORPUS = "unrolled.corpus_digest"  # the tag of a run by which the view is of one corpus alone
 PARAM_COLUMNS = ("train.clip_norm", "train.learning_rate", "network.hidden", "corpus.name")
 COLUMN_WIDTH = 190  # pixels: the longest heading whole
 
@@ -87,9 +88,9 @@ def _scale(score: Score) -> str:
     return "log" if score.ratio else "linear"
 
 
-def tag_value(task: str) -> str:
-    """The value of the experiment tag `TAG`."""
-    state = json.dumps(_state(task), sort_keys=True, separators=(",", ":"))
+def tag_value(task: str, corpus: str) -> str:
+    """The value of the experiment tag `TAG`; ``corpus``: the digest of the one whose runs are shown."""
+    state = json.dumps(_state(task, corpus), sort_keys=True, separators=(",", ":"))
     packed = base64.b64encode(zlib.compress(state.encode(), 9)).decode()
     return json.dumps({"name": NAME, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"}, sort_keys=True)
 
@@ -100,13 +101,14 @@ def link(server: str, experiment_id: str) -> str:
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
 
 
-def _state(task: str) -> dict[str, Any]:
+def _state(task: str, corpus: str) -> dict[str, Any]:
     drawn = sections(task)
     metrics = [*(f"{score.name}/test" for score in _main_scores(task)), "grad_norm/max", "grad_norm/clipped_share"]
     columns = [*(f"metrics.`{name}`" for name in metrics), "tags.`diverged`"]
     columns += [f"params.`{name}`" for name in PARAM_COLUMNS]
     return {
-        "searchFilter": "",
+        # Scores of different texts do not compare. MLflow shows these digits beside a run's dataset.
+        "searchFilter": f"tags.`{CORPUS}` LIKE '{corpus[:8]}%'",
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,  # the newest first: MLflow draws the first twenty
         "startTime": "ALL",

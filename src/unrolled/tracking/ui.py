@@ -70,11 +70,13 @@ def show_unfinished(store: Store, root: Path) -> None:
     """Show in MLflow how far the unfinished trainings have come; a store that does not answer is told, and no harm."""
     try:
         store.check()
-        begun = unfinished.tasks(root)
+        begun = unfinished.begun(root)
         with connected(store) as client:
             for task in task_names():
-                if task in begun or find_experiment(client, task) is not None:
-                    unfinished.show(client, open_experiment(client, store, task), task, root)
+                if task in begun:
+                    unfinished.show(client, open_experiment(client, store, task, begun[task]), task, root)
+                elif (found := find_experiment(client, task)) is not None:  # its view is that of the latest publish
+                    unfinished.show(client, found.experiment_id, task, root)
     except UserError as error:
         print(f"unfinished trainings are not shown now: {error}", file=sys.stderr)
 
