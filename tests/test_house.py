@@ -49,7 +49,7 @@ FLOORS: dict[str, set[str]] = {
     "task/probes": MODEL,
     "task/text": {"corpus", *MODEL},
     "task/report": {"corpus", "task/evaluation", "task/text", "report", *MODEL, *SCORING},
-    "task/commands": {"ground", "task/text"},
+    "task/commands": {"ground", "corpus", "task/text"},
     "task/publishing": {"task/evaluation", "task/text", *MODEL, *SCORING},
     "report": {"settings", *SCORING},
     "tracking": {"report", *SCORING},
@@ -164,6 +164,12 @@ def test_only_the_language_model_speaks_of_what_is_its_own(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     found = [f"{number}: {line.strip()}" for number, line in enumerate(lines, 1) if WORDS.search(line)]
     assert not found, f"{shown(path)} knows the language model: {found}"
+
+
+def test_text_is_cut_into_lines_in_one_place() -> None:
+    """`lines_of` of the corpus; str.splitlines cuts at U+2028, form feeds and others as well."""
+    rooms = [path for path in PACKAGE if {"corpus", "tasks"} & set(path.parts)]
+    assert [shown(path) for path in rooms if ".splitlines(" in path.read_text(encoding="utf-8")] == []
 
 
 def test_late_imports_have_a_reason() -> None:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from miniature import arm_of
+from unrolled.corpus.text_files import lines_of
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import MANIFEST, read_corpus
@@ -99,7 +100,7 @@ def test_a_mistake_is_one_line(words: tuple[str, ...], message: str) -> None:
 def test_surprisals_are_those_of_the_text_read_as_one(workspace: Path) -> None:
     trained = Trained.read("lstm-clipped")
     text = "the cat sat on a mat\n\na zebra saw the dog\n"
-    lines = trained.surprisals(text)
+    lines = trained.surprisals(lines_of(text))
     assert [[each.word for each in line] for line in lines] == [
         ["the", "cat", "sat", "on", "a", "mat", "<eos>"],
         ["a", "zebra", "saw", "the", "dog", "<eos>"],
@@ -119,6 +120,18 @@ def test_score_prints_each_word_with_its_bits_and_the_perplexity() -> None:
     assert "\x1b[3" in say("score", input="zebra\n", color=True).stdout
 
 
+@pytest.mark.parametrize("sign", "\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+def test_score_cuts_a_text_into_the_lines_that_a_corpus_of_it_would_have(sign: str) -> None:
+    result = say("score", input=f"\ufeffthe cat{sign}sat\r\n\n{sign}\non a mat\ra dog".encode())
+    assert (result.stdout.count("\n"), result.stdout.count("<eos>")) == (3, 3)
+    assert result.stdout.startswith("the·")
+
+
+def test_a_prompt_of_several_lines_is_read_as_lines() -> None:
+    result = say("generate", "the cat sat on the mat .\nthe dog", "--temperature", "0", "--length", "1")
+    assert result.stdout.startswith("the cat sat on the mat .\nthe dog ")
+
+
 def test_a_bidirectional_arm_scores_by_its_forward_head() -> None:
     assert say("score", "--arm", "bilstm-clipped", input="the cat\n").exit_code == 0
 
@@ -133,7 +146,8 @@ def test_an_arm_that_exploded_expects_nothing(monkeypatch: pytest.MonkeyPatch, b
 
 
 @pytest.mark.parametrize(
-    ("given", "message"), [(b"\n \n", "at least one word"), (b"caf\xe9", "is not UTF-8"), (b"", "at least one word")]
+    ("given", "message"),
+    [(b"\n \n", "at least one word"), (b"caf\xe9", "the text: not UTF-8 at byte 3"), (b"", "at least one word")],
 )
 def test_what_cannot_be_scored_is_one_line(given: bytes, message: str) -> None:
     result = say("score", input=given)

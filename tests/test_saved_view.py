@@ -12,12 +12,12 @@ from unrolled.ground.score import Score
 from unrolled.tracking import saved_view
 from unrolled.tracking.saved_view import Chart
 
-TASK = "language_model"
+TASK, CORPUS = "language_model", "ab12cd34" * 8
 
 
 @pytest.fixture
 def state() -> Any:
-    value = json.loads(saved_view.tag_value(TASK))
+    value = json.loads(saved_view.tag_value(TASK, CORPUS))
     kind, _, packed = value["state"].partition(";")
     assert kind == "deflate"
     return json.loads(zlib.decompress(base64.b64decode(packed)))
@@ -41,9 +41,13 @@ def test_runs_are_listed_in_the_order_of_the_grid(state: Any) -> None:
     assert (state["orderByKey"], state["orderByAsc"]) == ("attributes.start_time", False)
 
 
+def test_it_is_of_one_corpus(state: Any) -> None:
+    assert state["searchFilter"] == "tags.`unrolled.corpus_digest` LIKE 'ab12cd34%'"
+
+
 def test_writing_it_again_changes_nothing() -> None:
-    assert saved_view.tag_value(TASK) == saved_view.tag_value(TASK)
-    assert len(saved_view.tag_value(TASK)) < 5000  # what MLflow's servers take
+    assert saved_view.tag_value(TASK, CORPUS) == saved_view.tag_value(TASK, CORPUS)
+    assert len(saved_view.tag_value(TASK, CORPUS)) < 5000  # what MLflow's servers take
 
 
 def test_the_link_opens_it() -> None:
@@ -54,7 +58,7 @@ def test_the_link_opens_it() -> None:
 def test_charts_follow_from_the_scores_that_the_task_declares(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = (
         Score("accuracy", "accuracy", "tag", lambda right, tags: right / tags, lower_is_better=False),
-        Score("cross_entropy", "cross entropy", "tag", lambda nats, tags: nats / tags),
+        Score("cross_entropy", "cross entropy", "tag", lambda nats, tags: nats / tags, summed="nats"),
         Score("top2_accuracy", "within two", "tag", lambda right, tags: right / tags, column="variant"),
     )
     monkeypatch.setattr(task_part(TASK, "scores"), "SCORES", scores)
@@ -69,3 +73,7 @@ def test_charts_follow_from_the_scores_that_the_task_declares(monkeypatch: pytes
     assert Chart("context/accuracy", "linear") in [
         chart for drawn in saved_view.sections(TASK).values() for chart in drawn
     ]
+    monkeypatch.setattr(task_part(TASK, "scores"), "SCORES", scores[1:])
+    heading, charts = next(iter(saved_view.sections(TASK).items()))
+    assert heading == "Cross entropy: lower is better (mean: nats per tag)"
+    assert charts[0] == Chart("cross_entropy/mean") and Chart("cross_entropy/valid", "linear") in charts

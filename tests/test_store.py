@@ -64,12 +64,25 @@ def test_every_folder_of_the_repository_has_its_one_store(tmp_path: Path, folder
     assert Store.locate(tmp_path, {}).uri == f"sqlite:///{tmp_path}/mlflow.db"
 
 
+def test_a_database_server_that_a_temporary_workspace_meets_first_keeps_nothing_in_it(tmp_path: Path) -> None:
+    workspace = tmp_path / ".dvc/tmp/exps/standalone/tmpabcd"
+    workspace.mkdir(parents=True)
+    environ = {"DVC_ROOT": str(tmp_path), "MLFLOW_TRACKING_URI": "postgresql+psycopg2://mlflow@localhost/mlflow"}
+    assert Store.locate(workspace, environ).artifacts == tmp_path / "mlartifacts"
+    assert Store.locate(workspace, environ | {"MLFLOW_TRACKING_URI": "https://localhost"}).artifacts is None
+
+
 @pytest.mark.parametrize("uri", ["", "sqlite:///mlflow.db", "sqlite:///./mlflow.db"])
 def test_a_temporary_workspace_shares_the_store_of_its_repository(tmp_path: Path, uri: str) -> None:
     workspace = tmp_path / ".dvc/tmp/exps/standalone/tmpabcd"
     workspace.mkdir(parents=True)
     environ = {"DVC_ROOT": str(tmp_path), "MLFLOW_TRACKING_URI": uri}
     assert Store.locate(workspace, environ) == Store.locate(tmp_path, {})
+
+
+def test_a_driver_may_be_named(tmp_path: Path) -> None:
+    store = Store.locate(tmp_path, {"MLFLOW_TRACKING_URI": "sqlite+pysqlite:///mlflow.db"})
+    assert (store.uri, store.database) == (f"sqlite+pysqlite:///{tmp_path}/mlflow.db", tmp_path / "mlflow.db")
 
 
 def test_an_inherited_dvc_root_of_another_repository_counts_for_nothing(tmp_path: Path) -> None:
@@ -126,3 +139,7 @@ def test_credentials_are_never_shown(tmp_path: Path) -> None:
     assert "secret" not in message and "user" not in message
     assert redact("token abc123", {"MLFLOW_TRACKING_TOKEN": "abc123"}) == "token ***"
     assert redact("postgresql://me:pw@host/db") == "postgresql://***@host/db"
+    assert redact("postgresql://host/db?user=me&password=pw&sslmode=on") == (
+        "postgresql://host/db?user=me&password=***&sslmode=on"
+    )
+    assert redact("at me:p/w", {"MLFLOW_REGISTRY_URI": "postgresql://me:p/w@host/db"}) == "at ***"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.corpus import text_files
-from unrolled.corpus.text_files import decoded_lines, text_documents
+from unrolled.corpus.text_files import decoded_lines, lines_of, text_documents
 from unrolled.shell.errors import UserError
 
 
@@ -46,7 +46,7 @@ def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     yield
 
 
-TEXT = st.text(alphabet="aé\u20ac\U0001f600 \n\r\t\ufeff", max_size=60)
+TEXT = st.text(alphabet="aé\u20ac\U0001f600 \n\r\t\ufeff\f\x85\u2028", max_size=60)
 
 
 @given(TEXT)
@@ -56,7 +56,7 @@ def test_every_block_size_gives_the_same_lines(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for size in (1, 2, 3, 1 << 20):
             patch.setattr(text_files, "BLOCK", size)
-            assert lines(text.encode()) == expected
+            assert lines(text.encode()) == list(lines_of(text)) == expected
 
 
 @given(st.text(alphabet="ab ", max_size=200))

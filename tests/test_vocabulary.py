@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from unrolled.corpus import vocabulary
-from unrolled.corpus.vocabulary import batches, build_tokenizer, decode, encode_line, load_tokenizer
+from unrolled.corpus.vocabulary import (
+    batches,
+    build_tokenizer,
+    decode,
+    encode_line,
+    encode_opening,
+    load_tokenizer,
+)
 from unrolled.shell.errors import UserError
 
 
@@ -23,6 +30,13 @@ def test_ids_go_by_descending_count_then_text_after_the_two_fixed_ones() -> None
     assert encode_line(tokenizer, "d x a") == [5, 0, 2, 1]
     assert encode_line(tokenizer, "d x a", end=False) == [5, 0, 2]
     assert encode_line(tokenizer, "") == [1]
+
+
+def test_of_a_text_to_be_continued_all_lines_are_ended_but_the_open_one() -> None:
+    tokenizer = build_tokenizer(["b b c", "c a a", "d"], unit="word")
+    assert encode_opening(tokenizer, "\ufeffd\r\n\n \na\u2028b\rc a") == [5, 1, 2, 3, 1, 4, 2]
+    assert encode_opening(tokenizer, "d a\n") == [5, 2, 1]
+    assert encode_opening(tokenizer, "\ufeffd") == [5] and encode_opening(tokenizer, "") == []
 
 
 def test_words_and_punctuation_stand_apart_in_raw_text_and_case_is_an_option() -> None:

@@ -1,8 +1,11 @@
 """A finished pipeline, and the store that it is published to."""
 
+import base64
+import json
 import logging
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +16,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 
-from unrolled.tracking import environment, published_model
+from unrolled.tracking import environment, published_model, saved_view
 from unrolled.tracking.publish import publish as publish_all
 
 
@@ -102,6 +105,19 @@ def runs(client: MlflowClient) -> Callable[[], list[MlflowRun]]:
                 [experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY, order_by=["attributes.start_time DESC"]
             )
         )
+
+    return search
+
+
+@pytest.fixture
+def viewed(client: MlflowClient, runs: Callable[[], list[MlflowRun]]) -> Callable[[], list[str]]:
+    """The ids of the runs that the saved view shows."""
+
+    def search() -> list[str]:
+        experiment = client.get_experiment(runs()[0].info.experiment_id)
+        state = json.loads(experiment.tags[saved_view.TAG])["state"].removeprefix("deflate;")
+        shown = json.loads(zlib.decompress(base64.b64decode(state)))["searchFilter"]
+        return [run.info.run_id for run in client.search_runs([experiment.experiment_id], shown)]
 
     return search
 

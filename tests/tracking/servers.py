@@ -1,4 +1,4 @@
-"""What a team runs: PostgreSQL on loopback, and an MLflow server before it."""
+"""What a team runs: PostgreSQL on loopback, and an MLflow server before it; and what a user does: `unrolled ui`."""
 
 import os
 import shutil
@@ -77,6 +77,29 @@ def mlflow_server(
         finally:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGKILL)  # SIGTERM would wait for its clients
+
+
+@contextmanager
+def user_interface(root: Path, **environment: str) -> Iterator[str]:
+    """The link that `unrolled ui` prints in a workspace, once its server answers."""
+    code = f"from pathlib import Path; from unrolled.tracking.ui import serve; serve(Path(), {free_port()})"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")} | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as ui:
+        try:
+            assert ui.stdout is not None
+            link = "http://" + ui.stdout.readline().strip().partition("http://")[2]
+            wait_for(link.partition("/#")[0] + "/health", ui)
+            yield link
+        finally:
+            os.killpg(ui.pid, signal.SIGTERM)
+            ui.communicate(timeout=60)
 
 
 def wait_for_port(port: int) -> None:

@@ -5,15 +5,12 @@ UNROLLED_SCREENSHOT=<file.png> keeps the picture.
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
-from servers import wait_for
+from servers import user_interface
 
 from unrolled.tracking.saved_view import sections
 
@@ -26,29 +23,12 @@ NAMES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-SERVE = "from pathlib import Path; from unrolled.tracking.ui import serve; serve(Path(), 5700)"
 
 
 @pytest.fixture
 def link(root: Path) -> Iterator[str]:
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    ui = subprocess.Popen(
-        [sys.executable, "-c", SERVE],
-        cwd=root,
-        env=environ,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        assert ui.stdout is not None
-        address = "http://" + ui.stdout.readline().strip().partition("http://")[2]
-        wait_for(address.partition("/#")[0] + "/health", ui)
-        yield address
-    finally:
-        os.killpg(ui.pid, signal.SIGTERM)
-        ui.communicate(timeout=60)
+    with user_interface(root) as link:
+        yield link
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium and no Chrome here")

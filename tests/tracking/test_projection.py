@@ -4,6 +4,7 @@ import ast
 import math
 import shutil
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from finished import TASK, grid
 from mlflow.tracking import MlflowClient
 
 from unrolled.ground.checksums import read_sealed, seal
+from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
+from unrolled.ground.run import Run
+from unrolled.report.series import single_values
 from unrolled.shell.errors import UserError
 from unrolled.tracking.projection import project
 from unrolled.tracking.publish import publish
@@ -41,6 +45,14 @@ def test_an_exploded_score_is_said_in_words_and_published_as_no_number(workspace
     assert f"{name}/test = inf" in exploded.tags["not_finite"]
     assert not {f"{name}/test", f"{name}/test_low", f"{name}/mean"} & set(exploded.finals)
     assert {f"{name}/test", f"{name}/mean"} <= set(other.finals)
+
+
+def test_a_mean_is_published_where_the_score_is_not_that_itself(workspace: Path) -> None:
+    run, evaluation = Run.read(workspace / "runs/lstm-clipped"), Evaluation.read(workspace / "evaluation/lstm-clipped")
+    scores = task_part(TASK, "scores").SCORES
+    assert "forward_perplexity/mean" in single_values(run, evaluation, scores)
+    means = single_values(run, evaluation, [replace(score, summed="") for score in scores])
+    assert "forward_perplexity/test" in means and not [name for name in means if name.endswith("/mean")]
 
 
 def test_without_a_loader_no_model_is_logged_and_nobody_is_champion(

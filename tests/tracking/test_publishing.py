@@ -13,15 +13,18 @@ from typing import Any
 import pytest
 from at_once import record_at_once
 from finished import TASK, grid
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import OperationalError
 
 from unrolled.ground.checksums import read_sealed, seal
+from unrolled.ground.registry import task_part
 from unrolled.shell.errors import UserError
 from unrolled.tracking import saved_view
+from unrolled.tracking.connection import open_experiment
 from unrolled.tracking.publish import publish as publish_all
 from unrolled.tracking.published_model import CHAMPION
+from unrolled.tracking.store import Store
 
 NAME = "unrolled"  # of MLflow's experiment and its registered model
 ARMS = ["lstm-clipped", "lstm-unclipped", "bilstm-clipped", "bilstm-unclipped"]
@@ -138,7 +141,54 @@ def test_a_refused_saved_view_does_no_harm(
         patch.setattr(saved_view, "TAG", "x" * 1000)
         assert set(publish().values()) == {"unchanged"}
     publish()
-    assert client.get_experiment(experiment).tags[saved_view.TAG] == saved_view.tag_value(TASK)
+    assert client.get_experiment(experiment).tags[saved_view.TAG] == saved_view.tag_value(TASK, "ab12cd34" * 8)
+
+
+def test_the_saved_view_is_of_the_corpus_that_was_published_last(
+    root: Path, client: MlflowClient, publish: Publish, runs: Callable[[], list[Run]], viewed: Callable[[], list[str]]
+) -> None:
+    experiment, all_runs = runs()[0].info.experiment_id, {run.info.run_id for run in runs()}
+    other = client.create_run(experiment, tags={saved_view.CORPUS: "ef56" * 16}).info.run_id
+    assert set(viewed()) == all_runs
+    open_experiment(client, Store.locate(root), TASK, "ef56" * 16)
+    assert viewed() == [other]
+    publish()
+    assert set(viewed()) == all_runs
+    client.delete_run(other)
+
+
+def test_names_that_no_filter_can_quote(two_arms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = shutil.copytree(two_arms, tmp_path / "Ada's 100% of exp_1")
+    monkeypatch.setattr(task_part(TASK, "publishing"), "EXPERIMENT", "Ada's 100%_")
+    assert [each.change for each in publish_all(grid(workspace), workspace)] == ["published"] * 2
+    client = MlflowClient(Store.locate(workspace).uri)
+    first = client.get_model_version_by_alias("Ada's 100%_", CHAMPION)
+    client.delete_run(first.run_id)
+    assert [each.change for each in publish_all(grid(workspace), workspace)] == ["published", "unchanged"]
+    client.restore_run(first.run_id)
+    assert [each.change for each in publish_all(grid(workspace), workspace)] == ["unchanged"] * 2
+    champion = client.get_model_version_by_alias("Ada's 100%_", CHAMPION)
+    assert [each.run_id for each in client.search_model_versions()] == [champion.run_id] != [first.run_id]
+
+
+def test_a_first_publish_from_a_temporary_workspace_leaves_nothing_there(
+    two_arms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from `dvc exp run --temp`: DVC deletes the workspace afterwards."""
+    workspace = shutil.copytree(two_arms, tmp_path / ".dvc/tmp/exps/standalone/tmpabcd")
+    before = sorted(workspace.rglob("*"))
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.chdir(workspace)
+    assert [each.change for each in publish_all(grid(Path()), Path())] == ["published"] * 2
+    assert sorted(workspace.rglob("*")) == before
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiments = client.search_experiments(view_type=ViewType.ALL)
+    ids = [each.experiment_id for each in experiments]
+    places = [each.artifact_location for each in experiments]
+    places += [run.info.artifact_uri for run in client.search_runs(ids)]
+    places += [model.artifact_location for model in client.search_logged_models(ids)]
+    assert len(places) >= 2 + 2 + 2
+    assert [place for place in places if "/.dvc/" in place or str(tmp_path) not in place] == []
 
 
 def test_a_corrupt_run_is_one_line_before_anything_is_published(

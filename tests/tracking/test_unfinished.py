@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from socket import gethostname
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from unrolled.ground.corpus import Split
 from unrolled.ground.resolved import read_arm
-from unrolled.tracking import ui
+from unrolled.tracking import ui, unfinished
 from unrolled.tracking.store import Store
 from unrolled.training.checkpoint import Checkpoint
 from unrolled.training.diagnostics import Epoch
@@ -60,10 +61,12 @@ def look(root: Path, runs: Callable[[], list[Run]]) -> Callable[[], list[Run]]:
 
 
 def test_its_curves_grow_and_end_with_it(
-    training: Halting, look: Callable[[], list[Run]], client: MlflowClient, publish: Callable[[], dict[str, str]]
-) -> None:
+    training: Halting, look: Callable[[], list[Run]], client: MlflowClient, publish: Callable[[], dict[str, str]],
+    viewed: Callable[[], list[str]],
+) -> None:  # fmt: skip
     training.go_on(6)  # the untrained network's, and five steps
     [run] = look()
+    assert viewed() == [run.info.run_id]  # no other was trained on its corpus
     assert run.info.status == "RUNNING"
     params = run.data.params
     assert (params["train.epochs"], params["network.tied"], params["train.anneal_after"]) == ("3", "true", "none")
@@ -80,6 +83,22 @@ def test_its_curves_grow_and_end_with_it(
     training.checkpoint.remove()
     assert set(publish().values()) <= {"unchanged", "mended"}
     assert client.get_run(run.info.run_id).info.lifecycle_stage == "deleted"
+    assert len(viewed()) == 4
+
+
+@pytest.mark.parametrize("name", ["exp_1", "exp%", "Ada's"])
+def test_the_trainings_of_a_folder_of_a_similar_name_are_left_alone(
+    name: str, client: MlflowClient, runs: Callable[[], list[Run]], tmp_path: Path
+) -> None:
+    experiment, own = runs()[0].info.experiment_id, tmp_path / name
+    files = [
+        f"{gethostname()}:{place}/checkpoints/lstm.safetensors" for place in (own, tmp_path / "expX1", own / "clone")
+    ]
+    mine, *others = (client.create_run(experiment, tags={unfinished.CHECKPOINT: file}).info.run_id for file in files)
+    unfinished.show(client, experiment, "language_model", own)
+    assert {run.info.run_id for run in runs()} & {mine, *others} == set(others)
+    for run_id in others:
+        client.delete_run(run_id)
 
 
 def test_another_machines_training_is_left_alone(

@@ -1,7 +1,9 @@
 """What goes in comes out: a published run beside the files it was made of."""
 
 import json
+import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -127,7 +129,7 @@ def test_the_model_scores_text_without_a_pickle(
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     monkeypatch.setattr(sys, "path", list(sys.path))  # loading puts the model's code there
     model = mlflow.pyfunc.load_model(folder)
-    scores = model.predict(pd.DataFrame({"text": ["the cat sat", "the dog\n\nsat on a log"]}))
+    scores = model.predict(pd.DataFrame({"text": ["the cat sat", "the dog\r\rsat on\u2028a log"]}))
     assert scores.columns.tolist() == model.metadata.get_output_schema().input_names()
     tokenizer = load_tokenizer(root / "data/encoded/tokenizer.json")
     ids = np.array([*encode_line(tokenizer, "the dog"), *encode_line(tokenizer, "sat on a log")], dtype=np.uint16)
@@ -143,6 +145,19 @@ def test_the_model_scores_text_without_a_pickle(
     found = dict(zip(scores["next_words"][0], scores["next_probabilities"][0], strict=True))
     assert found == pytest.approx({tokenizer.id_to_token(index): p for index, p in enumerate(expected.tolist())})
     assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_the_model_works_where_only_its_requirements_are_installed(client: MlflowClient, run_of: RunOf) -> None:
+    run = run_of("lstm-clipped")
+    assert run.outputs is not None
+    place = client.get_logged_model(run.outputs.model_outputs[0].model_id).artifact_location
+    folder = place.removeprefix("file://")
+    assert "+" not in (Path(folder) / "requirements.txt").read_text(encoding="utf-8")  # no index has torch 2.13.0+cpu
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    script = Path(__file__).with_name("fresh_environment.py")
+    done = subprocess.run([sys.executable, script, folder], env=environ, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, [f"{folder}/code", "4"]), done.stderr
+    assert "mismatch" not in done.stderr
 
 
 def test_the_best_arm_that_reads_from_left_to_right_is_champion(

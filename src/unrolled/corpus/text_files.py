@@ -122,6 +122,11 @@ def decoded_lines(stream: BinaryIO, name: str) -> Iterator[str]:
     yield from _not_blank([pending])
 
 
+def lines_of(text: str) -> Iterator[str]:
+    """The lines that a file of this text would have; str.splitlines cuts at U+2028, form feeds and others as well."""
+    return decoded_lines(io.BytesIO(text.encode()), "the text")
+
+
 def _not_blank(lines: Iterator[str] | list[str]) -> Iterator[str]:
     return (line for line in map(str.rstrip, lines) if line)
 

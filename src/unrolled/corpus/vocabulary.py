@@ -3,6 +3,7 @@
 Token ids: ``<unk>`` = 0, ``<eos>`` = 1, then by descending training count, ties by text. ``<eos>`` ends each line.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from unrolled.corpus.text_files import lines_of
 from unrolled.corpus.type_counts import rank
 from unrolled.ground.special_tokens import END_ID
 from unrolled.shell.errors import UserError
@@ -125,6 +127,13 @@ def encode_line(tokenizer: Tokenizer, line: str, *, end: bool = True) -> list[in
     """The ids of a line, with the ``<eos>`` that ends it or, for a line that is to be continued, without."""
     ids: list[int] = tokenizer.encode(line, add_special_tokens=end).ids
     return ids
+
+
+def encode_opening(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text that is to be continued: its lines, each ended, and what stands after the last line end."""
+    *_, last = re.split(r"[\r\n]", text.removeprefix("\ufeff"))
+    ended = [index for line in lines_of(text.removesuffix(last)) for index in encode_line(tokenizer, line)]
+    return ended + encode_line(tokenizer, last, end=False)
 
 
 def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:

@@ -47,14 +47,14 @@ def single_values(run: Run, evaluation: Evaluation, scores: Sequence[Score]) -> 
 
 
 def _of_test(score: Score, evaluation: Evaluation) -> dict[str, float]:
-    """The score, its interval, and, where the score is finite, its sum a term.
+    """The score, its interval, and, where the score is finite and is not itself that, its sum a term.
 
     An arm whose perplexity overflows has no bar: it would flatten all others, and the tag `diverged` tells.
     """
     name, sums = score.name, evaluation.sums[score.name]
     low, high = evaluation.intervals[name]
     values = {f"{name}/test": evaluation.values[name], f"{name}/test_low": low, f"{name}/test_high": high}
-    if math.isfinite(evaluation.values[name]):
+    if score.summed and math.isfinite(evaluation.values[name]):
         values[f"{name}/mean"] = sums.sum / sums.terms
     return values
 

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 
 import mlflow
 from filelock import FileLock, Timeout
@@ -34,7 +34,10 @@ def connected(store: Store) -> Iterator[MlflowClient]:
     try:
         with FileLock(store.lock, timeout=LOCK_SECONDS):
             mlflow.set_tracking_uri(store.uri)
-            yield MlflowClient(store.uri)
+            # In a new database, MLflow makes an experiment "Default" that keeps its artifacts where this is.
+            with nullcontext() if store.artifacts is None else chdir(store.artifacts.parent):
+                client = MlflowClient(store.uri)
+            yield client
     except Timeout:
         raise UserError(
             f"another process has been publishing for {LOCK_SECONDS:.0f} s ({store.lock}); {LATER}"
@@ -73,31 +76,34 @@ def find_experiment(client: MlflowClient, task: str) -> Experiment | None:
     return client.get_experiment_by_name(task_part(task, "publishing").EXPERIMENT)
 
 
-def open_experiment(client: MlflowClient, store: Store, task: str) -> str:
-    """The id of the task's experiment, made, restored or found, with its description and its saved view."""
+def open_experiment(client: MlflowClient, store: Store, task: str, corpus: str) -> str:
+    """The id of the task's experiment, made, restored or found, with its description and its saved view.
+
+    ``corpus``: the digest of the one whose runs the view is to show.
+    """
     experiment = find_experiment(client, task)
     if experiment is None:
         where = None if store.artifacts is None else store.artifacts.as_uri()
         with another_was_first():
             client.create_experiment(task_part(task, "publishing").EXPERIMENT, artifact_location=where)
-        return open_experiment(client, store, task)
+        return open_experiment(client, store, task, corpus)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
-    if store.artifacts is not None and experiment.artifact_location != store.artifacts.as_uri():
+    if store.database and store.artifacts and experiment.artifact_location != store.artifacts.as_uri():
         raise UserError(
             f"{store.database} keeps its artifacts in {experiment.artifact_location}: it was moved or made elsewhere; "
             f"move it aside; {LATER}"
         )
-    _describe(client, experiment, task)
+    _describe(client, experiment, task, corpus)
     return str(experiment.experiment_id)
 
 
-def _describe(client: MlflowClient, experiment: Experiment, task: str) -> None:
+def _describe(client: MlflowClient, experiment: Experiment, task: str, corpus: str) -> None:
     """Description and saved view. A nicety in a format of MLflow's own: a refusal is told and does no harm."""
     tags = {
         "mlflow.note.content": f"{task_part(task, 'publishing').DESCRIPTION} {COLOURS}",
         "mlflow.experimentKind": "custom_model_development",  # else the UI asks what kind of experiment this is
-        saved_view.TAG: saved_view.tag_value(task),
+        saved_view.TAG: saved_view.tag_value(task, corpus),
     }
     try:
         for name, value in tags.items():

@@ -23,6 +23,7 @@ from unrolled.report.arms import Arm
 from unrolled.report.colours import run_colour
 from unrolled.report.phenomena import phenomena
 from unrolled.report.series import Point, curves, single_values
+from unrolled.tracking.saved_view import CORPUS
 
 SCHEMA = 3  # of what is published; raising it publishes every run anew
 ENCODED = Path("data/encoded")
@@ -122,7 +123,7 @@ def _project(
     served = _served(workspace, run, about)
     tags = context | {
         "unrolled.key": key,
-        "unrolled.corpus_digest": digest,
+        CORPUS: digest,
         "diverged": f"at step {run.summary['diverged_at_step']}" if values["diverged"] else "no",
         "mlflow.note.content": "\n\n".join(_note(run, values, scores[0], about.note(values))),
     }

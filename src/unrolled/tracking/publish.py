@@ -24,6 +24,7 @@ from unrolled.tracking.published_model import (
     name_champion,
     ready_models,
 )
+from unrolled.tracking.saved_view import CORPUS
 from unrolled.tracking.store import Store
 
 
@@ -44,7 +45,7 @@ def publish(grid: Mapping[str, Any], workspace: Path) -> Iterator[Published]:
     store.check()
     projections = project(workspace, grid)
     with connected(store) as client:
-        experiment = open_experiment(client, store, grid["task"])
+        experiment = open_experiment(client, store, grid["task"], projections[0].tags[CORPUS])
         started = int(time.time() * 1000)
         for index, projection in enumerate(projections):
             # A time of its own a run, for MLflow lists runs of the same instant in any order; the newest comes first.

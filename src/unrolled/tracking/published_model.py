@@ -12,6 +12,7 @@ from typing import Any
 import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import Schema
@@ -69,10 +70,15 @@ def _save(folder: Path, served: Served, description: Model) -> None:
             data_path=str(data),
             code_paths=[str(Path(unrolled.__file__).parent)],
             # Named, so that MLflow does not run the model to find them out: 6 s.
-            pip_requirements=[f"{package}=={version(package)}" for package in ("mlflow", *served.packages)],
+            pip_requirements=[f"{package}=={_released(package)}" for package in ("mlflow", *served.packages)],
             signature=ModelSignature(_schema(served.inputs), _schema(served.outputs)),
             mlflow_model=description,
         )
+
+
+def _released(package: str) -> str:
+    """The installed version without the mark of a build, as of 2.13.0+cpu: the package index knows no such."""
+    return version(package).partition("+")[0]
 
 
 def _schema(columns: Sequence[dict[str, Any]]) -> Schema:
@@ -93,7 +99,7 @@ def delete_leftovers(client: MlflowClient, run: Run) -> None:
 def delete_published(client: MlflowClient, run: Run, task: str) -> None:
     """Delete a run that another one stands for, with its models and what is registered of them."""
     name = registered_name(task)
-    for each in client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'"):
+    for each in _versions(client, run, name):
         with another_was_first():
             client.delete_model_version(name, each.version)
     for model in _models(client, run):
@@ -112,14 +118,23 @@ def name_champion(client: MlflowClient, find: Callable[[str], Run | None], proje
     if best is None or run is None or run.data.tags.get("dvc.exp"):
         return
     name, score = registered_name(best.task), task_part(best.task, "scores").SCORES[0]
-    if not client.search_registered_models(f"name = '{name}'"):
-        note = f"The best arms by validation {score.label}; `champion` is the best of those that stand now."
-        with another_was_first():
-            client.create_registered_model(name, description=note)
+    _register(client, name, score.label)
     with another_was_first():  # its run stands for this one now, and it names the champion
         registered = _version(client, run, name)
         if registered is not None and CHAMPION not in registered.aliases:
             client.set_registered_model_alias(name, CHAMPION, registered.version)
+
+
+def _register(client: MlflowClient, name: str, score: str) -> None:
+    """Make the registered model where there is none."""
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        note = f"The best arms by validation {score}; `champion` is the best of those that stand now."
+        with another_was_first():
+            client.create_registered_model(name, description=note)
 
 
 def _best(projections: Sequence[Projection]) -> Projection | None:
@@ -135,14 +150,18 @@ def _best(projections: Sequence[Projection]) -> Projection | None:
 
 def _version(client: MlflowClient, run: Run, name: str) -> ModelVersion | None:
     """The registered version of a run's model, made where there is none; None where the run has no complete model."""
-    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'")
-    models = ready_models(client, run)
+    versions, models = _versions(client, run, name), ready_models(client, run)
     if versions or not models:
         return next(iter(versions), None)
     model, arm = models[0].model_id, run.info.run_name
     return client.create_model_version(
         name, f"models:/{model}", run_id=run.info.run_id, model_id=model, description=arm
     )
+
+
+def _versions(client: MlflowClient, run: Run, name: str) -> list[ModelVersion]:
+    """What of a run is registered by that name, which a filter could not quote whatever it is."""
+    return [each for each in client.search_model_versions(f"run_id = '{run.info.run_id}'") if each.name == name]
 
 
 def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:

@@ -17,6 +17,7 @@ from unrolled.ground.score import Score
 VIEW = "unrolled-overview"
 TAG = f"mlflow.sharedViewState.{VIEW}"
 NAME = "Scores and gradient norms"
+CORPUS = "unrolled.corpus_digest"  # the tag of a run by which the view is of one corpus alone
 PARAM_COLUMNS = ("train.clip_norm", "train.learning_rate", "network.hidden", "corpus.name")
 COLUMN_WIDTH = 190  # pixels: the longest heading whole
 
@@ -34,7 +35,9 @@ def sections(task: str) -> dict[str, tuple[Chart, ...]]:
     MLflow appends sections for all other metrics.
     """
     main, stack = _main_scores(task)[0], task_part(task, "publishing").STACK
-    direction = f"lower is better (mean: loss per {main.unit})" if main.lower_is_better else "higher is better"
+    direction = "lower is better" if main.lower_is_better else "higher is better"
+    if main.summed:
+        direction += f" (mean: {main.difference})"
     return {
         f"{main.label.capitalize()}: {direction}": tuple(_score_charts(task)),
         "Gradient norm before clipping, and after": (
@@ -73,7 +76,7 @@ def _main_scores(task: str) -> list[Score]:
 
 def _score_charts(task: str) -> Iterator[Chart]:
     main, *others = _main_scores(task)
-    if main.lower_is_better:
+    if main.summed:
         yield Chart(f"{main.name}/mean")  # which one exploded arm among them does not flatten
     yield Chart(f"{main.name}/test")
     yield Chart(f"{main.name}/valid", _scale(main))
@@ -82,13 +85,12 @@ def _score_charts(task: str) -> Iterator[Chart]:
 
 
 def _scale(score: Score) -> str:
-    """What is better the lower it is may explode."""
-    return "log" if score.lower_is_better else "linear"
+    return "log" if score.ratio else "linear"
 
 
-def tag_value(task: str) -> str:
-    """The value of the experiment tag `TAG`."""
-    state = json.dumps(_state(task), sort_keys=True, separators=(",", ":"))
+def tag_value(task: str, corpus: str) -> str:
+    """The value of the experiment tag `TAG`; ``corpus``: the digest of the one whose runs are shown."""
+    state = json.dumps(_state(task, corpus), sort_keys=True, separators=(",", ":"))
     packed = base64.b64encode(zlib.compress(state.encode(), 9)).decode()
     return json.dumps({"name": NAME, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"}, sort_keys=True)
 
@@ -99,13 +101,14 @@ def link(server: str, experiment_id: str) -> str:
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
 
 
-def _state(task: str) -> dict[str, Any]:
+def _state(task: str, corpus: str) -> dict[str, Any]:
     drawn = sections(task)
     metrics = [*(f"{score.name}/test" for score in _main_scores(task)), "grad_norm/max", "grad_norm/clipped_share"]
     columns = [*(f"metrics.`{name}`" for name in metrics), "tags.`diverged`"]
     columns += [f"params.`{name}`" for name in PARAM_COLUMNS]
     return {
-        "searchFilter": "",
+        # Scores of different texts do not compare. MLflow shows these digits beside a run's dataset.
+        "searchFilter": f"tags.`{CORPUS}` LIKE '{corpus[:8]}%'",
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,  # the newest first: MLflow draws the first twenty
         "startTime": "ALL",

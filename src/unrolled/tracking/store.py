@@ -18,11 +18,16 @@ from unrolled.shell.workspace import repository
 
 LATER = "results are safe on disk; publish them later with `make record`"
 HEALTH_SECONDS = 3.0
+ARTIFACTS = "mlartifacts"  # the folder's name
 
 
 @dataclass(frozen=True)
 class Store:
-    """An MLflow tracking store: a SQLite file with its folder of artifacts, or the address of a server."""
+    """An MLflow tracking store: a database with a folder of artifacts, or the address of an MLflow server.
+
+    ``database``: where it is a SQLite file. ``artifacts``: what MLflow itself would lay for ever into the working
+    directory of whoever comes first, which may be a temporary one; None where that is the server's business.
+    """
 
     uri: str
     lock: Path
@@ -38,16 +43,16 @@ class Store:
         """
         root = repository(workspace, environ)
         uri = environ.get("MLFLOW_TRACKING_URI", "").strip() or "sqlite:///mlflow.db"
-        match = re.fullmatch(r"sqlite:///([^?]+)(\?.*)?", uri)
+        match = re.fullmatch(r"(sqlite(?:\+\w+)?:///)([^?]+)(\?.*)?", uri)
         if not match:
-            return cls(uri=uri, lock=root / ".dvc" / "tmp" / "record.lock")
-        database = (root / match[1]).resolve()
+            server = re.match(r"(postgresql|mysql|mssql)\b", uri)
+            return cls(uri, root / ".dvc" / "tmp" / "record.lock", artifacts=root / ARTIFACTS if server else None)
+        database = (root / match[2]).resolve()
         return cls(
-            uri=f"sqlite:///{database}{match[2] or ''}",
+            uri=f"{match[1]}{database}{match[3] or ''}",
             lock=database.with_name(f"{database.name}.lock"),
             database=database,
-            # MLflow would take the working directory of whoever comes first, and for ever.
-            artifacts=database.with_name("mlartifacts"),
+            artifacts=database.with_name(ARTIFACTS),
         )
 
     @property

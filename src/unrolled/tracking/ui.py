@@ -36,11 +36,12 @@ def serve(workspace: Path, port: int = 5000) -> None:
         return
     port = _free_port(port)
     _print_links(store, f"http://127.0.0.1:{port}", ", in about ten seconds (Ctrl-C ends)")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri, "--workers", "1"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     if store.artifacts is not None:
         command += ["--artifacts-destination", str(store.artifacts)]
-    with subprocess.Popen(command, env={**os.environ, "MLFLOW_TRACKING_URI": store.uri}) as server:
+    # Not on the command line, which every user of the machine can read: the address may hold a password.
+    addresses = dict.fromkeys(("MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI"), store.uri)
+    with subprocess.Popen(command, env=os.environ | addresses) as server:
         try:
             while server.poll() is None:
                 with suppress(subprocess.TimeoutExpired):
@@ -69,11 +70,13 @@ def show_unfinished(store: Store, root: Path) -> None:
     """Show in MLflow how far the unfinished trainings have come; a store that does not answer is told, and no harm."""
     try:
         store.check()
-        begun = unfinished.tasks(root)
+        begun = unfinished.begun(root)
         with connected(store) as client:
             for task in task_names():
-                if task in begun or find_experiment(client, task) is not None:
-                    unfinished.show(client, open_experiment(client, store, task), task, root)
+                if task in begun:
+                    unfinished.show(client, open_experiment(client, store, task, begun[task]), task, root)
+                elif (found := find_experiment(client, task)) is not None:  # its view is that of the latest publish
+                    unfinished.show(client, found.experiment_id, task, root)
     except UserError as error:
         print(f"unfinished trainings are not shown now: {error}", file=sys.stderr)
 

@@ -10,6 +10,7 @@ import math
 import socket
 import time
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +24,12 @@ from unrolled.ground.score import Sums, by_name
 from unrolled.report.series import BY_STEP
 from unrolled.tracking.connection import log_metrics
 from unrolled.tracking.projection import as_param
+from unrolled.tracking.saved_view import CORPUS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # Which checkpoint of which machine a run shows, and up to which step.
 CHECKPOINT, STEP = "unrolled.checkpoint", "unrolled.step"
+FOLDER = "checkpoints"
 
 
 class Unfinished(NamedTuple):
@@ -34,6 +37,8 @@ class Unfinished(NamedTuple):
 
     task: str
     arm: str
+    corpus: str  # its digest
+    written: float  # when
     settings: dict[str, Any]
     steps: dict[str, Array]
     epochs: list[tuple[int, float, dict[str, tuple[float, int]]]]  # number, learning rate, sum and terms by score
@@ -41,26 +46,28 @@ class Unfinished(NamedTuple):
 
 def checkpoints(root: Path) -> list[Path]:
     """Of all unfinished trainings in the repository, those of DVC's experiments too."""
-    return sorted(root.glob("checkpoints/*.safetensors"))
+    return sorted((root / FOLDER).glob("*.safetensors"))
 
 
-def tasks(root: Path) -> set[str]:
-    """The tasks that unfinished trainings are of."""
-    return {training.task for training in map(_read, checkpoints(root)) if training is not None}
+def begun(root: Path) -> dict[str, str]:
+    """The tasks that unfinished trainings are of, each with the corpus of the latest checkpoint."""
+    trainings = [training for training in map(_read, checkpoints(root)) if training is not None]
+    return {each.task: each.corpus for each in sorted(trainings, key=attrgetter("written"))}
 
 
 def show(client: MlflowClient, experiment: str, task: str, root: Path) -> None:
     """Bring the runs of a task's unfinished trainings up to their checkpoints; delete those of trainings that ended."""
-    place = f"{socket.gethostname()}:{root.resolve()}/"  # others may train for the same server
-    found = client.search_runs([experiment], f"tags.`{CHECKPOINT}` LIKE '{place}%'")
-    runs = {run.data.tags[CHECKPOINT]: run for run in found}
+    place = f"{socket.gethostname()}:{root.resolve() / FOLDER}"  # others may train for the same server
+    # Compared here, as MLflow's filters have no way to write an apostrophe, and match any character by _ and %.
+    found = {run.data.tags[CHECKPOINT]: run for run in client.search_runs([experiment], f"tags.`{CHECKPOINT}` != ''")}
+    runs = {name: run for name, run in found.items() if name.rpartition("/")[0] == place}
     for path in checkpoints(root):
-        name = f"{place}{path.relative_to(root).as_posix()}"
-        run, training = runs.pop(name, None), _read(path)
+        run, training = runs.pop(name := f"{place}/{path.name}", None), _read(path)
         if training is None or training.task != task:
             continue
         if run is None:
-            run = client.create_run(experiment, tags={CHECKPOINT: name}, run_name=f"{training.arm} (training)")
+            tags = {CHECKPOINT: name, CORPUS: training.corpus}
+            run = client.create_run(experiment, tags=tags, run_name=f"{training.arm} (training)")
             params = [Param(key, as_param(value)) for key, value in training.settings.items()]
             client.log_batch(run.info.run_id, params=params)
         now = int(time.time() * 1000)
@@ -97,7 +104,9 @@ def _read(path: Path) -> Unfinished | None:
             steps = {name.rpartition("/")[2]: file.get_tensor(name) for name in names}
         identity = text["identity"]
         settings = {key: value for key, value in identity.items() if key.startswith(("network.", "train."))}
-        training = Unfinished(identity["task"], text["arm"], settings, steps, text["history"]["epochs"])
-        return training if len(steps.get("step", ())) else None
+        if not len(steps["step"]):
+            return None
+        of = (identity["task"], text["arm"], identity["corpus"], path.stat().st_mtime)
+        return Unfinished(*of, settings, steps, text["history"]["epochs"])
     except Exception:  # whatever a reader makes of foreign bytes
         return None

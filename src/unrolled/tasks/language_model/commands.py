@@ -1,13 +1,13 @@
 """`unrolled generate`, `unrolled score`: what can be done with a trained language model alone."""
 
 import math
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import click
 
+from unrolled.corpus.text_files import decoded_lines
 from unrolled.ground.perplexity import perplexity
 from unrolled.shell.endings import one_line_errors
-from unrolled.shell.errors import UserError
 
 HEAT = [(4.0, "green"), (8.0, "yellow"), (12.0, "red"), (math.inf, "magenta")]  # up to so many bits
 
@@ -34,15 +34,15 @@ def generate(prompt: str, arm: str | None, **options: Any) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.File(encoding="utf-8"), default="-")
+@click.argument("file", type=click.File("rb"), default="-")
 @click.option("--arm", help="Which arm reads; the best that reads from left to right if none is named.")
 @one_line_errors
-def score(file: TextIO, arm: str | None) -> None:
+def score(file: BinaryIO, arm: str | None) -> None:
     """Print how little a trained network expected each word of FILE (or of what is piped in), in bits and in colour."""
     from unrolled.tasks.language_model.text.inference import Trained  # here, not above: torch takes seconds to import
 
     trained = Trained.read(arm)
-    lines = trained.surprisals(_read(file))
+    lines = trained.surprisals(decoded_lines(file, "the text"))
     for line in lines:
         click.echo(" ".join(click.style(f"{each.word}·{each.bits:.1f}", fg=_heat(each.bits)) for each in line))
     bits = [each.bits for line in lines for each in line]
@@ -52,13 +52,6 @@ def score(file: TextIO, arm: str | None) -> None:
         f"perplexity {perplexity(sum(bits) * math.log(2), len(bits)):,.1f}",
         err=True,
     )
-
-
-def _read(file: TextIO) -> str:
-    try:
-        return file.read()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file.name} is not UTF-8: {error}") from None
 
 
 def _heat(bits: float) -> str:

@@ -24,7 +24,7 @@ def samples(arms: Sequence[str], workspace: Path = Path()) -> Mapping[str, Mappi
     """How each arm continues the first words of the test split's first long line, by way of sampling; or why not."""
     read_sealed(workspace / TEXT, "documents.json")
     opening = (workspace / TEXT / "test.txt").read_text(encoding="utf-8")[:1000]
-    long = [words for words in map(str.split, opening.splitlines()) if len(words) > PROMPT_WORDS]
+    long = [words for words in map(str.split, opening.split("\n")) if len(words) > PROMPT_WORDS]
     prompt = " ".join(long[0][:PROMPT_WORDS] if long else [])
     written: dict[str, dict[str, str] | str] = {}
     for arm in arms:

@@ -1,6 +1,7 @@
 """A trained arm as a person talks to it: text in, text or surprisals out."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from unrolled.corpus.vocabulary import decode, encode_line, load_tokenizer
+from unrolled.corpus.vocabulary import decode, encode_opening, load_tokenizer
 from unrolled.ground.corpus import read_corpus
 from unrolled.ground.run import Run
 from unrolled.ground.special_tokens import UNKNOWN_ID
@@ -58,7 +59,7 @@ class Trained:
         temperature: float = 1.0, top_k: int | None = None, nucleus: float | None = None,
     ) -> list[str]:  # fmt: skip
         """So many continuations of the prompt, the prompt included; ``unknown``: <unk> may be drawn."""
-        ids = encode_line(self.tokenizer, prompt, end=False) if prompt else []
+        ids = encode_opening(self.tokenizer, prompt)
         try:
             drawn = generate(
                 self.network, ids, length=length, samples=samples, never=[] if unknown else [UNKNOWN_ID],
@@ -68,12 +69,12 @@ class Trained:
             raise UserError(f"{self.arm}: {error}") from None
         return [decode(self.tokenizer, [*ids, *column]) for column in drawn.t().tolist()]
 
-    def surprisals(self, text: str) -> list[list[Surprisal]]:
-        """A row a line with a word in it, each ended by <eos>: -log2 p of each token given all before it."""
-        lines = [(line, self.tokenizer.encode(line)) for line in text.splitlines() if line.strip()]
-        if not lines:
+    def surprisals(self, lines: Iterable[str]) -> list[list[Surprisal]]:
+        """A row a line, each ended by <eos>: -log2 p of each token given all before it."""
+        read = [(line, self.tokenizer.encode(line)) for line in lines]
+        if not read:
             raise UserError("a text to score must hold at least one word")
-        ids = np.array([index for _, encoded in lines for index in encoded.ids], dtype=np.uint32)
+        ids = np.array([index for _, encoded in read for index in encoded.ids], dtype=np.uint32)
         scored = predictions(self.network, ids, window=WINDOW, heads="forward")
         bits = iter(torch.cat([each.nats("forward") for each in scored]).div(math.log(2)).tolist())
         return [
@@ -81,7 +82,7 @@ class Trained:
                 Surprisal(line[start:end] or token, index != UNKNOWN_ID, next(bits))  # <eos> stands nowhere in the line
                 for index, token, (start, end) in zip(encoded.ids, encoded.tokens, encoded.offsets, strict=True)
             ]
-            for line, encoded in lines
+            for line, encoded in read
         ]
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from unrolled.corpus.vocabulary import encode_line, load_tokenizer
+from unrolled.corpus.text_files import lines_of
+from unrolled.corpus.vocabulary import encode_line, encode_opening, load_tokenizer
 from unrolled.ground.perplexity import perplexity
 from unrolled.ground.special_tokens import END_ID
 from unrolled.tasks.language_model.model.network import Network
@@ -24,7 +25,7 @@ WINDOW = 512  # tokens at a time: memory, not the score, hangs on it
 
 
 class Scorer:
-    """Text -> nats, tokens and perplexity, each text on its own, its lines ended by `<eos>`."""
+    """Text -> nats, tokens and perplexity, each text on its own, its lines as a corpus has them, ended by `<eos>`."""
 
     def __init__(self, folder: Path) -> None:
         settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
@@ -43,7 +44,7 @@ class Scorer:
         return pd.DataFrame([self._score(text) for text in rows])
 
     def _score(self, text: str) -> dict[str, Any]:
-        ids = [index for line in text.splitlines() if line.strip() for index in encode_line(self.tokenizer, line)]
+        ids = [index for line in lines_of(text) for index in encode_line(self.tokenizer, line)]
         if not ids:
             raise ValueError("a text to score must hold at least one word")
         sums = total_nats(self.network, np.asarray(ids, dtype=np.uint32), window=WINDOW)
@@ -52,9 +53,7 @@ class Scorer:
 
     @torch.inference_mode()
     def _next(self, text: str) -> dict[str, Any]:
-        lines = [line for line in text.splitlines(keepends=True) if line.strip()]
-        ids = [index for line in lines for index in encode_line(self.tokenizer, line, end=line.endswith("\n"))]
-        read = torch.tensor([END_ID, *ids])[:, None]
+        read = torch.tensor([END_ID, *encode_opening(self.tokenizer, text)])[:, None]
         outputs, _ = self.network.read("forward", read, self.network.initial_state(1).forward)
         likeliest = self.network.logits(outputs[-1, 0]).softmax(-1).topk(min(NEXT, self.tokenizer.get_vocab_size()))
         words = [self.tokenizer.id_to_token(index) for index in likeliest.indices.tolist()]
