@@ -24,8 +24,8 @@ from unrolled.scoring.measures import Ranks, calibration, hits, target_ranks
 from unrolled.tasks.language_model.evaluation.checks import no_head_sees_its_target
 from unrolled.tasks.language_model.evaluation.dynamic_evaluation import choose_dynamics, dynamic_nats, mean_squares
 from unrolled.tasks.language_model.evaluation.measures import (
-    bits_per_character,
     frequency_bands,
+    of_whole_text,
     uniform_perplexity,
     unigram_perplexity,
 )
@@ -128,7 +128,9 @@ def _scored(
         corpus.test.document_of_tokens(),
         valid,
         {
-            "bits_per_character": bits_per_character(sums_of(units[MAIN]).sum, corpus.characters["test"]),
+            "vocabulary_size": float(len(corpus.counts)),
+            "unknown_share": corpus.texts["test"].unknown / len(targets),
+            **of_whole_text(sums_of(units[MAIN]).sum, corpus.texts["test"]),
             "unigram_perplexity": unigram_perplexity(corpus.counts, targets),
             "uniform_perplexity": uniform_perplexity(len(corpus.counts)),
             "top1_accuracy": float(first.mean()),
