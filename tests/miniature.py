@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from unrolled.corpus.encode import encode_corpus
 from unrolled.corpus.splits import write_splits
 from unrolled.corpus.text_files import Document
-from unrolled.ground.corpus import Corpus, Split, Tokens
+from unrolled.ground.corpus import Corpus, Split, Text, Tokens
 from unrolled.settings.loader import Params, load_params
 from unrolled.settings.resolve import resolve
 
@@ -59,10 +59,14 @@ def split_of(tokens: Tokens, *documents: int) -> Split:
 
 
 def corpus_of(train: Split, valid: Split, test: Split, types: int = TYPES) -> Corpus:
-    """As `read_corpus` gives it; every token stands for three characters."""
+    """As `read_corpus` gives it; every token stands for three characters, and is written as four bytes."""
     splits = {"train": train, "valid": valid, "test": test}
-    characters = {name: 3 * len(split.tokens) for name, split in splits.items()}
-    return Corpus(**splits, counts=np.bincount(train.tokens, minlength=types), characters=characters, digest="corpus")
+    return Corpus(
+        **splits,
+        counts=np.bincount(train.tokens, minlength=types),
+        texts={name: Text(3 * len(each.tokens), 4 * len(each.tokens), 0, 0.0) for name, each in splits.items()},
+        digest="corpus",
+    )
 
 
 def made_of(settings: dict[str, Any], corpus: str = "corpus", run: Any = None, **baselines: Any) -> dict[str, Any]:

@@ -172,6 +172,7 @@ def evaluated(
     """``handicaps``: what stands above STREAM in each term of a score."""
     units = {name: STREAM + np.float32(handicap) for name, handicap in handicaps.items()}
     measures = {"unigram_perplexity": 300.0, "uniform_perplexity": 5000.0, "top1_accuracy": 0.25}
+    measures |= {"vocabulary_size": 5000.0, "unknown_share": 0.0345, "spelled_bits_per_character": 1.5}
     if folder.parent.name == "evaluation" and scores is SCORES:
         units |= {"reset_perplexity": np.full(TOKENS, math.log(110.0)), "interpolated_perplexity": STREAM}
         measures["interpolation_weight"] = 0.3
@@ -374,6 +375,21 @@ def test_markdown_keeps_what_sees_both_sides_apart(grid: Grid) -> None:
     assert "both sides; not a language model" in heading[3] and "left to right" in heading[1]
     assert [row[0] for row in rows] == [*ARMS, "*Kneser-Ney n-grams*", "*unigram*", "*uniform*"]
     assert rows[0][3].strip() == "" and rows[4][3].strip() != ""
+
+
+def test_what_compares_across_vocabularies_stands_beside_each_perplexity(grid: Grid) -> None:
+    comparison = made_and_read(grid.only("rnn"))
+    text = tables.markdown(comparison)
+    heading, _, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][:7]
+    assert heading[2:5] == ["vocabulary", "unknown", "bits a character"]
+    assert [row[2:5] for row in rows[:3]] == [["5,000", "3.45%", "1.500"]] * 3
+    assert [row[2:4] for row in rows[3:]] == [["5,000", "3.45%"]] * 2  # neither is scored token by token
+    assert "Across vocabularies compare" in text
+    metrics = tables.metrics(comparison)
+    shared = {"vocabulary_size": 5000, "unknown_share": 0.0345}
+    assert metrics["kneser_ney"].items() >= {**shared, "spelled_bits_per_character": 1.5}.items()
+    assert metrics["rnn-clipped"].items() >= {**shared, "spelled_bits_per_character": 1.5}.items()
+    assert metrics["unigram"] == {"forward_perplexity": 300, **shared}
 
 
 def test_markdown_shows_the_forward_head_scored_in_other_ways(grid: Grid) -> None:

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from miniature import split_of
 from unrolled.ground.checksums import seal
-from unrolled.ground.corpus import MANIFEST, SPLITS, Split, read_corpus
+from unrolled.ground.corpus import MANIFEST, SPLITS, Split, Text, read_corpus
 from unrolled.shell.errors import UserError
 
 ARRAYS = [*(f"{split}.npy" for split in SPLITS), *(f"{split}.documents.npy" for split in SPLITS), "counts.npy"]
+TEXT = Text(characters=3, bytes=4, unknown=1, spelling=2.5)
 
 
 @pytest.fixture
@@ -28,14 +29,14 @@ def encoded(tmp_path: Path) -> Path:
 
 def sealed(encoded: Path) -> None:
     (encoded / MANIFEST).unlink(missing_ok=True)
-    seal(encoded / MANIFEST, {"characters": {split: 3 for split in SPLITS}})
+    seal(encoded / MANIFEST, {"texts": {split: TEXT._asdict() for split in SPLITS}})
 
 
 def test_a_split_is_memory_mapped(encoded: Path) -> None:
     corpus = read_corpus(encoded)
     assert isinstance(corpus.train.tokens, np.memmap) and corpus.train.tokens.tolist() == [0, 1, 2, 3, 4]
     assert corpus.train.documents.tolist() == [0, 4] and corpus.test.documents.tolist() == [0, 3]
-    assert corpus.counts.tolist() == list(range(6)) and corpus.characters == {"train": 3, "valid": 3, "test": 3}
+    assert corpus.counts.tolist() == list(range(6)) and corpus.texts == dict.fromkeys(SPLITS, TEXT)
 
 
 def test_the_digest_tells_texts_and_vocabularies_apart(encoded: Path) -> None:

@@ -77,10 +77,11 @@ def test_arrays_counts_and_report_of_a_tiny_corpus(tmp_path: Path) -> None:
         "unit": "word",
         "vocabulary": "built: min_count=1, max_size=None, lowercase=True",
         "types": 5,
+        "spelling": "letters counted on the words that training shows once: 1",
         "most_frequent": "<eos> a b c <unk>",
-        "train": {"documents": 1, "tokens": 9, "characters": 12, "oov_share": 0.0},
-        "valid": {"documents": 1, "tokens": 3, "characters": 6, "oov_share": 0.333333},
-        "test": {"documents": 1, "tokens": 3, "characters": 4, "oov_share": 0.0},
+        "train": {"documents": 1, "tokens": 9, "characters": 12, "unknown_share": 0.0},
+        "valid": {"documents": 1, "tokens": 3, "characters": 6, "unknown_share": 0.333333},
+        "test": {"documents": 1, "tokens": 3, "characters": 4, "unknown_share": 0.0},
     }
 
 
@@ -124,7 +125,7 @@ def test_borders_go_through_the_stage_of_each_split(tmp_path: Path) -> None:
     encode(tmp_path)
     corpus = read_corpus(tmp_path / "encoded")
     assert [split.documents.tolist() for split in corpus[:3]] == [[0, 4], [0], [0]]
-    assert corpus.characters == {"train": 12, "valid": 6, "test": 4}
+    assert [corpus.texts[split].characters for split in SPLITS] == [12, 6, 4]
 
 
 def test_the_report_says_how_much_of_a_split_training_shows_word_for_word(tmp_path: Path) -> None:

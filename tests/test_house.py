@@ -58,7 +58,6 @@ FLOORS: dict[str, set[str]] = {
 }
 # Imports inside a function: where -> what, each for start-up time that was measured and is said beside it.
 LATE_IMPORTS = {
-    "src/unrolled/scoring/measures.py": {"sklearn.calibration"},
     "src/unrolled/tasks/language_model/commands.py": {"unrolled.tasks.language_model.text.inference"},
     "src/unrolled/shell/cli.py": {
         *(f"unrolled.{name}" for name in ("report.ladder", "report.recipe_results", "tracking.ui", "shell.doctor"))

@@ -14,7 +14,7 @@ from miniature import arm_of
 from unrolled.corpus.text_files import lines_of
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.ground.checksums import seal
-from unrolled.ground.corpus import MANIFEST, read_corpus
+from unrolled.ground.corpus import MANIFEST, SPLITS, Text, read_corpus
 from unrolled.shell.cli import main
 from unrolled.tasks.language_model.model.task import total_nats
 from unrolled.tasks.language_model.text.inference import Trained
@@ -25,7 +25,7 @@ from unrolled.training.training import Training
 
 LINES = ["The cat sat on the mat .", "the dog sat on the log .", "a cat saw a dog"] * 30
 ENCODED = Path("data/encoded")
-CHARACTERS = {"characters": {"train": 9, "valid": 9, "test": 9}}
+TEXTS = {"texts": dict.fromkeys(SPLITS, Text(9, 9, 0, 0.0)._asdict())}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.save(encoded / f"{split}.npy", tokens)
         np.save(encoded / f"{split}.documents.npy", np.array([0]))
     np.save(encoded / "counts.npy", np.bincount(tokens))
-    seal(encoded / MANIFEST, CHARACTERS)
+    seal(encoded / MANIFEST, TEXTS)
     corpus = read_corpus(encoded)
     for arm, epochs in (("lstm-clipped", 12), ("lstm-unclipped", 1), ("bilstm-clipped", 1)):
         settings = arm_of(arm, embedding=12, hidden=12, epochs=epochs, learning_rate=5.0, clip_norm=0.25)
@@ -159,7 +159,7 @@ def test_another_corpus_is_refused(workspace: Path) -> None:
     np.save(ENCODED / "test.npy", np.zeros(3, dtype=np.uint16))
     altered = say("generate", "the", "--arm", "lstm-clipped")
     (ENCODED / MANIFEST).unlink()
-    seal(ENCODED / MANIFEST, CHARACTERS)
+    seal(ENCODED / MANIFEST, TEXTS)
     another = say("generate", "the", "--arm", "lstm-clipped")
     for name, content in kept.items():
         (ENCODED / name).write_bytes(content)

@@ -8,16 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from unrolled.ground.corpus import Text
 from unrolled.tasks.language_model.evaluation import measures
 
 
 def test_no_characters_is_an_error_that_says_so() -> None:
     with pytest.raises(ValueError, match="0 characters"):
-        measures.bits_per_character(1.0, 0)
+        measures.of_whole_text(1.0, Text(0, 0, 0, 0.0))
 
 
-def test_a_coin_a_character_costs_one_bit() -> None:
-    assert measures.bits_per_character(7 * math.log(2), 7) == pytest.approx(1, rel=1e-15)
+def test_a_whole_text_is_its_tokens_and_its_spelling() -> None:
+    found = measures.of_whole_text(7 * math.log(2), Text(characters=8, bytes=10, unknown=1, spelling=9 * math.log(2)))
+    assert found == pytest.approx(
+        {
+            "spelled_nats_per_character": 2 * math.log(2),
+            "spelled_bits_per_character": 2,
+            "spelled_nats_per_byte": 1.6 * math.log(2),
+            "spelled_bits_per_byte": 1.6,
+        },
+        rel=1e-15,
+    )
 
 
 def test_unigram_by_hand() -> None:

@@ -1,11 +1,13 @@
 """Accuracy and calibration, beside scikit-learn's."""
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import top_k_accuracy_score
 
@@ -16,13 +18,44 @@ from unrolled.scoring import measures
 def test_top_k_accuracy_is_scikit_learns(k: int) -> None:
     random = np.random.default_rng(0)
     scores, targets = random.normal(size=(500, 8)), random.integers(8, size=500)
-    ours = measures.top_k_accuracy(measures.target_ranks(scores, targets), k)
+    ours = measures.hits(measures.target_ranks(scores, targets), k).mean()
     assert ours == pytest.approx(top_k_accuracy_score(targets, scores, k=k, labels=range(8)))
 
 
 def test_nan_scores_predict_nothing() -> None:
     scores = [[math.nan] * 3, [0.0, math.nan, 1.0], [0.0, 2.0, 1.0]]
-    assert measures.target_ranks(scores, [0, 2, 2]).tolist() == [3, 1, 1]
+    ranks = measures.target_ranks(scores, [0, 2, 2])
+    assert (ranks.above.tolist(), ranks.tied.tolist()) == ([3, 1, 1], [0, 1, 1])
+    assert measures.hits(ranks, 1).tolist() == [0, 0, 0] and measures.hits(ranks, 9).tolist() == [0, 1, 1]
+
+
+def test_ties_by_hand() -> None:
+    """Three level at the top: each is first one time in three, and among the first two two times in three."""
+    ranks = measures.target_ranks([[5.0, 5, 5, 1], [5, 5, 5, 1], [1, 5, 1, 1]], [2, 3, 3])
+    assert (ranks.above.tolist(), ranks.tied.tolist()) == ([0, 3, 1], [3, 1, 3])
+    assert measures.hits(ranks, 1).tolist() == [1 / 3, 0, 0]
+    assert measures.hits(ranks, 2).tolist() == [2 / 3, 0, 1 / 3]
+    assert measures.hits(ranks, 5).tolist() == [1, 1, 1]
+
+
+@given(st.integers(1, 12), st.integers(1, 15))
+def test_a_constant_model_is_right_by_chance(types: int, k: int) -> None:
+    ranks = measures.target_ranks(np.zeros((types, types)), np.arange(types))
+    assert measures.hits(ranks, k) == pytest.approx(min(k / types, 1))
+
+
+@given(hnp.arrays(np.float64, (6, 5), elements=st.sampled_from([0.0, 1.0, 2.0, -np.inf])), st.integers(1, 6))
+def test_hits_are_those_of_ties_ordered_by_chance(scores: np.ndarray, k: int) -> None:
+    """By every order of the columns; each row has k hits to give."""
+    targets = [0, 1, 2, 3, 4, 0]
+    found = np.zeros(len(targets))
+    orders = [np.array(order) for order in permutations(range(5))]
+    for order in orders:
+        best = order[np.argsort(-scores[:, order], axis=1, kind="stable")[:, :k]]
+        found += (best == np.array(targets)[:, None]).any(axis=1)
+    assert measures.hits(measures.target_ranks(scores, targets), k) == pytest.approx(found / len(orders))
+    of_all = [measures.hits(measures.target_ranks(scores, [target] * 6), k) for target in range(5)]
+    assert np.sum(of_all, axis=0) == pytest.approx(min(k, 5))
 
 
 def test_calibration_by_hand() -> None:
@@ -31,6 +64,11 @@ def test_calibration_by_hand() -> None:
     assert report.confidence == pytest.approx([0.2, 2.6 / 3])
     assert report.accuracy == pytest.approx([0, 2 / 3])
     assert report.error == pytest.approx((2 * 0.2 + 3 * 0.2) / 5)
+
+
+def test_a_tie_is_right_in_part() -> None:
+    report = measures.calibration([0.25] * 4, [0.25] * 4)
+    assert (report.tokens.tolist(), report.accuracy.tolist(), report.error) == ([4], [0.25], 0)
 
 
 @given(st.integers(1, 200), st.integers(1, 20), st.integers(0, 2**32 - 1))

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from miniature import made_of
 from unrolled.ground.checksums import seal
-from unrolled.ground.corpus import Corpus, Split
+from unrolled.ground.corpus import Corpus, Split, Text
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.run import Run
 from unrolled.report.ladder import climb, write
@@ -83,7 +83,7 @@ def train_and_score(name: str, **train: Any) -> None:
     settings = params.sections["evaluate"]
     tokens = (np.cumsum(np.random.default_rng(0).integers(0, 3, 700)) % V).astype(np.uint16)
     splits = [Split(part, np.array([0])) for part in np.split(tokens, (400, 550))]
-    corpus = Corpus(*splits, np.bincount(tokens[:400], minlength=V), {"test": 500}, "digest")
+    corpus = Corpus(*splits, np.bincount(tokens[:400], minlength=V), {"test": Text(500, 500, 0, 0.0)}, "digest")
     Path("data").mkdir(exist_ok=True)
     of_corpus = {name: params.sections[name] for name in ("corpus", "vocabulary")}
     Path("data/corpus.json").write_text(json.dumps({"digest": "digest", "settings": of_corpus}))

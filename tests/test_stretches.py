@@ -14,7 +14,9 @@ from tokenizers import Tokenizer
 from unrolled.corpus import encode as encoding
 from unrolled.corpus import vocabulary
 from unrolled.corpus.encode import encode_file
+from unrolled.corpus.spelling import Letters
 from unrolled.corpus.vocabulary import build_tokenizer
+from unrolled.ground.special_tokens import UNKNOWN_ID
 
 ASCII = [chr(code) for code in range(128) if chr(code) != "\n"]
 ODD = "aA.,'<> \t\r\x00\x0b\x0c\x1c\x1f\x7f\x85\xa0\u00adéÉİ\u0131ßΣς\u0301\u1680\u200b\u200d\u2028\u3000一。¿\u2013😀𐐀"
@@ -50,6 +52,15 @@ def check(lines: list[str], unit: str, lowercase: bool, tokenised: bool) -> None
     assert ids.tolist() == by_lines(tokenizer, lines)
     assert encoded.counts.tolist() == np.bincount(ids, minlength=len(types)).tolist()
     assert encoded.characters == sum(len(line) + 1 for line in lines)
+    normalised = [tokenizer.normalizer.normalize_str(line) if tokenizer.normalizer else line for line in lines]
+    splitter = tokenizer.pre_tokenizer
+    found = [
+        piece
+        for line in normalised
+        for piece in ([w for w, _ in splitter.pre_tokenize_str(line)] if splitter else line)
+    ]
+    unknown = Letters.of((piece, 1) for piece in found if piece not in types or types[piece] == UNKNOWN_ID)
+    assert encoded.unknown == unknown and unknown.words == encoded.counts[UNKNOWN_ID]
 
 
 @pytest.mark.parametrize(("unit", "lowercase", "tokenised"), OPTIONS)

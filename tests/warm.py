@@ -34,7 +34,7 @@ MODULES = (
     "click dvc._debug dvc.cli.parser dvc.dvcfile dvc.repo.open_repo dvc.repo.plots dvc.rwlock jinja2 "
     "matplotlib.backends.backend_agg matplotlib.pyplot mlflow.pyfunc mlflow.store.tracking.sqlalchemy_store "
     "mlflow.tracking numba numpy pandas pooch pyarrow.parquet pydantic requests ruamel.yaml safetensors.torch "
-    "sklearn.calibration sklearn.metrics tokenizers torch._dynamo tqdm"
+    "tokenizers torch._dynamo tqdm"
 )
 
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from miniature import made_of
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.ground.checksums import sha256
-from unrolled.ground.corpus import Corpus, Split
+from unrolled.ground.corpus import Corpus, Split, Text
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
 from unrolled.ground.resolved import read_arm, read_resolved
@@ -60,7 +60,7 @@ def lay_out(root: Path, archs: dict[str, Any], steps: int, spike_at: int) -> Non
     tokens = np.array([index for line in TEXT for index in encode_line(tokenizer, line)], dtype=np.uint16)
     split = Split(tokens, np.zeros(1, dtype=np.int64))
     counts = np.bincount(tokens, minlength=tokenizer.get_vocab_size())
-    corpus = Corpus(split, split, split, counts, {"test": 1000}, "ab12cd34" * 8)
+    corpus = Corpus(split, split, split, counts, {"test": Text(1000, 1100, 10, 50.0)}, "ab12cd34" * 8)
     for each in grid(root)["arms"]:
         write_arm(root, read_arm(each["arm"], root / "resolved"), corpus, steps, spike_at)
     (root / "report/figures").mkdir(parents=True)

@@ -60,7 +60,8 @@ def test_final_values_are_those_of_the_files(root: Path, run_of: RunOf) -> None:
         interval = [metrics[f"{name}/test_{end}"] for end in ("low", "high")]
         assert (metrics[f"{name}/test"], interval) == (score["value"], score["interval"])
         assert metrics[f"{name}/mean"] == score["sum"] / score["terms"]
-    assert metrics["top5_accuracy/test"] == scores["measures"]["top5_accuracy"]
+    for name in ("top5_accuracy", "vocabulary_size", "unknown_share", "spelled_bits_per_character"):
+        assert metrics[f"{name}/test"] == scores["measures"][name]
     assert metrics["forward_perplexity/best_valid"] == pytest.approx(60)
     assert metrics["addends/alignment"] == pytest.approx(0.5)
     assert (metrics["grad_norm/max"], metrics["grad_norm/clipped_share"], metrics["diverged"]) == (1000, 1, 0)

@@ -8,6 +8,7 @@ Memory stays flat as the text grows: lines are encoded in batches and their ids 
 import io
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,11 @@ from numpy.lib import format as npy
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from unrolled.corpus.vocabulary import BATCH, STRETCHES, batches, build_tokenizer, stretches
+from unrolled.corpus.spelling import Letters, Spelling
+from unrolled.corpus.vocabulary import BATCH, STRETCHES, batches, build_tokenizer, pieces_in, stretches
 from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.checksums import load, read_sealed, seal
-from unrolled.ground.corpus import MANIFEST, SPLITS, corpus_digest
+from unrolled.ground.corpus import MANIFEST, SPLITS, Text, corpus_digest
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 
 MOST_FREQUENT = 20
@@ -34,24 +36,30 @@ class Encoded:
 
     ``characters`` are those of the text, its line ends among them; ``lines`` stand for its lines of LONG characters
     and more, a hash each (int64), as long as this process lives; ``documents`` int64 [D]: at which token each begins.
+    ``unknown``: the letters of what became ``<unk>``.
     """
 
     counts: np.ndarray[tuple[int], np.dtype[np.int64]]
     characters: int
     lines: np.ndarray[tuple[int], np.dtype[np.int64]]
     documents: np.ndarray[tuple[int], np.dtype[np.int64]]
+    unknown: Letters
 
     @property
     def tokens(self) -> int:
         return int(self.counts.sum())
 
+    def text(self, size: int, spelling: Spelling) -> Text:
+        """Of ``size`` bytes."""
+        return Text(self.characters, size, self.unknown.words, spelling.nats(self.unknown))
+
     def report(self, documents: int) -> dict[str, Any]:
-        """oov_share: the share of all tokens, ``<eos>`` included, that are ``<unk>``."""
+        """unknown_share: the share of all tokens, ``<eos>`` included, that are ``<unk>``."""
         return {
             "documents": documents,
             "tokens": self.tokens,
             "characters": self.characters,
-            "oov_share": round(int(self.counts[UNKNOWN_ID]) / self.tokens, 6),
+            "unknown_share": round(int(self.counts[UNKNOWN_ID]) / self.tokens, 6),
         }
 
 
@@ -96,7 +104,9 @@ def encode_corpus(
         np.save(partial / "counts.npy", splits["train"].counts)
         for s in SPLITS:
             np.save(partial / f"{s}.documents.npy", splits[s].documents)
-        seal(partial / MANIFEST, {"characters": {s: splits[s].characters for s in SPLITS}})
+        spelling, which = _spelling(tokenizer, splits["train"], unit)
+        texts = {s: splits[s].text((text / f"{s}.txt").stat().st_size, spelling) for s in SPLITS}
+        seal(partial / MANIFEST, {"texts": {s: each._asdict() for s, each in texts.items()}, "spelling": which})
     files = read_sealed(encoded, MANIFEST)["files"]
     written = {
         "digest": corpus_digest(files),
@@ -105,6 +115,7 @@ def encode_corpus(
         "unit": unit,
         "vocabulary": "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}",
         "types": tokenizer.get_vocab_size(),
+        "spelling": which,
         "most_frequent": _most_frequent(tokenizer, splits["train"]),
         **{s: splits[s].report(facts[s]["documents"]) | _seen(splits[s], splits["train"]) for s in SPLITS},
     }
@@ -114,22 +125,35 @@ def encode_corpus(
 class StretchIds(dict[str, bytes]):
     """The ids of each stretch of text as an array's bytes, asked of the tokenizer where it is met for the first time.
 
-    The end of a line is a stretch of its own. Starts anew once it holds STRETCHES characters.
+    The end of a line is a stretch of its own.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.dtype = np.dtype(np.uint16 if tokenizer.get_vocab_size() < 65536 else np.uint32)
-        self._tokenizer, self._room = tokenizer, 0
+        self._unknown: dict[str, list[str]] = {}  # of the stretches that hold some
+        self._tokenizer, self._held = tokenizer, 0
+
+    def make_room(self) -> None:
+        """Start anew once STRETCHES characters are held."""
+        if self._held > STRETCHES:
+            self.clear()
+            self._unknown.clear()
+            self._held = 0
 
     def __missing__(self, stretch: str) -> bytes:
-        if self._room < len(stretch):
-            self.clear()
-            self._room = max(STRETCHES, len(stretch))
-        self._room -= len(stretch)
+        self._held += len(stretch)
         ids = [END_ID] if stretch == "\n" else self._tokenizer.encode(stretch, add_special_tokens=False).ids
+        if UNKNOWN_ID in ids:
+            pieces = pieces_in(stretch, self._tokenizer.normalizer, self._tokenizer.pre_tokenizer)
+            self._unknown[stretch] = [piece for piece, index in zip(pieces, ids, strict=True) if index == UNKNOWN_ID]
         encoded = self[stretch] = np.array(ids, dtype=self.dtype).tobytes()
         return encoded
+
+    def unknown_in(self, met: Sequence[str]) -> Iterator[tuple[str, int]]:
+        """What of these stretches, met since room was made, is ``<unk>``: words or characters, each so many times."""
+        for stretch, times in Counter(filter(self._unknown.__contains__, met)).items():
+            yield from ((piece, times) for piece in self._unknown[stretch])
 
 
 def encode_file(
@@ -142,19 +166,22 @@ def encode_file(
     """
     ids_of = StretchIds(tokenizer) if ids_of is None else ids_of
     size, dtype, words = tokenizer.get_vocab_size(), ids_of.dtype, tokenizer.pre_tokenizer is not None
-    counts, characters, lines = np.zeros(size, dtype=np.int64), 0, array("q")
+    counts, characters, lines, unknown = np.zeros(size, dtype=np.int64), 0, array("q"), Letters()
     end = " \n " if words else "\n"
     with path.open("wb") as file:
         file.write(_header(dtype, 0))
         counted, left, tokens, starts = iter(lines_of), 0, 0, array("q")
         for batch in batches(_lines(text, "encoding")):
+            ids_of.make_room()
             parts, at = [], 0
             while at < len(batch):
                 if not left:
                     left = next(counted)
                     starts.append(tokens)
                 part = batch[at : at + left]
-                parts.append(b"".join(map(ids_of.__getitem__, stretches(end.join([*part, ""]), words=words))))
+                cut = stretches(end.join([*part, ""]), words=words)
+                parts.append(b"".join(map(ids_of.__getitem__, cut)))
+                unknown.add(ids_of.unknown_in(cut))
                 tokens += len(parts[-1]) // dtype.itemsize
                 at, left = at + len(part), left - len(part)
             encoded = b"".join(parts)
@@ -165,7 +192,20 @@ def encode_file(
         # npy leaves room in its header for a longer first axis, so that an array can grow in its file
         file.seek(0)
         file.write(_header(dtype, int(counts.sum())))
-    return Encoded(counts, characters, np.frombuffer(lines, dtype=np.int64), np.array(starts, dtype=np.int64))
+    borders = np.array(starts, dtype=np.int64)
+    return Encoded(counts, characters, np.frombuffer(lines, dtype=np.int64), borders, unknown)
+
+
+def _spelling(tokenizer: Tokenizer, train: Encoded, unit: str) -> tuple[Spelling, str]:
+    """How ``<unk>`` is spelled out, and, for a reader, whose letters that is counted on.
+
+    Those are rare as what it spells is: ``<unk>`` in training or, where nothing is, seen there once.
+    """
+    rare, which = train.unknown, "are <unk> in training"
+    if not rare.words:
+        once = (index for index in np.flatnonzero(train.counts == 1).tolist() if index not in (UNKNOWN_ID, END_ID))
+        rare, which = Letters.of((str(tokenizer.id_to_token(index)), 1) for index in once), "training shows once"
+    return Spelling(rare, ends=unit == "word"), f"letters counted on the {unit}s that {which}: {rare.words:,}"
 
 
 def _header(dtype: np.dtype[Any], length: int) -> bytes:

@@ -104,11 +104,17 @@ def _pieces_of(
     """The pieces of counted stretches; those that occur equally often go through the library together."""
     pieces: Counter[str] = Counter()
     for count, alike in groupby(sorted(counts, key=counts.__getitem__), key=counts.__getitem__):
-        text = (" " if splitter else "").join(alike)
-        text = text if normalizer is None else normalizer.normalize_str(text)
-        for piece in text if splitter is None else (word for word, _ in splitter.pre_tokenize_str(text)):
+        for piece in pieces_in((" " if splitter else "").join(alike), normalizer, splitter):
             pieces[piece] += count
     return pieces
+
+
+def pieces_in(
+    text: str, normalizer: normalizers.Normalizer | None, splitter: pre_tokenizers.PreTokenizer | None
+) -> Sequence[str]:
+    """What a tokenizer of these two looks up, an id each: the words of a text, or its characters, normalised."""
+    text = text if normalizer is None else normalizer.normalize_str(text)
+    return text if splitter is None else [word for word, _ in splitter.pre_tokenize_str(text)]
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

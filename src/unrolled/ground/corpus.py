@@ -27,18 +27,27 @@ class Split(NamedTuple):
         return np.searchsorted(self.documents, np.arange(len(self.tokens)), side="right") - 1
 
 
+class Text(NamedTuple):
+    """What a split's text is beside its tokens, before any lower-casing."""
+
+    characters: int  # line ends among them
+    bytes: int  # of UTF-8
+    unknown: int  # tokens that are <unk>
+    spelling: float  # nats that it takes to spell these out; see `corpus/spelling.py`
+
+
 class Corpus(NamedTuple):
     """What the vocabulary stage left, memory-mapped: never wholly in memory.
 
-    ``counts`` int64 [V]: how often training shows each type. ``characters``: of each split's text, its line ends among
-    them. ``digest``: which text, split and vocabulary this is.
+    ``counts`` int64 [V]: how often training shows each type. ``texts``: by split. ``digest``: which text, split and
+    vocabulary this is.
     """
 
     train: Split
     valid: Split
     test: Split
     counts: Counts
-    characters: dict[str, int]
+    texts: dict[str, Text]
     digest: str
 
 
@@ -48,8 +57,9 @@ def read_corpus(encoded: Path) -> Corpus:
     train, valid, test = (
         Split(load(encoded, f"{name}.npy", _mapped), load(encoded, f"{name}.documents.npy", _mapped)) for name in SPLITS
     )
+    texts = {name: Text(**manifest["texts"][name]) for name in SPLITS}
     counts = load(encoded, "counts.npy", _mapped)
-    return Corpus(train, valid, test, counts, manifest["characters"], corpus_digest(manifest["files"]))
+    return Corpus(train, valid, test, counts, texts, corpus_digest(manifest["files"]))
 
 
 def corpus_digest(files: Mapping[str, str]) -> str:

@@ -32,6 +32,7 @@ Row = dict[str, Any]
 class Comparison:
     """`rows` one an arm, `baselines` the main score by name, `pairs` one a comparison, `tables` by plot name.
 
+    `beside`: of each baseline, the measures that stand beside its score.
     `grid`: the arms that there are to be, by name, arch and clipping; `missing`: those of them that are not there yet.
     `evaluate`: that section of the settings.
     """
@@ -44,6 +45,7 @@ class Comparison:
     missing: Sequence[str]
     rows: list[Row]
     baselines: dict[str, float]
+    beside: dict[str, dict[str, float]]
     pairs: list[Row]
     tables: dict[str, pd.DataFrame]
 
@@ -89,6 +91,7 @@ def compare(
         missing,
         _rows(arms, scores, wording),
         {name: reached[name] for name in wording.baselines},
+        wording.beside_baselines(measures, {name: each.measures for name, each in baselines.items()}),
         [_pair(*pair, main, Resampling.of(evaluate)) for pair in _pairs(grid["arms"], arms, baselines)],
         {
             "score": _stacked(arms, lambda arm: _score_by_epoch(arm.run, main)),

@@ -109,7 +109,7 @@ def _of_baseline(task: str, evaluation: Evaluation, timing: Measurement) -> Meas
 
 
 def _numbers(task: str, evaluation: Evaluation, chosen: Mapping[str, Any]) -> Measurement:
-    """Scores with their intervals, the measures that the report shows, and what was ``chosen`` to reach them."""
+    """Scores with their intervals, the measures of baselines and variants, and what was ``chosen`` to reach them."""
     main: Score = task_part(task, "scores").SCORES[0]
     wording: Wording = task_part(task, "report").WORDING
     numbers: Measurement = {}

@@ -90,19 +90,27 @@ def _glossary(entries: Iterable[tuple[str, str]]) -> str:
 
 
 def _scores(comparison: Comparison, share: str) -> Iterator[Table]:
-    main, rows = comparison.main, comparison.rows
+    main, rows, wording = comparison.main, comparison.rows, comparison.wording
     shown = [score for score in comparison.scores if score.column == "main" and _known(rows, score.name)]
-    headings = ["arm", *(f"{_heading(score)}, {share}" for score in shown)]
+    beside = {name: heading for name, (heading, _) in wording.of_text.items()} | {**wording.beside}
+    beside = {name: heading for name, heading in beside.items() if name in rows[0]}
+    headings = ["arm", *(f"{_heading(score)}, {share}" for score in shown), *beside.values()]
     headings += [f"validation {main.heading}", "best epoch", "outcome"]
+
+    def measures(row: Mapping[str, float | None]) -> Iterator[str]:
+        for name in beside:
+            value, (_, form) = row.get(name), wording.of_text.get(name, ("", ""))
+            yield format(value, form) if form and value is not None else _bounded(value)
 
     def cells() -> Iterator[list[str]]:
         for row in rows:
-            scores = [_with_interval(row, score.name) for score in shown]
+            scores = [*(_with_interval(row, score.name) for score in shown), *measures(row)]
             yield [row["arm"], *scores, _bounded(row[f"{main.name}_valid"]), number(row["best_epoch"]), row["outcome"]]
         for name in comparison.missing:
             yield [name, *[""] * (len(headings) - 2), "not there yet"]
         for name, value in comparison.baselines.items():
-            yield [f"*{comparison.wording.baselines[name]}*", number(value), *[""] * (len(headings) - 2)]
+            scores = [number(value), *[""] * (len(shown) - 1), *measures(comparison.beside[name])]
+            yield [f"*{wording.baselines[name]}*", *scores, "", "", ""]
 
     yield headings, list(cells())
 

@@ -36,17 +36,23 @@ def write_metrics(comparison: Comparison, path: Path) -> None:
 
 
 def metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
-    """Arm -> name -> number: an arm's measures, and the baselines' main score."""
+    """Arm -> name -> number: an arm's measures, and the baselines' main score with what stands beside it."""
     main = comparison.main.name
     names = [*(score.name for score in comparison.scores if score.column == "main"), f"{main}_valid"]
     names += ["grad_norm_median", "grad_norm_max", "clipped_share", "nonfinite_share"]
     names += ["context_needed", "lyapunov_exponent"]
+    names += [name for name in (*comparison.wording.of_text, *comparison.wording.beside) if name in comparison.rows[0]]
     table: dict[str, dict[str, float]] = {}
     for row in comparison.rows:
         # nan is left out: it never equals itself, so `dvc metrics diff` would always show a change. inf is a result.
         known = {name: row[name] for name in names if row[name] is not None and not math.isnan(row[name])}
         table[row["arm"]] = {**known, "diverged": int(row["status"] == "diverged")}
-    return table | {name: {main: value} for name, value in comparison.baselines.items()}
+    return table | _baselines(comparison)
+
+
+def _baselines(comparison: Comparison) -> dict[str, dict[str, float]]:
+    main, beside = comparison.main.name, comparison.beside
+    return {name: {main: value, **beside[name]} for name, value in comparison.baselines.items()}
 
 
 def markdown(comparison: Comparison) -> str:
@@ -65,11 +71,11 @@ def _csv(comparison: Comparison) -> str:
     writer = csv.DictWriter(text, list(comparison.rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(comparison.rows)
-    writer.writerows({"arm": name, comparison.main.name: value} for name, value in comparison.baselines.items())
+    writer.writerows({"arm": name, **values} for name, values in _baselines(comparison).items())
     return text.getvalue()
 
 
 def _json(comparison: Comparison) -> str:
     arms = {row["arm"]: {name: value for name, value in row.items() if name != "arm"} for row in comparison.rows}
-    content = {"arms": arms, "baselines": comparison.baselines, "paired": comparison.pairs}
+    content = {"arms": arms, "baselines": _baselines(comparison), "paired": comparison.pairs}
     return json.dumps(content, indent=2) + "\n"

@@ -11,7 +11,8 @@ class Wording:
     ``baselines``: models without recurrence, by name, as tables and figures call them. Those of ``measured`` stand
     among the measures of every evaluation, {name: measure}; of the others each has an evaluation of its own,
     baselines/<name>. ``chance``: the one of ``measured`` that an arm must come near to have learned anything.
-    ``measures``: those that stand beside the variants, {measure: heading}.
+    ``of_text``: measures of the test text alone, the same for every model: {measure: (heading, format)}; ``beside``: of
+    a model, {measure: heading}. Both stand beside the scores; ``measures``, {measure: heading}, beside the variants.
     ``notes``: sentences under the tables of "scores", "variants", "gradients", "phenomena" and "pairs"; what stands in
     braces is a key of the section evaluate. ``figures``: {name: (title, how to read it)} where the report's own words
     do not do. ``samples``: what arms write, {arm: {how it was drawn: text}, or why it writes nothing}, introduced by
@@ -24,8 +25,19 @@ class Wording:
     baselines: Mapping[str, str] = field(default_factory=dict)
     measured: Mapping[str, str] = field(default_factory=dict)
     chance: str | None = None
+    of_text: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
     measures: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     samples: Callable[[Sequence[str]], Mapping[str, Mapping[str, str] | str]] | None = None
     about_samples: str = ""
+
+    def beside_baselines(
+        self, of_arm: Mapping[str, float], scored: Mapping[str, Mapping[str, float]]
+    ) -> dict[str, dict[str, float]]:
+        """What stands beside each baseline's score; measures ``of_arm``, any one, and of baselines ``scored`` apart."""
+        of_text = {name: of_arm[name] for name in self.of_text if name in of_arm}
+        shown = (*self.of_text, *self.beside)
+        own = {name: {each: of[each] for each in shown if each in of} for name, of in scored.items()}
+        return dict.fromkeys(self.measured, of_text) | own

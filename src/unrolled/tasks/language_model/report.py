@@ -46,10 +46,24 @@ WORDING = Wording(
     baselines={"kneser_ney": "Kneser-Ney n-grams", "unigram": "unigram", "uniform": "uniform"},
     measured={"unigram": "unigram_perplexity", "uniform": "uniform_perplexity"},
     chance="unigram",
+    of_text={"vocabulary_size": ("vocabulary", ",.0f"), "unknown_share": ("unknown", ".2%")},
+    beside={
+        "spelled_nats_per_character": "nats a character",
+        "spelled_bits_per_character": "bits a character",
+        "spelled_bits_per_byte": "bits a byte",
+    },
     measures={"interpolation_weight": "w"},
     notes={
         "scores": "Kneser-Ney n-grams: interpolated modified Kneser-Ney of order {ngram_order}. Unigram: training "
-        "counts plus one, without context. Uniform: every type is equally likely.",
+        "counts plus one, without context. Uniform: every type is equally likely. Unknown: the share of the test "
+        "tokens that are not in the vocabulary. Perplexities compare within one vocabulary alone. Across vocabularies "
+        "compare nats and bits of the whole test text: those of its tokens, read from left to right, and those of "
+        "spelling each unknown one, letter by letter and then an end. A letter, or the end, is as likely as in the "
+        "training words that are unknown there or, where none is, occur once, each counted once more; a letter that "
+        "these lack costs an escape and then any other code point. Characters, and bytes of UTF-8, are those of the "
+        "text as its reader left it, before lower-casing, line ends among them. Nothing is paid for case where "
+        "vocabulary.lowercase is true, nor for white space between words: figures compare under the same lowercase, "
+        "and those of characters pay for white space too.",
         "variants": "The second table shows the forward head, evaluated in other ways.",
         "gradients": "The main stack is the one that reads from left to right.",
         "pairs": "All pairs compare the heads that read from left to right.",

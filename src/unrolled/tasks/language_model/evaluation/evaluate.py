@@ -20,12 +20,12 @@ from unrolled.scoring import checks
 from unrolled.scoring.evaluation import Scored
 from unrolled.scoring.interpolation import interpolated_nats, interpolation_weight
 from unrolled.scoring.kneser_ney import KneserNey
-from unrolled.scoring.measures import calibration, target_ranks, top_k_accuracy
+from unrolled.scoring.measures import Ranks, calibration, hits, target_ranks
 from unrolled.tasks.language_model.evaluation.checks import no_head_sees_its_target
 from unrolled.tasks.language_model.evaluation.dynamic_evaluation import choose_dynamics, dynamic_nats, mean_squares
 from unrolled.tasks.language_model.evaluation.measures import (
-    bits_per_character,
     frequency_bands,
+    of_whole_text,
     uniform_perplexity,
     unigram_perplexity,
 )
@@ -87,7 +87,7 @@ class _Sureness(NamedTuple):
     """Of the forward head's first choice, window by window."""
 
     confidence: list[Nats]  # its probability
-    ranks: list[NDArray[np.int64]]  # how many types stood above the target
+    ranks: list[Ranks]  # of the target
 
 
 def _by_network(network: Network, split: Split, window: int) -> tuple[dict[str, Nats], _Sureness]:
@@ -119,19 +119,22 @@ def _scored(
     checks.every_unit_scored_once(valid, len(corpus.valid.tokens))
     checks.no_probability_above_one(units)
     targets = np.asarray(corpus.test.tokens, dtype=np.int64)
-    ranks, confidence = np.concatenate(sure.ranks), np.concatenate(sure.confidence)
-    reliability = calibration(confidence, ranks == 0)
+    ranks = Ranks(*(np.concatenate(parts) for parts in zip(*sure.ranks, strict=True)))
+    first = hits(ranks, 1)
+    reliability = calibration(np.concatenate(sure.confidence), first)
     bins = {name: getattr(reliability, name) for name in ("confidence", "accuracy", "tokens")}
     return Scored(
         units,
         corpus.test.document_of_tokens(),
         valid,
         {
-            "bits_per_character": bits_per_character(sums_of(units[MAIN]).sum, corpus.characters["test"]),
+            "vocabulary_size": float(len(corpus.counts)),
+            "unknown_share": corpus.texts["test"].unknown / len(targets),
+            **of_whole_text(sums_of(units[MAIN]).sum, corpus.texts["test"]),
             "unigram_perplexity": unigram_perplexity(corpus.counts, targets),
             "uniform_perplexity": uniform_perplexity(len(corpus.counts)),
-            "top1_accuracy": top_k_accuracy(ranks, 1),
-            "top5_accuracy": top_k_accuracy(ranks, 5),
+            "top1_accuracy": float(first.mean()),
+            "top5_accuracy": float(hits(ranks, 5).mean()),
             "calibration_error": reliability.error,
             **measures,
         },

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from unrolled.ground.corpus import Text
 from unrolled.ground.perplexity import perplexity
 
 Floats = NDArray[np.float64]
@@ -26,11 +27,20 @@ class Band(NamedTuple):
     perplexity: float
 
 
-def bits_per_character(nats: float, characters: int) -> float:
-    """Summed nats over the characters of the text they score, in bits."""
-    if characters < 1:
-        raise ValueError(f"bits per character of {characters} characters are undefined: score at least one")
-    return float(nats) / math.log(2) / characters
+def of_whole_text(nats: float, text: Text) -> dict[str, float]:
+    """What a text costs with each ``<unk>`` spelled out, a character and a byte of it: compares across vocabularies.
+
+    ``nats``: summed over its tokens. By name of the measure. Perplexity, and nats that leave out what ``<unk>`` hides,
+    fall as the vocabulary shrinks. ValueError for a text without characters.
+    """
+    if text.characters < 1:
+        raise ValueError(f"nats per character of {text.characters} characters are undefined: score at least one")
+    total = float(nats) + text.spelling
+    return {
+        f"spelled_{name}_per_{of}": total / size / number
+        for of, number in (("character", text.characters), ("byte", text.bytes))
+        for name, size in (("nats", 1.0), ("bits", math.log(2)))
+    }
 
 
 def unigram_nats(counts: ArrayLike, targets: ArrayLike) -> Floats:
