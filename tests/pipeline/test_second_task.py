@@ -29,7 +29,7 @@ def whole(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     (folder / "bits").mkdir()
     draw = random.Random(1)
     for number in range(40):
-        lines = ("".join(draw.choices("01", k=draw.randint(5, 20))) for _ in range(8))
+        lines = ("".join(draw.choices("01", (3, 2), k=draw.randint(5, 20))) for _ in range(8))
         (folder / "bits" / f"{number:02}.txt").write_text("".join(f"{line}\n" for line in lines))
     project.must("git", "add", "-A")
     project.must("git", "commit", "-qm", "a second task")
