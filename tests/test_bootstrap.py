@@ -156,4 +156,4 @@ def test_intervals_hold_the_truth_as_often_as_they_say(source: Source) -> None:
     """95 %, within what 300 splits can tell (0.044, at odds of 1 to 2000); docs/intervals.md has more of them."""
     found = coverage(source, splits=300, samples=300)
     assert 0.906 <= found["one model"] <= 0.994 and 0.906 <= found["difference"] <= 0.994
-    assert found["blocks"] < 0.85
+    assert found["blocks"] < 0.9

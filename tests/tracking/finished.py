@@ -82,7 +82,11 @@ def write_arm(root: Path, arm: dict[str, Any], corpus: Corpus, steps: int, spike
     run, scores = Run.read(root / "runs" / name), task_part(TASK, "scores").SCORES
     threes = {scores[0].name: np.full(len(corpus.test.tokens), 3.0)}
     write_evaluation(
-        root / "baselines", "kneser_ney", Scored(threes, np.zeros(1), threes), scores, made_of(own, corpus.digest)
+        root / "baselines",
+        "kneser_ney",
+        Scored(threes, corpus.test.document_of_tokens(), threes),
+        scores,
+        made_of(own, corpus.digest),
     )
     baselines = {"kneser_ney": Evaluation.read(root / "baselines")}
     scored = task.evaluate(run.model(), corpus, own, baselines)

@@ -13,7 +13,7 @@ import pytest
 from finished import TASK, grid
 from mlflow.tracking import MlflowClient
 
-from unrolled.ground.checksums import read_sealed, seal
+from unrolled.ground.checksums import read_sealed, seal, sha256
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
@@ -28,17 +28,22 @@ def workspace(two_arms: Path, tmp_path: Path) -> Path:
     return shutil.copytree(two_arms, tmp_path / "workspace")
 
 
-def change_score(evaluation: Path, name: str, **change: Any) -> None:
-    content = read_sealed(evaluation, "scores.json")
-    content["scores"][name] |= change
+def change_score(workspace: Path, arm: str, name: str, **change: Any) -> None:
+    """Of an evaluation, on which the probes then stand."""
+    evaluation, probes = workspace / "evaluation" / arm, workspace / "probes" / arm
+    scores, figures = read_sealed(evaluation, "scores.json"), read_sealed(probes, "probe.json")
+    scores["scores"][name] |= change
     (evaluation / "scores.json").unlink()
-    seal(evaluation / "scores.json", content)
+    seal(evaluation / "scores.json", scores)
+    figures["made_of"]["evaluation"] = sha256(evaluation / "scores.json")
+    (probes / "probe.json").unlink()
+    seal(probes / "probe.json", figures)
 
 
 def test_an_exploded_score_is_said_in_words_and_published_as_no_number(workspace: Path) -> None:
     name = task_part(TASK, "scores").SCORES[0].name
     infinite = {"sum": math.inf, "value": math.inf, "interval": [math.inf, math.inf]}
-    change_score(workspace / "evaluation/lstm-clipped", name, **infinite)
+    change_score(workspace, "lstm-clipped", name, **infinite)
     exploded, other = project(workspace, grid(workspace), {})
     note = exploded.tags["mlflow.note.content"]
     assert note.startswith("Test forward perplexity **above 1e6**, from the weights of epoch 4.") and "inf" not in note

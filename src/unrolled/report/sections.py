@@ -245,4 +245,4 @@ def _bounded(value: float | None) -> str:
 
 
 def _defined(value: float, *, signed: bool = False) -> str:
-    return number(value, signed=signed) if math.isfinite(value) else "undefined" if math.isnan(value) else "endless"
+    return number(value, signed=signed) if math.isfinite(value) else "undefined"
