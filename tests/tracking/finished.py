@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ruamel.yaml import YAML
 
 from miniature import made_of
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
-from unrolled.ground.checksums import sha256
+from unrolled.ground.checksums import read_sealed, seal, sha256
 from unrolled.ground.corpus import Corpus, Split, Text
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
@@ -92,6 +93,20 @@ def write_arm(root: Path, arm: dict[str, Any], corpus: Corpus, steps: int, spike
     scored = task.evaluate(run.model(), corpus, own, baselines)
     write_evaluation(root / "evaluation" / name, name, scored, scores, made_of(own, corpus.digest, run, **baselines))
     probe(root / "probes" / name, run, Evaluation.read(root / "evaluation" / name), corpus, settings)
+
+
+def reseal(root: Path, arm: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change an arm's scores.json, and have its probes stand on that."""
+    scores = root / "evaluation" / arm / "scores.json"
+
+    def stand_on_it(figures: dict[str, Any]) -> None:
+        figures["made_of"]["evaluation"] = sha256(scores)
+
+    for folder, file, edit in (("evaluation", "scores.json", change), ("probes", "probe.json", stand_on_it)):
+        content = read_sealed(root / folder / arm, file)
+        edit(content)
+        (root / folder / arm / file).unlink()
+        seal(root / folder / arm / file, content)
 
 
 def history_of(training: Training, *, diverges: bool, steps: int, spike_at: int) -> History:

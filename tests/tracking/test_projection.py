@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished import TASK, grid
+from finished import TASK, grid, reseal
 from mlflow.tracking import MlflowClient
 
-from unrolled.ground.checksums import read_sealed, seal, sha256
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
@@ -29,15 +28,10 @@ def workspace(two_arms: Path, tmp_path: Path) -> Path:
 
 
 def change_score(workspace: Path, arm: str, name: str, **change: Any) -> None:
-    """Of an evaluation, on which the probes then stand."""
-    evaluation, probes = workspace / "evaluation" / arm, workspace / "probes" / arm
-    scores, figures = read_sealed(evaluation, "scores.json"), read_sealed(probes, "probe.json")
-    scores["scores"][name] |= change
-    (evaluation / "scores.json").unlink()
-    seal(evaluation / "scores.json", scores)
-    figures["made_of"]["evaluation"] = sha256(evaluation / "scores.json")
-    (probes / "probe.json").unlink()
-    seal(probes / "probe.json", figures)
+    def of_score(content: dict[str, Any]) -> None:
+        content["scores"][name] |= change
+
+    reseal(workspace, arm, of_score)
 
 
 def test_an_exploded_score_is_said_in_words_and_published_as_no_number(workspace: Path) -> None:

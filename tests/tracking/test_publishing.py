@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 from at_once import record_at_once
-from finished import TASK, grid
+from finished import TASK, grid, reseal
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import OperationalError
 
-from unrolled.ground.checksums import read_sealed, seal
 from unrolled.ground.registry import task_part
 from unrolled.shell.errors import UserError
 from unrolled.tracking import saved_view
@@ -116,15 +115,15 @@ def test_a_named_experiment_publishes_what_is_new_and_leaves_the_rest(
     root: Path, client: MlflowClient, publish: Publish, runs: Callable[[], list[Run]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after `dvc exp run -S clipping.clipped.clip_norm=...`: here one run's evaluation differs."""
-    scores = root / "evaluation/lstm-clipped/scores.json"
-    kept, content = scores.read_text(encoding="utf-8"), read_sealed(scores.parent, scores.name)
-    scores.unlink()
-    seal(scores, content | {"measures": content["measures"] | {"top1_accuracy": 0.5}})
+    files = [root / "evaluation/lstm-clipped/scores.json", root / "probes/lstm-clipped/probe.json"]
+    kept = [file.read_text(encoding="utf-8") for file in files]
+    reseal(root, "lstm-clipped", lambda content: content["measures"].update(top1_accuracy=0.5))
     monkeypatch.setenv("DVC_EXP_NAME", "sharp-pike")
     try:
         assert publish() == {arm: "published" if arm == "lstm-clipped" else "unchanged" for arm in ARMS}
     finally:
-        scores.write_text(kept, encoding="utf-8")
+        for file, text in zip(files, kept, strict=True):
+            file.write_text(text, encoding="utf-8")
     [new] = [run for run in runs() if run.info.run_name == "lstm-clipped sharp-pike"]
     [old] = [run for run in runs() if run.info.run_name == "lstm-clipped"]
     assert (new.data.tags["dvc.exp"], new.data.metrics["top1_accuracy/test"]) == ("sharp-pike", 0.5)
