@@ -1,7 +1,9 @@
 """A checkpoint: wherever a training was cut off, what goes on from it ends in the same bytes; another's is refused."""
 
+import math
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
 from unrolled.training import checkpoint as checkpoints
 from unrolled.training.checkpoint import Checkpoint
-from unrolled.training.fit import fit
+from unrolled.training.fit import Step, fit
 from unrolled.training.history import History
 from unrolled.training.run_directory import write_run
 from unrolled.training.training import Training
@@ -56,6 +58,20 @@ CASES = {
     "lstm-clipped": {"optimiser": "adam", "learning_rate": 0.01, "weight_dropout": 0.3, "embedding_dropout": 0.2},
     "bilstm-clipped": {"learning_rate": 30.0, "average_after": 1, "anneal_after": 1, "epochs": 4},
 }
+
+
+def test_no_checkpoint_is_written_after_the_step_that_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That step was not taken: a training that went on from there would take it, and its masks, once more."""
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 1e9)
+    training, history, checkpoint = prepared(tmp_path, small("rnn-clipped"))
+    written: list[int] = []
+    monkeypatch.setattr(checkpoint, "write", lambda: written.append(training.step))
+    *records, last = islice(fit(training, TRAIN, VALID), 5)
+    assert isinstance(last, Step) and not last.diverged
+    for record in checkpoint.kept(iter([*records, replace(last, loss=math.nan)])):
+        history.add(record)
+    assert history.diverged_at == last.number and len(written) == len(records)
 
 
 @pytest.mark.parametrize("arm", CASES)
