@@ -2,42 +2,17 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from examples import network, task_of, tokens
 from miniature import arm_of, split_of
 from unrolled.recurrence.bptt import lag_profile
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import Task
 from unrolled.tasks.language_model.model.windows import windows
 from unrolled.training.diagnostics import addends
 from unrolled.training.training import Options, Training
-
-V = 13
-
-
-def network(*, bidirectional: bool, layers: int = 2, cell: str = "lstm", dropout: float = 0.0) -> Network:
-    return Network(
-        V,
-        cell=cell,
-        bidirectional=bidirectional,
-        embedding=6,
-        hidden=6,
-        layers=layers,
-        dropout=dropout,
-        tied=False,
-        generator=torch.Generator().manual_seed(0),
-    )
-
-
-def tokens(length: int = 101) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, V, length).astype(np.uint16)
-
-
-def task_of(**changes: Any) -> Task:
-    return Task({"columns": 4, "window": 10, "optimiser": "sgd", "weight_decay": 0.0} | changes)
 
 
 def training_of(net: Network, **changes: Any) -> Training:

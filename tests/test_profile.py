@@ -4,18 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from examples import B, E, H, T, example
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import CELLS
 from unrolled.recurrence.layer import RecurrentLayer
-
-T, B, E, H = 7, 3, 5, 4
-
-
-def example(cell: str, reverse: bool = False) -> tuple[RecurrentLayer, Tensor, tuple[Tensor, ...]]:
-    torch.manual_seed(5)
-    layer = RecurrentLayer(cell, E, H, reverse=reverse).double()
-    state = tuple(torch.randn(B, H, dtype=torch.float64) for _ in range(CELLS[cell].states))
-    return layer, torch.randn(T, B, E, dtype=torch.float64), state
 
 
 def in_calls(

@@ -1,49 +1,23 @@
 """The loss and the scores: every token once, whatever the window, and the sums of a definition written out."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from examples import V, network, task_of, tokens
 from miniature import corpus_of, split_of
 from unrolled.ground.perplexity import perplexity
 from unrolled.ground.special_tokens import END_ID
-from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import (
     SCORE_OF_HEAD,
-    Task,
     predictions,
     state_from_the_right,
     total_nats,
 )
 from unrolled.tasks.language_model.model.windows import windows
-
-V = 13
-
-
-def network(*, bidirectional: bool, layers: int = 2, cell: str = "lstm", dropout: float = 0.0) -> Network:
-    return Network(
-        V,
-        cell=cell,
-        bidirectional=bidirectional,
-        embedding=6,
-        hidden=6,
-        layers=layers,
-        dropout=dropout,
-        tied=False,
-        generator=torch.Generator().manual_seed(0),
-    )
-
-
-def tokens(length: int = 101) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, V, length).astype(np.uint16)
-
-
-def task_of(**changes: Any) -> Task:
-    return Task({"columns": 4, "window": 10, "optimiser": "sgd", "weight_decay": 0.0} | changes)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
