@@ -46,7 +46,7 @@ FLOORS: dict[str, set[str]] = {
     "task/settings": {"settings"},
     "task/model": {"ground", "recurrence"},
     "task/evaluation": {"scoring", *MODEL},
-    "task/probes": MODEL,
+    "task/probes": {"probing", *MODEL},
     "task/text": {"corpus", *MODEL},
     "task/report": {"corpus", "task/evaluation", "task/text", "report", *MODEL, *SCORING},
     "task/commands": {"ground", "corpus", "task/text"},
@@ -262,7 +262,7 @@ def test_params_are_the_fields_of_settings() -> None:
     params = yaml("params.yaml")
     assert params["task"] in task_names()
     models = sections_of(params["task"])
-    assert list(params) == ["task", *models, "arch", "clipping"]
+    assert list(params) == ["task", *models, "arch", "clipping", "seeds"]
     for name, model in models.items():
         assert set(params[name]) == set(model.model_fields), name
     for row in params["arch"].values():

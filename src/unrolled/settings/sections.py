@@ -54,7 +54,6 @@ class VocabularySettings(Strict):
 class TrainSettings(Strict):
     """How a training goes on; a task adds how its batches are made."""
 
-    seed: Seed
     epochs: Count
     optimiser: Literal["sgd", "adam", "adamw"]
     learning_rate: Rate
