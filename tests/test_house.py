@@ -44,6 +44,7 @@ FLOORS: dict[str, set[str]] = {
     "scoring": {"ground"},
     "probing": {"ground", "recurrence", "training"},
     "task/settings": {"settings"},
+    "task/corpus": {"ground", "corpus"},
     "task/model": {"ground", "recurrence"},
     "task/evaluation": {"scoring", *MODEL},
     "task/probes": MODEL,
@@ -209,6 +210,9 @@ def test_stages_are_files() -> None:
 # The parts of its task that a stage asks for by name, which no import shows.
 PARTS = {
     "resolve": {"settings"},
+    "fetch": {"corpus"},
+    "preprocess": {"corpus"},
+    "vocabulary": {"corpus"},
     "train": {"model"},
     "baseline": {"evaluation", "scores"},
     "evaluate": {"model", "evaluation", "scores"},
@@ -225,6 +229,7 @@ def needed(stage: str, task: str) -> set[Path]:
         SRC / "unrolled" / "tasks" / task / f"{PLACES.get(part, part).replace('.', '/')}.py"
         for part in PARTS.get(stage, ())
     }
+    parts = {part for part in parts if part.is_file()}  # a task of plain text has no part `corpus`
     reached, waiting = {script, *parts}, [script, *parts]
     while waiting:
         new = {path for path in ours(waiting.pop()) if "shell" not in path.parts} - reached
