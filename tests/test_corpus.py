@@ -51,7 +51,7 @@ def test_what_else_a_task_keeps_comes_back_by_name(tmp_path: Path) -> None:
     assert {name: split.arrays["tags"].tolist() for name, split in zip(SPLITS, corpus[:3], strict=True)} == {
         name: split.arrays["tags"].tolist() for name, split in splits.items()
     }
-    assert corpus.valid.documents.tolist() == [0, 2] and set(corpus.valid.arrays) == {"tags"}
+    assert corpus.valid.documents.tolist() == [0, 2] and set(corpus.valid.arrays) == {"tags", "letters"}
     assert corpus.arrays["letters"].tolist() == letters.tolist() and set(corpus.arrays) == {"letters"}
     assert (corpus.names, corpus.digest, corpus.texts) == (names, digest, {})
     names["tags"].reverse()

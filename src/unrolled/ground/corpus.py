@@ -29,7 +29,10 @@ NO_ARRAYS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Split(NamedTuple):
-    """A stream of token ids [N], and where in it each document begins, int64 [D]; ``arrays``: what else it holds."""
+    """A stream of token ids [N], and where in it each document begins, int64 [D].
+
+    ``arrays``: what else it holds, by name, and those of the whole corpus, for who is given no more than a split.
+    """
 
     tokens: Tokens
     documents: Counts
@@ -72,10 +75,11 @@ def read_corpus(encoded: Path) -> Corpus:
     files = manifest["files"]
     written = {*(name for name in files if name.endswith(".npy")), *ALWAYS}
     arrays = {name.removesuffix(".npy"): load(encoded, name, _mapped) for name in sorted(written)}
-    train, valid, test = (_split(name, arrays) for name in SPLITS)
+    counts, splits = arrays.pop("counts"), [_split(name, arrays) for name in SPLITS]
+    train, valid, test = (split._replace(arrays={**arrays, **split.arrays}) for split in splits)
     texts = {name: Text(**of_split) for name, of_split in manifest.get("texts", {}).items()}
     names = load(encoded, NAMES, json_of) if NAMES in files else {}
-    return Corpus(train, valid, test, arrays.pop("counts"), texts, corpus_digest(files), arrays, names)
+    return Corpus(train, valid, test, counts, texts, corpus_digest(files), arrays, names)
 
 
 def _split(name: str, arrays: dict[str, Array]) -> Split:
