@@ -64,6 +64,7 @@ def sections(comparison: Comparison) -> list[Section]:
             [*_scores(comparison, share), *_variants(comparison, variants, share)],
             notes["scores"],
         ),
+        *comparison.wording.sections(comparison),
         Section("Gradient norm before clipping", [_gradients(rows)], notes["gradients"]),
         Section("Memory, growth and explosions", [_phenomena(rows, phenomena)], notes["phenomena"]),
         *_sweep(comparison),
