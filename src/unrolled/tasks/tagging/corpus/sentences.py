@@ -4,10 +4,11 @@ A line without a tab, `# <name>`, begins a document. A word may hold a space, as
 tab; so sentences stay lists of words, and are never joined and cut again.
 """
 
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from unrolled.ground.atomic import whole_folder
 from unrolled.ground.checksums import read_sealed, seal
@@ -33,18 +34,22 @@ class Line(NamedTuple):
 
 
 def lines_of_bytes(content: bytes, name: str) -> Iterator[Line]:
-    """The lines of a file in strict UTF-8, with or without BOM, ended by LF or CR LF.
+    """As ``decoded``, of a whole file."""
+    return decoded(io.BytesIO(content), name)
+
+
+def decoded(stream: BinaryIO, name: str) -> Iterator[Line]:
+    """The lines of a stream, as they come, in strict UTF-8, with or without BOM, ended by LF or CR LF.
 
     Raises UserError naming the file and line that is something else.
     """
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+    for number, line in enumerate(stream, 1):
         place = f"{name}:{number}"
+        start = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
         try:
-            text = line.removesuffix(b"\r").decode("utf-8")
+            text = start.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(
-                f"{place}: not UTF-8 at byte {error.start} of the line; convert the file to UTF-8"
-            ) from None
+            raise UserError(f"{place}: not UTF-8 at byte {error.start} of the line; convert it to UTF-8") from None
         if "\0" in text:
             raise UserError(f"{place}: not text but binary (NUL)")
         yield Line(place, text)

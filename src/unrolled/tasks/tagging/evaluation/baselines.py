@@ -80,14 +80,15 @@ def features(words: Sequence[str]) -> list[list[str]]:
 def _features(words: Sequence[str], place: int) -> list[str]:
     word = words[place]
     told = ["bias", f"w={word}", f"l={word.lower()}", f"s={shape(word)}"]
+    told += ["capital"] if word[0].isupper() and place else []
     for size in range(1, AFFIX + 1):
         told += [f"p{size}={word[:size].lower()}", f"x{size}={word[-size:].lower()}"]
     for away in (-2, -1, 1, 2):
+        there = 0 <= place + away < len(words)
+        told.append(f"{away}l={words[place + away].lower()}" if there else f"{away}=none")
+    for away in (-1, 1):
         if 0 <= place + away < len(words):
-            other = words[place + away]
-            told += [f"{away}l={other.lower()}", f"{away}s={shape(other)}", f"{away}x={other[-3:].lower()}"]
-        else:
-            told.append(f"{away}=none")
+            told += [f"{away}x={words[place + away][-3:].lower()}", f"{away}s={shape(words[place + away])}"]
     return told
 
 

@@ -25,7 +25,7 @@ class Served:
         sizes = settings["sizes"]
         network = Network(sizes["words"], sizes["letters"], sizes["tags"], **settings["network"])
         network.load_state_dict(load_file(folder / "weights.safetensors"))
-        self.tagger = Tagger(settings["arm"], network, names, bool(corpus["settings"]["vocabulary"]["lowercase"]))
+        self.tagger = Tagger.of(settings["arm"], network, names, corpus)
 
     def predict(self, texts: pd.DataFrame | Iterable[str]) -> pd.DataFrame:
         """A row a sentence: its words, the tag of each, how likely that is, and whether training showed the word.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -30,12 +30,22 @@ class TaggedWord(NamedTuple):
 
 @dataclass(frozen=True)
 class Tagger:
-    """A network beside what its ids stand for; ``fold``: words are looked up in lower case."""
+    """A network beside what its ids stand for; ``tags``: which tags these are, as corpus.tags says.
+
+    ``fold``: words are looked up in lower case.
+    """
 
     arm: str
     network: Network
     names: Mapping[str, list[str]]
+    tags: str
     fold: bool
+
+    @classmethod
+    def of(cls, arm: str, network: Network, names: Mapping[str, list[str]], report: Mapping[str, Any]) -> "Tagger":
+        """``report``: that of the corpus."""
+        settings = report["settings"]
+        return cls(arm, network, names, settings["corpus"]["tags"], settings["vocabulary"]["lowercase"])
 
     @classmethod
     def read(cls, arm: str | None = None, workspace: Path = Path()) -> "Tagger":
@@ -50,8 +60,7 @@ class Tagger:
         run.check(corpus.digest)
         network = run.model()
         assert isinstance(network, Network)
-        report = load(workspace / CORPUS_REPORT.parent, CORPUS_REPORT.name, json_of)
-        return cls(name, network, corpus.names, bool(report["settings"]["vocabulary"]["lowercase"]))
+        return cls.of(name, network, corpus.names, load(workspace / CORPUS_REPORT.parent, CORPUS_REPORT.name, json_of))
 
     def tagged(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[TaggedWord]]:
         """The words of each sentence, which may have none, with their tags; reads READ sentences ahead."""
