@@ -27,11 +27,10 @@ def tag(file: BinaryIO, arm: str | None, form: str | None, marks: bool) -> None:
 
     trained = tagger.Tagger.read(arm)
     colour = (form or ("colour" if sys.stdout.isatty() else "conllu")) == "colour"
+    name = getattr(file, "name", "<stdin>")
     words = unknown = unsure = 0
     started = time.monotonic()
-    for sentences in formats.in_turn(
-        formats.read(file, "the text" if file.name == "<stdin>" else file.name), tagger.READ
-    ):
+    for sentences in formats.in_turn(formats.read(file, "the text" if name == "<stdin>" else name), tagger.READ):
         for sentence, tagged in zip(sentences, trained.tagged([each.words for each in sentences]), strict=True):
             words += len(tagged)
             unknown += sum(not each.known for each in tagged)
