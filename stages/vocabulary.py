@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from unrolled.corpus.catalogue import CATALOGUE
-from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.of_task import data_of
 from unrolled.ground.resolved import read_resolved
 from unrolled.shell.stage import stage
 
@@ -15,15 +14,7 @@ from unrolled.shell.stage import stage
 def main() -> None:
     """Build the vocabulary from the training split alone and encode all three."""
     settings = read_resolved("vocabulary")
-    source = CATALOGUE[settings["corpus"]["name"]]
-    encode_corpus(
-        Path("data/text"),
-        Path("data/encoded"),
-        Path("data/corpus.json"),
-        **settings["vocabulary"],
-        tokenised=source.tokenised,
-        own_vocabulary=source.own_vocabulary,
-    )
+    data_of(settings["task"]).encode(settings, Path("data/text"), Path("data/encoded"), Path("data/corpus.json"))
 
 
 if __name__ == "__main__":

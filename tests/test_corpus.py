@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miniature import split_of
+from unrolled.corpus.encoded import write_encoded
 from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import MANIFEST, SPLITS, Split, Text, read_corpus
 from unrolled.shell.errors import UserError
@@ -37,6 +38,24 @@ def test_a_split_is_memory_mapped(encoded: Path) -> None:
     assert isinstance(corpus.train.tokens, np.memmap) and corpus.train.tokens.tolist() == [0, 1, 2, 3, 4]
     assert corpus.train.documents.tolist() == [0, 4] and corpus.test.documents.tolist() == [0, 3]
     assert corpus.counts.tolist() == list(range(6)) and corpus.texts == dict.fromkeys(SPLITS, TEXT)
+
+
+def test_what_else_a_task_keeps_comes_back_by_name(tmp_path: Path) -> None:
+    splits = {
+        split: Split(np.arange(4, dtype=np.uint16), np.array([0, 2]), {"tags": np.array([0, 1, 1, size])})
+        for size, split in enumerate(SPLITS)
+    }
+    letters, names = np.arange(6).reshape(2, 3), {"tags": ["NOUN", "VERB"], "labels": ["ja", "nein"]}
+    digest = write_encoded(tmp_path / "encoded", splits, np.array([3, 1]), arrays={"letters": letters}, names=names)
+    corpus = read_corpus(tmp_path / "encoded")
+    assert {name: split.arrays["tags"].tolist() for name, split in zip(SPLITS, corpus[:3], strict=True)} == {
+        name: split.arrays["tags"].tolist() for name, split in splits.items()
+    }
+    assert corpus.valid.documents.tolist() == [0, 2] and set(corpus.valid.arrays) == {"tags", "letters"}
+    assert corpus.arrays["letters"].tolist() == letters.tolist() and set(corpus.arrays) == {"letters"}
+    assert (corpus.names, corpus.digest, corpus.texts) == (names, digest, {})
+    names["tags"].reverse()
+    assert write_encoded(tmp_path / "other", splits, np.array([3, 1]), names=names, arrays=corpus.arrays) != digest
 
 
 def test_the_digest_tells_texts_and_vocabularies_apart(encoded: Path) -> None:

@@ -58,9 +58,10 @@ def test_there_is_a_file_for_each_stage_and_each_arm(tmp_path: Path) -> None:
     assert resolved(tmp_path).keys() == stages | arms("rnn", "lstm", "bilstm")
     folder, params = tmp_path / "resolved", load_params(tmp_path / "params.yaml")
     name = {"name": params.sections["corpus"]["name"]}
-    assert read_resolved("fetch", folder) == {"corpus": name}
-    assert read_resolved("preprocess", folder) == {"corpus": params.sections["corpus"]}
-    assert read_resolved("vocabulary", folder) == {"corpus": name, "vocabulary": params.sections["vocabulary"]}
+    task = {"task": params.task}
+    assert read_resolved("fetch", folder) == task | {"corpus": name}
+    assert read_resolved("preprocess", folder) == task | {"corpus": params.sections["corpus"]}
+    assert read_resolved("vocabulary", folder) == task | {"corpus": name, "vocabulary": params.sections["vocabulary"]}
     assert read_resolved("evaluate", folder) == {"task": params.task, "evaluate": params.sections["evaluate"]}
     assert read_resolved("probe", folder) == {
         "task": params.task, "evaluate": params.sections["evaluate"], "probe": params.sections["probe"],

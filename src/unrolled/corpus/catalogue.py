@@ -20,11 +20,13 @@ class PublicFile:
 class Source:
     """What to fetch, and what the publisher has already done to the text.
 
+    ``own``: it is the user's, at corpus.path.
     ``tokenised``: spaces are set between the tokens, so words are what stands between white space.
     ``own_vocabulary``: the words are chosen, so neither case, min_count nor max_size applies to them.
     """
 
     files: tuple[PublicFile, ...] = ()
+    own: bool = False
     tokenised: bool = False
     own_vocabulary: bool = False
 
@@ -62,7 +64,7 @@ CATALOGUE: dict[str, Source] = {
         ),
         tokenised=True,
     ),
-    "text": Source(),
+    "text": Source(own=True),
 }
 
 

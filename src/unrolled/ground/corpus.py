@@ -1,26 +1,42 @@
-"""data/encoded read back: the splits as token ids with the borders of their documents, every byte checked."""
+"""data/encoded read back: the splits as token ids with the borders of their documents, every byte checked.
+
+A task that brings its own data may keep more beside them:
+
+    <split>.<name>.npy    an array of the split, as a tag for each token, or where each sentence begins
+    <name>.npy            an array of the whole corpus, as the letters of each word
+    names.json            of each kind what its ids stand for, in their order: {"tags": ["ADJ", "ADP", ...], ...}
+"""
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from unrolled.ground.checksums import load, read_sealed
+from unrolled.ground.checksums import json_of, load, read_sealed
 
 SPLITS = ("train", "valid", "test")
 MANIFEST = "manifest.json"  # the digest of each file
+NAMES = "names.json"
+ALWAYS = (*(f"{split}.npy" for split in SPLITS), *(f"{split}.documents.npy" for split in SPLITS), "counts.npy")
 
 Tokens = np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]  # memory-mapped, 1-D
 Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
+Array = np.ndarray[Any, np.dtype[Any]]
+NO_ARRAYS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Split(NamedTuple):
-    """A stream of token ids [N], and where in it each document begins, int64 [D]."""
+    """A stream of token ids [N], and where in it each document begins, int64 [D].
+
+    ``arrays``: what else it holds, by name, and those of the whole corpus, for who is given no more than a split.
+    """
 
     tokens: Tokens
     documents: Counts
+    arrays: Mapping[str, Array] = NO_ARRAYS
 
     def document_of_tokens(self) -> Counts:
         """The number of the document that each token stands in, from 0: int64 [N]."""
@@ -39,8 +55,8 @@ class Text(NamedTuple):
 class Corpus(NamedTuple):
     """What the vocabulary stage left, memory-mapped: never wholly in memory.
 
-    ``counts`` int64 [V]: how often training shows each type. ``texts``: by split. ``digest``: which text, split and
-    vocabulary this is.
+    ``counts`` int64 [V]: how often training shows each type. ``texts``: by split, where the data is plain text.
+    ``digest``: which text, split and vocabulary this is. ``arrays``, of the whole corpus, and ``names``: see above.
     """
 
     train: Split
@@ -49,17 +65,28 @@ class Corpus(NamedTuple):
     counts: Counts
     texts: dict[str, Text]
     digest: str
+    arrays: Mapping[str, Array] = NO_ARRAYS
+    names: Mapping[str, list[str]] = NO_ARRAYS
 
 
 def read_corpus(encoded: Path) -> Corpus:
     """Raises UserError naming the file that is missing or was altered, and how to get it again."""
     manifest = read_sealed(encoded, MANIFEST)
-    train, valid, test = (
-        Split(load(encoded, f"{name}.npy", _mapped), load(encoded, f"{name}.documents.npy", _mapped)) for name in SPLITS
-    )
-    texts = {name: Text(**manifest["texts"][name]) for name in SPLITS}
-    counts = load(encoded, "counts.npy", _mapped)
-    return Corpus(train, valid, test, counts, texts, corpus_digest(manifest["files"]))
+    files = manifest["files"]
+    written = {*(name for name in files if name.endswith(".npy")), *ALWAYS}
+    arrays = {name.removesuffix(".npy"): load(encoded, name, _mapped) for name in sorted(written)}
+    counts, splits = arrays.pop("counts"), [_split(name, arrays) for name in SPLITS]
+    train, valid, test = (split._replace(arrays={**arrays, **split.arrays}) for split in splits)
+    texts = {name: Text(**of_split) for name, of_split in manifest.get("texts", {}).items()}
+    names = load(encoded, NAMES, json_of) if NAMES in files else {}
+    return Corpus(train, valid, test, counts, texts, corpus_digest(files), arrays, names)
+
+
+def _split(name: str, arrays: dict[str, Array]) -> Split:
+    """Take the arrays of a split from among all."""
+    own = {each: arrays.pop(each) for each in list(arrays) if each == name or each.startswith(f"{name}.")}
+    parts = {each.removeprefix(f"{name}."): array for each, array in own.items()}
+    return Split(parts.pop(name), parts.pop("documents"), parts)
 
 
 def corpus_digest(files: Mapping[str, str]) -> str:
@@ -67,6 +94,6 @@ def corpus_digest(files: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{name} {files[name]}\n" for name in sorted(files)).encode()).hexdigest()
 
 
-def _mapped(path: Path) -> np.ndarray[tuple[int], np.dtype[Any]]:
-    array: np.ndarray[tuple[int], np.dtype[Any]] = np.load(path, mmap_mode="r", allow_pickle=False)
+def _mapped(path: Path) -> Any:
+    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return array

@@ -9,6 +9,7 @@ import unrolled.tasks
 
 # What a folder of its own holds, so that an edit re-runs as little as can be; the others are single files.
 PLACES = {
+    "corpus": "corpus.corpus",
     "model": "model.task",
     "scores": "evaluation.scores",
     "evaluation": "evaluation.evaluate",

@@ -2,6 +2,7 @@
 
 tasks/<task>/
   settings.py              SECTIONS of params.yaml that are its own, and memory(), what a training takes at least
+  corpus/corpus.py         what data it reads and how (`corpus/of_task.py`); a task without it reads plain text
   model/task.py            Task, the class below: the network, its batches and its loss
   evaluation/scores.py     SCORES, each declared once; the first is what arms are compared by
   evaluation/evaluate.py   evaluate(), and BASELINES, models without recurrence

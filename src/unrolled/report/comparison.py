@@ -119,6 +119,7 @@ def compare(
             "cliff": _stacked(arms, lambda arm: phenomena.cliff_of(arm.probes)),
             "learning_rates": sweeps.learning_rates(runs, main, reached.get(wording.chance or "")),
             "depths": sweeps.depths(runs, main),
+            **wording.tables(arms),
         },
     )
 

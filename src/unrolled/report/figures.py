@@ -95,6 +95,7 @@ class Figures:
 
         return {
             "score": lambda: row([self.score], self.arms, baselines),
+            **self.comparison.wording.pictures(self.arms, self.comparison),
             "grad_norm": lambda: row(norms, self.arms, threshold, share=True),
             "clipped_share": lambda: row([self.clipped_share], clipping),
             **{name: partial(profile, name) for name in PROFILES},

@@ -57,6 +57,7 @@ def sections(comparison: Comparison) -> list[Section]:
     return [
         Section(f"Test {main.heading}", scores, notes["scores"]),
         *_survival(comparison, share),
+        *comparison.wording.sections(comparison),
         Section("Gradient norm before clipping", [_gradients(comparison)], notes["gradients"]),
         Section("Memory, growth and explosions", [_phenomena(comparison, phenomena)], notes["phenomena"]),
         *_sweep(comparison),

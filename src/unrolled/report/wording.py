@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,10 @@ class Wording:
     braces is a key of the section evaluate. ``figures``: {name: (title, how to read it)} where the report's own words
     do not do. ``samples``: what arms write, {arm: {how it was drawn: text}, or why it writes nothing}, introduced by
     ``about_samples``.
+
+    What a task shows beside all that: ``tables``, (arms) -> {name: a data frame}, files in report/plots; ``sections``,
+    (comparison) -> sections of the page; ``pictures``, (how each arm is drawn, comparison) -> {name: what draws it},
+    each with a table of the same name, and with its words in ``figures``.
     """
 
     title: str  # of the page: "Recurrent language models"
@@ -33,6 +38,9 @@ class Wording:
     figures: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     samples: Callable[[Sequence[str]], Mapping[str, Mapping[str, str] | str]] | None = None
     about_samples: str = ""
+    tables: Callable[[Sequence[Any]], Mapping[str, Any]] = lambda arms: {}
+    sections: Callable[[Any], Sequence[Any]] = lambda comparison: ()
+    pictures: Callable[[Sequence[Any], Any], Mapping[str, Callable[[], Any]]] = lambda lines, comparison: {}
 
     def beside_baselines(
         self, of_arm: Mapping[str, float], scored: Mapping[str, Mapping[str, float]]

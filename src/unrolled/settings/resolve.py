@@ -24,9 +24,9 @@ def resolve(path: Path = PARAMS, folder: Path = Path("resolved")) -> None:
     sections, name = params.sections, {"name": params.sections["corpus"]["name"]}
     files: dict[str, dict[str, Any]] = {
         "params": {"digest": digest_of_params(path)},
-        "fetch": {"corpus": name},
-        "preprocess": {"corpus": sections["corpus"]},
-        "vocabulary": {"corpus": name, "vocabulary": sections["vocabulary"]},
+        "fetch": {"task": params.task, "corpus": name},
+        "preprocess": {"task": params.task, "corpus": sections["corpus"]},
+        "vocabulary": {"task": params.task, "corpus": name, "vocabulary": sections["vocabulary"]},
         "evaluate": {"task": params.task, "evaluate": sections["evaluate"]},
         "probe": {"task": params.task, "evaluate": sections["evaluate"], "probe": sections["probe"]},
         "grid": {

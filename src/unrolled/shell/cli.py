@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from unrolled.corpus.of_task import data_of
 from unrolled.ground.registry import has_part, task_names, task_part
 from unrolled.settings.loader import PARAMS, load_params
 from unrolled.settings.recipes import Measurement, Rung, measured, read
@@ -24,8 +25,9 @@ def main() -> None:
 @one_line_errors
 def check() -> None:
     """Validate params.yaml, see that its corpus is there, and clear away what a killed DVC left half-written."""
-    corpus = load_params(PARAMS).sections["corpus"]
-    if corpus["name"] == "text" and not Path(corpus["path"]).exists():
+    params = load_params(PARAMS)
+    corpus = params.sections["corpus"]
+    if data_of(params.task).CATALOGUE[corpus["name"]].own and not Path(corpus["path"]).exists():
         raise UserError(f"{PARAMS}: 'corpus.path': {corpus['path']!r} does not exist; name a file or a folder")
     if remains := take_away():
         click.echo(f"{', '.join(map(str, remains))}: half-written when DVC was killed; removed", err=True)

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import requests
 from packaging.requirements import InvalidRequirement, Requirement
 
-from unrolled.corpus.catalogue import CATALOGUE, PublicFile
+from unrolled.corpus.catalogue import PublicFile
 from unrolled.corpus.fetch import mirror_within
+from unrolled.corpus.of_task import data_of
 from unrolled.ground.checksums import json_of, load
 from unrolled.ground.corpus import read_corpus
 from unrolled.ground.registry import task_part
@@ -133,11 +134,12 @@ def _mlflow() -> str:
 
 
 def _corpus() -> str:
-    corpus = load_params(PARAMS).sections["corpus"]
-    name, path = corpus["name"], Path(corpus["path"])
-    if name == "text" and not path.exists():
-        raise UserError(f"corpus.path: {path} does not exist; name a file or a folder")
-    files, mirror = CATALOGUE[name].files, mirror_within(os.environ.get("DVC_ROOT"))
+    params = load_params(PARAMS)
+    corpus = params.sections["corpus"]
+    source = data_of(params.task).CATALOGUE[name := corpus["name"]]
+    if source.own and not Path(corpus["path"]).exists():
+        raise UserError(f"corpus.path: {corpus['path']} does not exist; name a file or a folder")
+    files, mirror = source.files, mirror_within(os.environ.get("DVC_ROOT"))
     for file in files:
         if (RAW / file.name).is_file():
             if hashlib.sha256((RAW / file.name).read_bytes()).hexdigest() != file.sha256:

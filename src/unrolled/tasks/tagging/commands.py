@@ -1,0 +1,50 @@
+"""`unrolled tag`: what can be done with a trained tagger alone."""
+
+import sys
+import time
+from typing import BinaryIO
+
+import click
+
+from unrolled.shell.endings import one_line_errors
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--arm", help="Which arm tags; the one that made the fewest errors on valid if none is named.")
+@click.option(
+    "--to", "form", type=click.Choice(["conllu", "colour"]), help="conllu, or on a terminal colour, if not given."
+)
+@click.option("--marks/--no-marks", default=True, help="Mark unknown words and unsure tags in MISC; on if not given.")
+@one_line_errors
+def tag(file: BinaryIO, arm: str | None, form: str | None, marks: bool) -> None:
+    """Tag the sentences of FILE (or of what is piped in): CoNLL-U, or a sentence a line, its words parted by spaces.
+
+    Nothing is tokenised: cut the words as the training text has them, "do n't" and "de le" among them. In CoNLL-U,
+    ranges, empty nodes and comments stay as they are.
+    """
+    from unrolled.tasks.tagging.text import formats, tagger  # here, not above: torch takes seconds to import
+
+    trained = tagger.Tagger.read(arm)
+    colour = (form or ("colour" if sys.stdout.isatty() else "conllu")) == "colour"
+    name = getattr(file, "name", "<stdin>")
+    words = unknown = unsure = 0
+    started = time.monotonic()
+    for sentences in formats.in_turn(formats.read(file, "the text" if name == "<stdin>" else name), tagger.READ):
+        for sentence, tagged in zip(sentences, trained.tagged([each.words for each in sentences]), strict=True):
+            words += len(tagged)
+            unknown += sum(not each.known for each in tagged)
+            unsure += sum(each.probability < formats.SURE for each in tagged)
+            if colour:
+                click.echo(formats.coloured(tagged), color=True)
+            else:
+                click.echo(formats.conllu(sentence, tagged, trained.tags, marks=marks), nl=False)
+    rate = words / max(time.monotonic() - started, 1e-9)
+    click.echo(
+        f"{trained.arm}: {words:,} words, {unknown:,} of them unknown, {unsure:,} tags with a probability below "
+        f"{formats.SURE:.0%}; {rate:,.0f} words/s",
+        err=True,
+    )
+
+
+COMMANDS = (tag,)

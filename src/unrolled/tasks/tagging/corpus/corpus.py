@@ -1,0 +1,92 @@
+"""The data of sequence tagging, as the stages ask for it: which files, how they are read and encoded."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from unrolled.ground.corpus import SPLITS
+from unrolled.shell.errors import UserError
+from unrolled.tasks.tagging.corpus.brown import HOW, brown_splits
+from unrolled.tasks.tagging.corpus.catalogue import CATALOGUE
+from unrolled.tasks.tagging.corpus.columns import column_sentences, conll2000_sentences
+from unrolled.tasks.tagging.corpus.conllu_files import conllu_sentences
+from unrolled.tasks.tagging.corpus.encode import encode
+from unrolled.tasks.tagging.corpus.sentences import Sentence, cut, write_text
+
+__all__ = ["CATALOGUE", "encode", "facts", "read"]
+
+Splits = dict[str, list[Sentence]]
+IN_ORDER = "one file cut where its sentences stand: train, then valid, then test"
+SPLIT_OF_NAME = {"train": r"train", "valid": r"dev|valid", "test": r"test"}  # what the name of a file says
+
+
+def facts(name: str) -> dict[str, str]:
+    return {"corpus": name}
+
+
+def read(corpus: Mapping[str, Any], raw: Path, text: Path) -> None:
+    """Read the corpus and write its sentences, split."""
+    splits, how = _SPLITS[corpus["name"]](corpus, raw)
+    write_text(text, splits, how=how, facts=facts(corpus["name"]) | {"settings": dict(corpus)})
+
+
+def _treebank(stem: str) -> Callable[[Mapping[str, Any], Path], tuple[Splits, str]]:
+    def splits(corpus: Mapping[str, Any], raw: Path) -> tuple[Splits, str]:
+        of_split = {"train": "train", "valid": "dev", "test": "test"}
+        files = {split: raw / f"{stem}-ud-{name}.conllu" for split, name in of_split.items()}
+        return {split: list(conllu_sentences(file, corpus["tags"])) for split, file in files.items()}, "as published"
+
+    return splits
+
+
+def _brown(corpus: Mapping[str, Any], raw: Path) -> tuple[Splits, str]:
+    return brown_splits(raw, corpus["tags"]), HOW
+
+
+def _conll2000(corpus: Mapping[str, Any], raw: Path) -> tuple[Splits, str]:
+    train, test = (conll2000_sentences(raw / "conll2000.zip", part, corpus["tags"]) for part in ("train", "test"))
+    parts = cut(train, "conll2000", valid_share=corpus["valid_share"], test_share=0.0)
+    return parts | {"test": test}, "as published, but for valid: the last sentences of the published training text"
+
+
+def _own(reader: Callable[[Path], Iterable[Sentence]]) -> Callable[[Mapping[str, Any], Path], tuple[Splits, str]]:
+    """A file of the user's, or a folder with three of them."""
+
+    def splits(corpus: Mapping[str, Any], raw: Path) -> tuple[Splits, str]:
+        path = Path(corpus["path"])
+        if not path.exists():
+            raise UserError(f"corpus.path: {path} does not exist; name a file, or a folder with three")
+        if path.is_dir():
+            files = _three_files(path)
+            return {split: list(reader(file)) for split, file in files.items()}, "three files, one a split"
+        shares = {"valid_share": corpus["valid_share"], "test_share": corpus["test_share"]}
+        return cut(list(reader(path)), str(path), **shares), IN_ORDER
+
+    return splits
+
+
+def _three_files(folder: Path) -> dict[str, Path]:
+    """The file of each split, by its name; UserError where a name says none, or several the same."""
+    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    found = {
+        split: [file for file in files if re.search(rf"(?<![a-z])({pattern})(?![a-z])", file.stem.lower())]
+        for split, pattern in SPLIT_OF_NAME.items()
+    }
+    for split in SPLITS:
+        if len(found[split]) != 1:
+            raise UserError(
+                f"corpus.path: {folder} must hold one file each with train, dev (or valid) and test in its name; "
+                f"there are {len(found[split])} for {split}"
+            )
+    return {split: found[split][0] for split in SPLITS}
+
+
+_SPLITS: dict[str, Callable[[Mapping[str, Any], Path], tuple[Splits, str]]] = {
+    "lines": _treebank("en_lines"),
+    "sequoia": _treebank("fr_sequoia"),
+    "brown": _brown,
+    "conll2000": _conll2000,
+    "conllu": lambda corpus, raw: _own(lambda path: conllu_sentences(path, corpus["tags"]))(corpus, raw),
+    "columns": _own(column_sentences),
+}

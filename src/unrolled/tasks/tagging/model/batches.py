@@ -1,0 +1,124 @@
+"""Sentences side by side: batches of about the same length, each distinct word of a batch spelled out once."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.ground.corpus import Split
+
+UNSCORED = -100  # in place of a tag, where a column is padded
+
+Ints = np.ndarray[Any, np.dtype[Any]]
+
+
+class Batch(NamedTuple):
+    """B sentences, a column each, of up to T words; U distinct forms among these, of up to L letters."""
+
+    words: Tensor  # int64 [T, B], ids of the vocabulary
+    counts: Tensor  # int64 [T, B], how often training shows each
+    tags: Tensor  # int64 [T, B]; UNSCORED in the padding
+    lengths: Tensor  # int64 [B]
+    forms: Tensor  # int64 [T, B], which of the U forms each word is
+    letters: Tensor  # int64 [L, U]
+    letter_lengths: Tensor  # int64 [U]
+
+    @property
+    def inside(self) -> Tensor:
+        """Whether a place holds a word: [T, B]."""
+        return self.tags != UNSCORED
+
+    def to(self, device: torch.device | None) -> "Batch":
+        return self if device is None else Batch(*(each.to(device) for each in self))
+
+
+class Sentences(NamedTuple):
+    """The words of a split as arrays [N], the letters of all forms, and where each sentence, and each form, begins."""
+
+    words: Ints
+    counts: Ints
+    tags: Ints
+    forms: Ints
+    borders: Ints  # [S + 1], of the words
+    letters: Ints
+    letter_borders: Ints  # [F + 1]
+
+    @classmethod
+    def of(cls, split: Split) -> "Sentences":
+        arrays = split.arrays
+        borders = np.append(arrays["sentences"], len(split.tokens))
+        counts, tags, forms = (np.asarray(arrays[name], dtype=np.int64) for name in ("counts", "tags", "forms"))
+        return cls(
+            np.asarray(split.tokens),
+            counts,
+            tags,
+            forms,
+            borders,
+            np.asarray(arrays["letters"]),
+            np.asarray(arrays["letter_starts"]),
+        )
+
+    @property
+    def lengths(self) -> Ints:
+        return np.diff(self.borders)
+
+    def batch(self, sentences: Ints) -> Batch:
+        """The sentences of these numbers, a column each in this order."""
+        index, inside = _columns(self.borders[sentences], self.lengths[sentences])
+        distinct, forms = np.unique(self.forms[index], return_inverse=True)
+        starts = self.letter_borders[distinct]
+        letter_index, within = _columns(starts, self.letter_borders[distinct + 1] - starts)
+        return Batch(
+            _tensor(self.words[index]),
+            _tensor(self.counts[index]),
+            _tensor(np.where(inside, self.tags[index], UNSCORED)),
+            _tensor(self.lengths[sentences]),
+            _tensor(forms.reshape(index.shape)),
+            _tensor(np.where(within, self.letters[letter_index], 0)),
+            _tensor(within.sum(0)),
+        )
+
+
+def by_length(lengths: Ints, size: int, draw: np.random.Generator | None = None) -> list[Ints]:
+    """The numbers of the sentences of each batch: ``size`` of about the same length, the last batch what is left.
+
+    ``draw`` shuffles the batches, and sentences of equal length; without it the shortest come first.
+    """
+    ties = np.arange(len(lengths)) if draw is None else draw.permutation(len(lengths))
+    order = np.lexsort((ties, lengths))
+    batches = [order[first : first + size] for first in range(0, len(order), size)]
+    return batches if draw is None else [batches[index] for index in draw.permutation(len(batches))]
+
+
+def batches(split: Split, size: int, draw: np.random.Generator | None = None, first: int = 0) -> Iterator[Batch]:
+    sentences = Sentences.of(split)
+    for numbers in by_length(sentences.lengths, size, draw)[first:]:
+        yield sentences.batch(numbers)
+
+
+def batch_of(sentences: list[list[str]], names: Mapping[str, list[str]], fold: bool) -> Batch:
+    """Untagged sentences, without counts; ``names``: the corpus'; ``fold``: words are looked up in lower case."""
+    forms = list(dict.fromkeys(word for words in sentences for word in words))
+    place, of_word, of_letter = (
+        {name: index for index, name in enumerate(each)} for each in (forms, names["words"], names["letters"])
+    )
+    flat = np.array([place[word] for words in sentences for word in words])
+    looked_up = np.array([of_word.get(form.lower() if fold else form, 0) for form in forms])
+    borders, letter_borders = (np.cumsum([0, *map(len, each)]) for each in (sentences, forms))
+    letters = np.array([of_letter.get(letter, 0) for form in forms for letter in form])
+    nothing = np.zeros_like(flat)
+    own = Sentences(looked_up[flat], nothing, nothing, flat, borders, letters, letter_borders)
+    return own.batch(np.arange(len(sentences)))
+
+
+def _columns(starts: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """The index of what each place of a padded window [T, B] holds (the column's last again in the padding), and
+    whether it lies within its column."""
+    steps = np.arange(lengths.max())[:, None]
+    return starts + np.minimum(steps, lengths - 1), steps < lengths
+
+
+def _tensor(array: Ints) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))

@@ -1,0 +1,113 @@
+"""The sections of params.yaml of sequence tagging, and what a training of it takes in memory."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from unrolled.settings.sections import Count, DropoutRate, Seed, Share, Strict, TrainSettings, Width
+
+GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a cell's weights
+TAGS = {  # by corpus.name, what a word may be tagged with
+    "lines": ("upos", "xpos"),
+    "sequoia": ("upos",),
+    "brown": ("full", "base", "coarse"),
+    "conll2000": ("pos", "chunk"),
+    "conllu": ("upos", "xpos"),
+    "columns": ("second",),
+}
+
+
+class CorpusSettings(Strict):
+    name: Literal["lines", "sequoia", "brown", "conll2000", "conllu", "columns"]
+    path: Annotated[str, Field(min_length=1)]
+    tags: Literal["upos", "xpos", "full", "base", "coarse", "pos", "chunk", "second"]
+    valid_share: Share
+    test_share: Share
+
+    @field_validator("path")
+    @classmethod
+    def _no_glob(cls, path: str) -> str:
+        if re.search(r"[*?\[]", path):
+            raise ValueError("is a file or a folder, which DVC can watch")
+        return path
+
+    @field_validator("tags")
+    @classmethod
+    def _of_the_corpus(cls, tags: str, info: ValidationInfo) -> str:
+        known = TAGS.get(info.data.get("name", ""), (tags,))
+        if tags not in known:
+            raise ValueError(f"of the corpus {info.data['name']} must be {' or '.join(known)}")
+        return tags
+
+    @model_validator(mode="after")
+    def _leave_some_to_train(self) -> Self:
+        if self.valid_share + self.test_share >= 1:
+            raise ValueError("valid_share + test_share must leave something to train on (below 1)")
+        return self
+
+
+class VocabularySettings(Strict):
+    lowercase: bool
+    min_count: Count
+
+
+class NetworkSettings(Strict):
+    cell: Literal["rnn", "relu", "gru", "lstm"]
+    bidirectional: bool
+    embedding: Width
+    hidden: Width
+    layers: Annotated[int, Field(ge=1, le=1000)]
+    letter_embedding: Width
+    letter_hidden: Annotated[int, Field(ge=0, le=2**16)]
+    dropout: DropoutRate
+    dropout_mask: Literal["step", "window"]
+    word_dropout: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+    chain: bool
+
+
+class BatchedTrainSettings(TrainSettings):
+    sentences: Count
+
+
+class EvaluateSettings(Strict):
+    crf_iterations: Count
+    bootstrap_samples: Annotated[int, Field(ge=2, le=10**6)]
+    bootstrap_block: Count
+    confidence: Share
+    seed: Seed
+
+
+class ProbeSettings(Strict):
+    lyapunov_steps: Annotated[int, Field(ge=2, le=10**6)]
+    lyapunov_exponents: Count
+
+
+SECTIONS: dict[str, type[Strict]] = {
+    "corpus": CorpusSettings,
+    "vocabulary": VocabularySettings,
+    "network": NetworkSettings,
+    "train": BatchedTrainSettings,
+    "evaluate": EvaluateSettings,
+    "probe": ProbeSettings,
+}
+
+
+def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
+    """A lower bound of the bytes that training takes, by the settings that would lower it."""
+    copies = 2 if train["optimiser"] == "sgd" else 4  # the best epoch's beside them; adam has two moments
+    return {"network.hidden, network.embedding or network.layers": 4 * copies * parameters(network, sizes)}
+
+
+def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
+    """The numbers in the matrices of the network, without drawing one."""
+    hidden, letters, stacks = network["hidden"], network["letter_hidden"], 1 + network["bidirectional"]
+    inputs = network["embedding"] + 2 * letters
+    of_stack = GATES[network["cell"]] * hidden * (inputs + hidden + 2 * hidden * (network["layers"] - 1))
+    spelling = (
+        2 * GATES["lstm"] * letters * (network["letter_embedding"] + letters)
+        + sizes["letters"] * network["letter_embedding"]
+    )
+    outside = sizes["words"] * network["embedding"] + sizes["tags"] * stacks * hidden
+    return int(outside + stacks * of_stack + (spelling if letters else 0))
