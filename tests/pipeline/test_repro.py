@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from project import ARMS, Project, running
+from project import ARMS, CONFIGURATIONS, Project, running
 
 
 def published(root: Path, experiment: str = "unrolled") -> list[str]:
@@ -21,7 +21,7 @@ def published(root: Path, experiment: str = "unrolled") -> list[str]:
 
 def test_every_arm_is_trained_scored_compared_and_recorded(built: Project) -> None:
     metrics = json.loads((built.place / "metrics.json").read_text())
-    assert set(ARMS) <= set(metrics)
+    assert set(CONFIGURATIONS) <= set(metrics)
     client = MlflowClient(f"sqlite:///{built.place / 'mlflow.db'}")
     (experiment,) = client.search_experiments(filter_string="name = 'unrolled'")
     runs = client.search_runs([experiment.experiment_id])
