@@ -157,23 +157,13 @@ def gold_of(batch: Batch) -> Tensor:
 
 def longest(split: Split, sentences: int, steps: int) -> Batch:
     """The longest sentences of a split, each cut to the length of the shortest among them, ``steps`` words at most."""
-    arrays = split.arrays
-    lengths = np.diff(np.append(arrays["sentences"], len(split.tokens)))
-    (batch, *_) = batches(_only(split, np.sort(np.argsort(-lengths, kind="stable")[:sentences])), sentences)
+    every = Sentences.of(split)
+    batch = every.batch(np.argsort(-every.lengths, kind="stable")[:sentences])
     length = min(int(batch.lengths.min()), steps)
     return batch._replace(
         words=batch.words[:length], counts=batch.counts[:length], tags=batch.tags[:length],
         lengths=torch.full_like(batch.lengths, length), forms=batch.forms[:length],
     )  # fmt: skip
-
-
-def _only(split: Split, sentences: "np.ndarray[Any, Any]") -> Split:
-    """A split of these sentences alone, one document."""
-    starts = np.append(split.arrays["sentences"], len(split.tokens))
-    words = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in sentences])
-    begins = np.cumsum([0, *(starts[sentences + 1] - starts[sentences])[:-1]])
-    own = {name: np.asarray(split.arrays[name])[words] for name in ("tags", "forms", "counts")}
-    return Split(np.asarray(split.tokens)[words], np.array([0]), {**split.arrays, **own, "sentences": begins})
 
 
 def _nats(model: Network, hidden: Tensor, batch: Batch) -> Tensor:
