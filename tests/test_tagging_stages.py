@@ -103,7 +103,7 @@ def test_it_is_published_with_a_champion(done: Path) -> None:
     assert champion.run_id == runs["bilstm-clipped"].info.run_id
 
 
-def test_a_user_is_told_in_one_line_what_is_wrong_with_a_file(done: Path, tmp_path: Path) -> None:
+def test_a_user_is_told_in_one_line_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     (tmp_path / "own.txt").write_text("da T0\nbe\n")
     write(tmp_path, small())
     run(tmp_path, "resolve")
