@@ -161,6 +161,31 @@ def test_an_arm_below_the_most_frequent_tag_ends_with_a_warning(
     assert accuracy_score(gold, gold) == 1.0 and "pycrfsuite" in sys.modules
 
 
+def test_a_word_or_tag_that_pandas_takes_for_nothing_is_read_back(tmp_path: Path) -> None:
+    def own(words: Any, place: int) -> str:
+        return {"null": "NA", "nan": "None"}[words[place]]
+
+    corpus = encoded(*(drawn(count, ("null", "nan"), own, seed=seed) for seed, count in enumerate((40, 10, 20))))
+    per_tag = baseline(tmp_path, corpus)["most_frequent"].tables["per_tag"]
+    assert set(per_tag["tag"]) == {"NA", "None"}
+
+
+@pytest.mark.parametrize("rare", [False, True])
+def test_one_tag_for_all_words_and_a_tag_that_occurs_once_are_no_errors(
+    tmp_path: Path, rare: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = [drawn(count, WORDS, lambda words, place: "X", seed=seed) for seed, count in enumerate((30, 10, 12))]
+    if rare:
+        splits[0][0] = (["once"], ["ONCE"])
+    corpus = encoded(*splits)
+    for name in BASELINES:
+        assert BASELINES[name](corpus, SETTINGS).units["accuracy"].mean() == 100.0
+    scored = evaluate(untrained(corpus), corpus, SETTINGS, baseline(tmp_path, corpus))
+    assert np.isfinite(scored.units["cross_entropy"]).all()
+    if not rare:
+        assert scored.units["accuracy"].mean() == 100.0 and capsys.readouterr().err == ""
+
+
 def test_chunks_of_an_arm_are_scored(tmp_path: Path) -> None:
     def own(words: Any, place: int) -> str:
         return ("B-NP", "I-NP", "O")[WORDS.index(words[place]) % 3]

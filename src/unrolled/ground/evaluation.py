@@ -70,7 +70,7 @@ class Evaluation:
             load(directory, "units.safetensors", _arrays),
             load(directory, "valid_units.safetensors", _arrays),
             load(directory, "clusters.npy", lambda path: np.load(path, allow_pickle=False)),
-            {name: load(directory, f"{name}.csv", pd.read_csv) for name in tables},
+            {name: load(directory, f"{name}.csv", _table) for name in tables},
         )
 
     @property
@@ -86,6 +86,11 @@ class Evaluation:
 def sums_of(units: Units) -> Sums:
     """Summed in double precision."""
     return Sums(float(units.astype(np.float64).sum()), len(units))
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """Only what is empty is missing: "NA" and "null" are words, and tags."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def _arrays(path: Path) -> dict[str, Units]:

@@ -31,5 +31,5 @@ def note(values: Mapping[str, float]) -> list[str]:
         "unknown words": "unknown_accuracy",
         "whole sentences": "sentence_accuracy",
     }
-    said = [f"{what} {values[name]:.2f} %" for what, name in parts.items() if name in values]
+    said = [f"{what} {values[f'{name}/test']:.2f} %" for what, name in parts.items() if f"{name}/test" in values]
     return [f"Tagged right: {', '.join(said)}."] if said else []

@@ -34,7 +34,7 @@ def evaluate(
     reliability = calibration(said.confidence, right)
     bins = {name: getattr(reliability, name) for name in ("confidence", "accuracy", "tokens")}
     accuracy = 100 * float(right.mean())
-    if not accuracy > guessed:
+    if accuracy < guessed:
         print(
             f"warning: {accuracy:.2f} % of the words are tagged right, and {guessed:.2f} % where each word gets its "
             "most frequent tag: this network has learned less than that",

@@ -160,26 +160,16 @@ def longest(split: Split, sentences: int, steps: int, stretch: int = 0) -> Batch
 
     ``stretch``: of the next longest, and so on; IndexError where a batch of them is not left.
     """
-    arrays = split.arrays
-    lengths = np.diff(np.append(arrays["sentences"], len(split.tokens)))
-    chosen = np.argsort(-lengths, kind="stable")[stretch * sentences :][:sentences]
+    every = Sentences.of(split)
+    chosen = np.argsort(-every.lengths, kind="stable")[stretch * sentences :][:sentences]
     if stretch and len(chosen) < sentences:
         raise IndexError(f"the split has no {stretch + 1} batches of {sentences} sentences")
-    (batch, *_) = batches(_only(split, np.sort(chosen)), sentences)
+    batch = every.batch(chosen)
     length = min(int(batch.lengths.min()), steps)
     return batch._replace(
         words=batch.words[:length], counts=batch.counts[:length], tags=batch.tags[:length],
         lengths=torch.full_like(batch.lengths, length), forms=batch.forms[:length],
     )  # fmt: skip
-
-
-def _only(split: Split, sentences: "np.ndarray[Any, Any]") -> Split:
-    """A split of these sentences alone, one document."""
-    starts = np.append(split.arrays["sentences"], len(split.tokens))
-    words = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in sentences])
-    begins = np.cumsum([0, *(starts[sentences + 1] - starts[sentences])[:-1]])
-    own = {name: np.asarray(split.arrays[name])[words] for name in ("tags", "forms", "counts")}
-    return Split(np.asarray(split.tokens)[words], np.array([0]), {**split.arrays, **own, "sentences": begins})
 
 
 def _nats(model: Network, hidden: Tensor, batch: Batch) -> Tensor:
