@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from test_house import ROOT, STAGES, needed, paths_of, shown
 from unrolled.ground.evaluation import Evaluation
 from unrolled.settings.loader import arch_keys, load_params, sections_of
+from unrolled.settings.recipes import applied
 from unrolled.shell.cli import main as cli
 from unrolled.tasks.classification.text.serving import Classifier
 
@@ -48,6 +49,15 @@ def test_params_are_the_fields_of_settings() -> None:
     assert all(set(row) <= set(arch_keys("classification")) for row in params["arch"].values())
     arms = load_params(FOLDER / "params.yaml").arms
     assert list(arms) == [f"{arch}-{row}" for arch in ("rnn", "lstm", "bilstm") for row in ("clipped", "unclipped")]
+
+
+@pytest.mark.parametrize("name", ["distance", "read-outs"])
+def test_recipes_state_arms_that_differ_by_what_they_are_about(name: str) -> None:
+    _, params = applied(name, FOLDER / "params.yaml", FOLDER / "recipes")
+    networks = [arm["network"] for arm in params.arms.values()]
+    varied = {key for key in networks[0] if len({str(network[key]) for network in networks}) > 1}
+    assert varied == {"distance": {"cell", "read_out", "neutral_words"}, "read-outs": {"cell", "read_out"}}[name]
+    assert len({str(network) for network in networks}) == len(networks)
 
 
 # ---- a user's own texts ----------------------------------------------------------------------------------------------
