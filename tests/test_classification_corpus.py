@@ -73,6 +73,11 @@ def test_tables_are_read_by_the_names_of_their_columns(tmp_path: Path) -> None:
     assert found(write(tmp_path / "n.jsonl", '{"text": "x", "label": 3}')) == [("x", "3")]
 
 
+def test_a_text_may_be_long(tmp_path: Path) -> None:
+    ((text, label),) = found(write(tmp_path / "t.csv", f"text,label\n{'word ' * 40_000},long\n"))
+    assert len(text.split()) == 40_000 and label == "long"
+
+
 MISTAKES = {
     "no such column": (
         "t.csv",

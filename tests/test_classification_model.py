@@ -72,7 +72,9 @@ def test_validation_does_not_hang_on_how_texts_are_put_together() -> None:
         [probabilities_of(network, [text])[0] for text in np.split(split.tokens, split.documents[1:])]
     )
     own = probabilities[np.arange(50), split.arrays["labels"]]
-    assert sums["loss"].sum == pytest.approx(-np.log(own).sum(), rel=1e-5) and sums["loss"].terms == 50
+    assert sums["cross_entropy"].sum == pytest.approx(-np.log(own).sum(), rel=1e-5)
+    assert next(iter(sums)) == "error" and sums["error"].sum == 50 - sums["accuracy"].sum
+    assert {each.terms for each in sums.values()} == {50}
     assert sums["accuracy"].sum == (probabilities.argmax(1) == split.arrays["labels"]).sum()
 
 

@@ -15,7 +15,7 @@ TEXTS = 2048  # read before any is answered: enough to put texts of one length s
 
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
-@click.option("--arm", help="Which arm labels; the best by validation loss if none is named.")
+@click.option("--arm", help="Which arm labels; the one with the fewest wrong validation texts if none is.")
 @one_line_errors
 def classify(file: BinaryIO, arm: str | None) -> None:
     """Label each line of FILE (or of what is piped in), a text a line.

@@ -23,11 +23,12 @@ TOLERANCE = 1e-12  # of the largest norm: what lies below is drawn at the edge
 
 
 def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
-    """The tables of all arms' evaluations one below the other, with their arms."""
-    return {
-        name: pd.concat([arm.evaluation.tables[name].assign(arm=arm.name) for arm in arms], ignore_index=True)
-        for name in BY_ARM
-    }
+    """The tables of all arms' evaluations one below the other, with their arms; those that are empty left out."""
+    stacked = {}
+    for name in BY_ARM:
+        frames = [arm.evaluation.tables[name].assign(arm=arm.name) for arm in arms]
+        stacked[name] = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    return stacked
 
 
 # ---- sections --------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from unrolled.shell.errors import UserError
 from unrolled.tasks.classification.corpus.labelled import LabelledText, one_line
 
 TABLES = {".csv": ",", ".tsv": "\t"}
+LONGEST = 10**9  # characters of a field; csv's own limit is shorter than many a text
 
 
 def own_texts(path: Path, *, text_column: str, label_column: str) -> Iterator[LabelledText]:
@@ -57,6 +58,7 @@ def _folder(path: Path) -> Iterator[LabelledText]:
 
 
 def _table(path: Path, delimiter: str, text_column: str, label_column: str) -> Iterator[LabelledText]:
+    csv.field_size_limit(LONGEST)
     lines = _lines(path, ends=True)
     rows = csv.reader(lines, strict=True)
     if delimiter == "\t":  # no quotes: a text may begin with one

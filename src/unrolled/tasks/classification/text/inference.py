@@ -14,7 +14,7 @@ TASK = "classification"
 
 
 def read_classifier(arm: str | None = None, workspace: Path = Path()) -> tuple[str, Classifier]:
-    """An arm of runs/ and its name; without a name the best by validation loss.
+    """An arm of runs/ and its name; without a name the one with the fewest wrong validation texts.
 
     UserError where it is not trained or damaged, is no classifier, or was trained on another corpus than data/encoded
     now holds.
@@ -38,7 +38,7 @@ def _best(runs: Path) -> str:
         valid = run.valid() if run else {}
         if run and valid:
             _check_task(run)
-            losses[directory.name] = valid["loss"].sum / valid["loss"].terms
+            losses[directory.name] = valid["error"].sum, valid["cross_entropy"].sum
     if not losses:
         raise UserError("runs/ holds no trained arm; train them with: dvc repro, in pipelines/classification")
     return min(losses, key=lambda name: losses[name])
