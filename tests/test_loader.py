@@ -137,7 +137,7 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"clipping__clipped": None}, ["key 'clipping.clipped.clip_norm' is missing"]),
         ({"clipping__clipped": {}}, ["key 'clipping.clipped.clip_norm' is missing"]),
         ({"clipping__clipped": [0.25]}, ["'clipping.clipped' must hold keys, not [0.25]"]),
-        ({"task": "-"}, ["key 'task' is missing", "known: language_model"]),
+        ({"task": "-"}, ["key 'task' is missing", "known: ", "language_model"]),
         ({"task": "language_modle"}, ["unknown task 'language_modle'", "did you mean 'language_model'?"]),
         ({"task": None}, ["unknown task None"]),
         ({"task": ["language_model"]}, ["unknown task ['language_model']"]),

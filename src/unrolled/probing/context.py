@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unrolled.ground.bootstrap import Interval, bootstrap_statistic, paired_bootstrap
+from unrolled.ground.bootstrap import Interval, bootstrap_statistic
 from unrolled.ground.evaluation import Resampling, Units, sums_of
 from unrolled.ground.perplexity import exp
 from unrolled.ground.score import Score
@@ -26,21 +26,23 @@ class Given(NamedTuple):
 
 
 def by_context(given: Given | None, score: Score, resampling: Resampling) -> pd.DataFrame:
-    """A row a context: the score, and its ratio to that with all context on the same units, with its interval.
+    """A row a context: the score, and how much worse it is than with all context on the same units, with its interval.
 
-    Empty where nothing was given.
+    That is a quotient, 1 for no worse. Empty where nothing was given.
     """
     if given is None:
         return pd.DataFrame(columns=list(COLUMNS), dtype=float)
     whole, rows = given.units[math.inf], []
     for context, units in given.units.items():
-        paired = paired_bootstrap(units, whole, given.clusters, **_options(resampling))
-        low, high = map(exp, paired.interval)
-        rows.append([context, score.of(sums_of(units)), exp(paired.difference), low, high, len(units)])
+        pair = np.stack([units, whole], axis=1)
+        ratio, (low, high) = bootstrap_statistic(
+            pair, given.clusters, lambda means: _times_worse(means[0], means[1], score), **_options(resampling)
+        )
+        rows.append([context, score.of(sums_of(units)), ratio, low, high, len(units)])
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def context_needed(given: Given | None, resampling: Resampling) -> tuple[float, Interval]:
+def context_needed(given: Given | None, score: Score, resampling: Resampling) -> tuple[float, Interval]:
     """The shortest context from which on the score stays within 5 % of that with all of it, with its interval.
 
     inf if none does; nan where nothing was given, or a unit is not finite.
@@ -52,10 +54,18 @@ def context_needed(given: Given | None, resampling: Resampling) -> tuple[float, 
     def needed(means: NDArray[np.float64]) -> float:
         if not np.isfinite(means).all():
             return math.nan
-        far = np.flatnonzero(means - means[-1] > math.log(CLOSE))
+        far = np.flatnonzero([_times_worse(mean, means[-1], score) > CLOSE for mean in means])
         return contexts[int(far[-1]) + 1 if len(far) else 0]
 
     return bootstrap_statistic(units.T, given.clusters, needed, **_options(resampling))
+
+
+def _times_worse(mean: float, whole: float, score: Score) -> float:
+    """Of two means of a score's terms; of a perplexity, whose terms are nats, the quotient of the perplexities."""
+    if score.ratio:
+        return exp(float(mean) - float(whole))
+    above, below = (mean, whole) if score.lower_is_better else (whole, mean)
+    return float(above / below) if below else math.nan if not above else math.inf
 
 
 def _options(resampling: Resampling) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def probe(directory: Path, run: Run, evaluation: Evaluation, corpus: Corpus, set
     main = task_part(run.settings["task"], "scores").SCORES[0]
     layer = f"{run.main_stack}.0"
     measured = reaches(lags_of_stretches(model, run.task, corpus.train, layer), resampling)
-    measured["context_needed"] = context_needed(given, resampling)
+    measured["context_needed"] = context_needed(given, main, resampling)
     read: Stacks = task.stacks(model, corpus.test, own["lyapunov_steps"])
     exponents = _exponents(read, own["lyapunov_exponents"])
     explosion, slope = _explosion(run, corpus.train)

@@ -59,7 +59,7 @@ class TrainSettings(Strict):
     learning_rate: Rate
     anneal_factor: Annotated[float, Field(ge=1, le=LARGEST, allow_inf_nan=False)]
     anneal_after: Annotated[int, Field(ge=0, le=10**9)] | None
-    average_after: Count | None
+    average_after: Annotated[int, Field(ge=0, le=10**9)] | None
     weight_decay: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 
 
