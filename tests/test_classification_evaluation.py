@@ -11,6 +11,7 @@ from sklearn.metrics import brier_score_loss, f1_score, log_loss, roc_auc_score
 from labelled_texts import SMALL, accuracy, corpus_of, drawn, split_of, trained
 from unrolled.ground.corpus import Corpus
 from unrolled.ground.evaluation import Resampling
+from unrolled.probing.context import by_context
 from unrolled.tasks.classification.evaluation import measures
 from unrolled.tasks.classification.evaluation.baselines import BASELINES
 from unrolled.tasks.classification.evaluation.evaluate import evaluate
@@ -189,8 +190,8 @@ def test_neutral_words_are_frequent_and_say_nothing_of_the_label() -> None:
 def test_what_of_a_text_is_read_counts_from_its_end(remembering: Network) -> None:
     test = first_word(200, 2)
     right = (label_probabilities(remembering, test).argmax(1) == test.arrays["labels"]).astype(np.float32)
-    resampling = Resampling(block=10, samples=50, confidence=0.9, seed=1)
-    table = context(remembering, test, {"accuracy": right}, {"contexts": [4, 2, 50]}, resampling)
+    given = context(remembering, test, {"accuracy": right}, {"contexts": [4, 2, 50]})
+    table = by_context(given, SCORES[0], Resampling(block=10, samples=50, confidence=0.9, seed=1))
     assert table["context"].tolist() == [2, 4, math.inf]
     assert table["value"].iloc[-1] == 1 and table["ratio"].iloc[-1] == 1
     cut = [text[-2:].tolist() for text in np.split(test.tokens, test.documents[1:])]

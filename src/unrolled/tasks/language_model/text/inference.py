@@ -11,16 +11,15 @@ import torch
 from tokenizers import Tokenizer
 
 from unrolled.corpus.vocabulary import decode, encode_opening, load_tokenizer
-from unrolled.ground.corpus import read_corpus
-from unrolled.ground.resolved import seeded
 from unrolled.ground.run import Run
 from unrolled.ground.special_tokens import UNKNOWN_ID
+from unrolled.ground.trained import ENCODED, read_trained
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import predictions
 from unrolled.tasks.language_model.text.generation import generate
 
-ENCODED = Path("data/encoded")
+TASK = "language_model"
 WINDOW = 512  # tokens at a time; no figure depends on it
 
 
@@ -46,15 +45,10 @@ class Trained:
 
         UserError where it is not trained or damaged, or was trained on another corpus than data/encoded now holds.
         """
-        runs = workspace / "runs"
-        name = seeded(arm, (path.name for path in runs.glob("*"))) if arm else _best(runs)
-        if not (runs / name).is_dir():
-            raise UserError(f"runs/{name} does not exist; train it with: dvc repro train@{name}")
-        run = Run.read(runs / name)
-        run.check(read_corpus(workspace / ENCODED).digest)
+        run, _ = read_trained(arm, TASK, _loss, workspace, that=" that reads from left to right")
         network = run.model()
         assert isinstance(network, Network)
-        return cls(name, network, load_tokenizer(workspace / ENCODED / "tokenizer.json"))
+        return cls(run.arm, network, load_tokenizer(workspace / ENCODED / "tokenizer.json"))
 
     def continued(
         self, prompt: str, *, length: int, samples: int, seed: int, unknown: bool = False,
@@ -88,14 +82,7 @@ class Trained:
         ]
 
 
-def _best(runs: Path) -> str:
-    """Bidirectional ones are left out: their loss has three heads, and they cannot generate."""
-    losses = {}
-    for directory in sorted(runs.glob("[!.]*")) if runs.is_dir() else []:
-        run = Run.read(directory) if (directory / "summary.json").is_file() else None
-        valid = run.valid() if run and not run.settings["network"]["bidirectional"] else {}
-        if "loss" in valid:
-            losses[directory.name] = valid["loss"].sum / valid["loss"].terms
-    if not losses:
-        raise UserError("runs/ holds no trained arm that reads from left to right; train them with: dvc repro")
-    return min(losses, key=lambda name: losses[name])
+def _loss(run: Run) -> float | None:
+    """Bidirectional ones have none to compare: it is of three heads, and they cannot generate."""
+    valid = {} if run.settings["network"]["bidirectional"] else run.valid()
+    return valid["loss"].sum / valid["loss"].terms if "loss" in valid else None

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 import torch
 
 from unrolled.ground.checksums import json_of, load
-from unrolled.ground.corpus import read_corpus
 from unrolled.ground.run import Run
-from unrolled.shell.errors import UserError
+from unrolled.ground.trained import read_trained
 from unrolled.tasks.tagging.model.batches import batch_of, by_length
 from unrolled.tasks.tagging.model.network import Network
 from unrolled.tasks.tagging.model.task import tag
 
-ENCODED, CORPUS_REPORT = Path("data/encoded"), Path("data/corpus.json")
+TASK, CORPUS_REPORT = "tagging", Path("data/corpus.json")
 TOGETHER = 64  # sentences in a batch; no tag depends on it
 READ = 32 * TOGETHER  # sentences read at a time, among which those of about the same length go together
 
@@ -53,14 +52,12 @@ class Tagger:
 
         UserError where it is not trained or damaged, or was trained on another corpus than data/encoded now holds.
         """
-        name = arm or _best(workspace / "runs")
-        if not (workspace / "runs" / name).is_dir():
-            raise UserError(f"runs/{name} does not exist; train it with: dvc repro train@{name}")
-        run, corpus = Run.read(workspace / "runs" / name), read_corpus(workspace / ENCODED)
-        run.check(corpus.digest)
+        run, corpus = read_trained(arm, TASK, _errors, workspace)
         network = run.model()
         assert isinstance(network, Network)
-        return cls.of(name, network, corpus.names, load(workspace / CORPUS_REPORT.parent, CORPUS_REPORT.name, json_of))
+        return cls.of(
+            run.arm, network, corpus.names, load(workspace / CORPUS_REPORT.parent, CORPUS_REPORT.name, json_of)
+        )
 
     def tagged(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[TaggedWord]]:
         """The words of each sentence, which may have none, with their tags; reads READ sentences ahead."""
@@ -84,13 +81,6 @@ class Tagger:
             yield from answers
 
 
-def _best(runs: Path) -> str:
-    """The arm that made the fewest errors on the validation split."""
-    errors = {}
-    for directory in sorted(runs.glob("[!.]*")) if runs.is_dir() else []:
-        valid = Run.read(directory).valid() if (directory / "summary.json").is_file() else {}
-        if "errors" in valid:
-            errors[directory.name] = valid["errors"].sum / valid["errors"].terms
-    if not errors:
-        raise UserError("runs/ holds no trained arm; train them with: dvc repro")
-    return min(errors, key=lambda name: errors[name])
+def _errors(run: Run) -> float | None:
+    valid = run.valid()
+    return valid["errors"].sum / valid["errors"].terms if "errors" in valid else None

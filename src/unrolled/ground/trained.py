@@ -1,0 +1,46 @@
+"""A trained arm of a pipeline's folder, beside the corpus that it was trained on: what a person talks to."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from unrolled.ground.corpus import Corpus, read_corpus
+from unrolled.ground.resolved import seeded
+from unrolled.ground.run import Run
+from unrolled.shell.errors import UserError
+
+ENCODED = Path("data/encoded")
+
+Loss = float | tuple[float, ...]
+
+
+def read_trained(
+    arm: str | None, task: str, loss: Callable[[Run], Loss | None], workspace: Path = Path(), *, that: str = ""
+) -> tuple[Run, Corpus]:
+    """``arm`` of runs/, and the corpus; without a name the arm whose ``loss`` is least, of those that have one.
+
+    ``that``: what an arm must be to have one, as " that reads from left to right". UserError where there is none, it
+    is of another task, not trained or damaged, or was trained on another corpus than data/encoded now holds.
+    """
+    runs = workspace / "runs"
+    there = sorted(path.parent.name for path in runs.glob("[!.]*/summary.json"))
+    if arm is None:
+        run = _best([Run.read(runs / name) for name in there], task, loss, that)
+    elif (name := seeded(arm, there)) in there or (runs / name).is_dir():
+        run = Run.read(runs / name)
+    else:
+        raise UserError(f"runs/{name} does not exist; train it with: dvc repro train@{name}")
+    if run.settings["task"] != task:
+        raise UserError(f"{run.directory} is of the task {run.settings['task']}, not {task}; go to that one's pipeline")
+    corpus = read_corpus(workspace / ENCODED)
+    run.check(corpus.digest)
+    return run, corpus
+
+
+def _best(runs: list[Run], task: str, loss: Callable[[Run], Loss | None], that: str) -> Run:
+    losses = {run.arm: found for run in runs if run.settings["task"] == task and (found := loss(run)) is not None}
+    if losses:
+        best = min(losses, key=lambda name: losses[name])
+        return next(run for run in runs if run.arm == best)
+    if runs and all(run.settings["task"] != task for run in runs):
+        raise UserError(f"runs/ is of the task {runs[0].settings['task']}, not {task}; go to that one's pipeline")
+    raise UserError(f"runs/ holds no trained arm{that}; train them with: dvc repro")
