@@ -59,7 +59,8 @@ class Tagger:
         run, corpus = Run.read(workspace / "runs" / name), read_corpus(workspace / ENCODED)
         run.check(corpus.digest)
         network = run.model()
-        assert isinstance(network, Network)
+        if not isinstance(network, Network):
+            raise UserError(f"runs/{name} is of the task {run.settings['task']}; taggers are in pipelines/tagging")
         return cls.of(name, network, corpus.names, load(workspace / CORPUS_REPORT.parent, CORPUS_REPORT.name, json_of))
 
     def tagged(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[TaggedWord]]:
@@ -92,5 +93,5 @@ def _best(runs: Path) -> str:
         if "errors" in valid:
             errors[directory.name] = valid["errors"].sum / valid["errors"].terms
     if not errors:
-        raise UserError("runs/ holds no trained arm; train them with: dvc repro")
+        raise UserError("runs/ holds no trained tagger; in pipelines/tagging, train them with: dvc repro")
     return min(errors, key=lambda name: errors[name])
