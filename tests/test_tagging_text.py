@@ -168,6 +168,6 @@ def test_the_command_tags_what_is_piped_in(workspace: Path, monkeypatch: pytest.
 def test_without_a_trained_arm_a_line_says_so(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace)
     done = CliRunner().invoke(tag, input="the cat\n")
-    assert done.exit_code == 1 and "runs/ holds no trained tagger" in done.stderr
+    assert done.exit_code == 1 and "runs/ holds no trained arm of the task tagging" in done.stderr
     done = CliRunner().invoke(tag, ["--arm", "x"], input="the cat\n")
     assert "runs/x does not exist; train it with: dvc repro train@x" in done.stderr
