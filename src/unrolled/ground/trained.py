@@ -43,4 +43,4 @@ def _best(runs: list[Run], task: str, loss: Callable[[Run], Loss | None], that: 
         return next(run for run in runs if run.arm == best)
     if runs and all(run.settings["task"] != task for run in runs):
         raise UserError(f"runs/ is of the task {runs[0].settings['task']}, not {task}; go to that one's pipeline")
-    raise UserError(f"runs/ holds no trained arm of the task {task}{that}; in the folder of its pipeline: dvc repro")
+    raise UserError(f"runs/ holds no trained arm of the task {task}{that}; in its pipeline, train them with: dvc repro")
