@@ -31,7 +31,7 @@ from unrolled.training.history import History
 from unrolled.training.training import Training
 
 ROOT = Path(__file__).parents[1]
-RECIPE, ARM = "ptb-lstm-tied", "lstm-clipped"
+RECIPE, ARM = "ptb-lstm-tied", "lstm-clipped-1"
 SHAPE = Shape(35, 20, 200, 2, 10_000)  # the recipe's
 TOKENS = 929_589  # of the Penn Treebank's training split
 TARGET = 1.4

@@ -23,7 +23,7 @@ def main() -> None:
     corpus = load(Path("data"), "corpus.json", json_of)
     comparison = compare(grid, evaluate, corpus["digest"], arms, read_baselines(grid["task"]), list(missing))
     write = comparison.wording.samples
-    samples = write([arm.name for arm in arms]) if write else {}
+    samples = write([each.arms[0].name for each in comparison.configurations]) if write else {}
     with whole_folder(Path("report")) as place:
         tables.write(comparison, place)
         Figures(comparison).write(place / "figures")

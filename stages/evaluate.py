@@ -7,7 +7,7 @@ import click
 from unrolled.ground.corpus import read_corpus
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
-from unrolled.ground.resolved import read_resolved
+from unrolled.ground.resolved import arm_named, read_resolved
 from unrolled.ground.run import Run
 from unrolled.scoring.evaluation import write_evaluation
 from unrolled.shell.stage import stage
@@ -18,6 +18,7 @@ from unrolled.shell.stage import stage
 @stage
 def main(arm: str) -> None:
     """Score the test split with ARM's best weights."""
+    arm = arm_named(arm)
     settings, corpus, run = read_resolved("evaluate"), read_corpus(Path("data/encoded")), Run.read(Path("runs", arm))
     task, scores = task_part(settings["task"], "evaluation"), task_part(settings["task"], "scores").SCORES
     baselines = {name: Evaluation.read(Path("baselines", name)) for name in task.BASELINES}

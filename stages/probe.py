@@ -6,7 +6,7 @@ import click
 
 from unrolled.ground.corpus import read_corpus
 from unrolled.ground.evaluation import Evaluation
-from unrolled.ground.resolved import read_resolved
+from unrolled.ground.resolved import arm_named, read_resolved
 from unrolled.ground.run import Run
 from unrolled.probing.probe import probe
 from unrolled.shell.stage import stage
@@ -17,6 +17,7 @@ from unrolled.shell.stage import stage
 @stage
 def main(arm: str) -> None:
     """Probe ARM's best weights on the test split, and its training around the first explosion."""
+    arm = arm_named(arm)
     run, evaluation = Run.read(Path("runs", arm)), Evaluation.read(Path("evaluation", arm))
     probe(Path("probes", arm), run, evaluation, read_corpus(Path("data/encoded")), read_resolved("probe"))
 

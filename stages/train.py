@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from unrolled.ground.corpus import read_corpus
-from unrolled.ground.resolved import read_arm
+from unrolled.ground.resolved import arm_named, read_arm
 from unrolled.shell.device import describe, find_device
 from unrolled.shell.memory import prepare_memory
 from unrolled.shell.progress import shown
@@ -24,7 +24,7 @@ from unrolled.training.training import Training, task_of
 @stage
 def main(arm: str, device: str) -> None:
     """Train ARM and write its run directory."""
-    settings, corpus, found = read_arm(arm), read_corpus(Path("data/encoded")), find_device(device)
+    settings, corpus, found = read_arm(arm := arm_named(arm)), read_corpus(Path("data/encoded")), find_device(device)
     prepare_memory(settings, sizes := task_of(settings).sizes(corpus), found)
     history = History(training := Training.of(settings, sizes, found))
     checkpoint = Checkpoint(repository(Path()) / "checkpoints", training, history, settings, corpus.digest)

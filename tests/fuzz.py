@@ -38,7 +38,7 @@ with atheris.instrument_imports(include=["unrolled", "ruamel", "zipfile", "gzip"
 
 PLACE = Path(tempfile.mkdtemp())
 RUN, KEPT, RESOLVED = PLACE / "runs" / "arm", PLACE / "arm.safetensors", PLACE / "resolved"
-ARM = "lstm-clipped"
+ARM = "lstm-clipped-1"
 
 
 def settings(data: bytes) -> None:

@@ -24,7 +24,8 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 # `rnn` states its learning rate itself, `lstm` inherits it; at these nobody diverges, so that all have figures.
 GRID = {"rnn": {"cell": "rnn", "learning_rate": 2.0}, "lstm": {"cell": "lstm"}}
-ARMS = ["rnn-clipped", "rnn-unclipped", "lstm-clipped", "lstm-unclipped"]
+CONFIGURATIONS = ["rnn-clipped", "rnn-unclipped", "lstm-clipped", "lstm-unclipped"]
+ARMS = [f"{name}-1" for name in CONFIGURATIONS]
 
 
 @dataclass(frozen=True)

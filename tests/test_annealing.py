@@ -16,7 +16,7 @@ TRAIN, VALID = split_of(text_of(410)), split_of(text_of(90, seed=1))
 
 
 def training_of(**train: Any) -> Training:
-    return Training.of(arm_of("lstm-clipped", embedding=8, hidden=8, **train), SIZES)
+    return Training.of(arm_of("lstm-clipped-1", embedding=8, hidden=8, **train), SIZES)
 
 
 def run(**train: Any) -> tuple[list[Step], list[Epoch]]:
@@ -37,6 +37,18 @@ def test_the_rate_is_annealed_after_an_epoch_that_did_not_lower_the_validation_l
 def test_the_rate_is_annealed_after_every_epoch_from_a_given_one_on() -> None:
     _, epochs = run(epochs=5, learning_rate=8.0, anneal_factor=2.0, anneal_after=3)
     assert [epoch.learning_rate for epoch in epochs[1:]] == [8.0, 8.0, 8.0, 4.0, 2.0]
+
+
+def test_averaging_after_no_epoch_begins_with_the_second() -> None:
+    """Though the loss falls all the while."""
+    training = training_of(epochs=3, anneal_factor=1.0, average_after=0)
+    seen: list[torch.Tensor] = []
+    for record in fit(training, TRAIN, VALID):
+        if isinstance(record, Step) and record.epoch > 1:
+            seen.append(training.model.state_dict()["output_bias"].clone())
+        elif isinstance(record, Epoch) and record.number == 1:
+            assert torch.equal(training.weights()["output_bias"], training.model.state_dict()["output_bias"])
+    torch.testing.assert_close(training.weights()["output_bias"], torch.stack(seen).mean(0))
 
 
 def test_averaging_begins_where_the_loss_no_longer_falls_and_scores_the_mean_of_the_weights() -> None:

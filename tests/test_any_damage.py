@@ -30,7 +30,7 @@ from unrolled.training.training import Training
 TOKENS = text_of(200)
 TRAIN, VALID = split_of(TOKENS[:150]), split_of(TOKENS[150:])
 CORPUS = corpus_of(TRAIN, VALID, split_of(TOKENS[40:90], 0, 20))
-ARM = "lstm-clipped"
+ARM = "lstm-clipped-1"
 SETTINGS = {
     "evaluate": section_of("evaluate", bootstrap_samples=5, ngram_order=2),
     "probe": section_of("probe", contexts=[1, 3], positions=9, lyapunov_steps=9, lyapunov_exponents=3),

@@ -160,7 +160,8 @@ def test_what_is_not_refused_scores_and_probes(raw: dict[str, Any]) -> None:
         own, of_probe = sections["evaluate"], sections["probe"]
         if max(own["bootstrap_samples"], of_probe["positions"], of_probe["lyapunov_steps"]) > 1000:
             continue  # would take its time, no more
-        model, made = Training.of(arm, SIZES).model, made_of(own)
+        training, made = Training.of(arm, SIZES), made_of(own)
+        model = training.model
         with TemporaryDirectory() as name:
             place = Path(name)
             try:
@@ -174,6 +175,8 @@ def test_what_is_not_refused_scores_and_probes(raw: dict[str, Any]) -> None:
                     model=lambda model=model: model,
                     digest="run",
                     check=lambda corpus: None,
+                    task=training.task,
+                    main_stack="forward",
                 )
                 evaluation = Evaluation.read(place / "scores")
                 probe(place / "probes", run, evaluation, CORPUS, sections)

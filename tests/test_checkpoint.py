@@ -54,9 +54,9 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 CASES = {
-    "rnn-unclipped": {},
-    "lstm-clipped": {"optimiser": "adam", "learning_rate": 0.01, "weight_dropout": 0.3, "embedding_dropout": 0.2},
-    "bilstm-clipped": {"learning_rate": 30.0, "average_after": 1, "anneal_after": 1, "epochs": 4},
+    "rnn-unclipped-1": {},
+    "lstm-clipped-1": {"optimiser": "adam", "learning_rate": 0.01, "weight_dropout": 0.3, "embedding_dropout": 0.2},
+    "bilstm-clipped-1": {"learning_rate": 30.0, "average_after": 1, "anneal_after": 1, "epochs": 4},
 }
 
 
@@ -64,7 +64,7 @@ def test_no_checkpoint_is_written_after_the_step_that_diverged(tmp_path: Path, m
     """That step was not taken: a training that went on from there would take it, and its masks, once more."""
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
     monkeypatch.setattr(checkpoints, "SHARE", 1e9)
-    training, history, checkpoint = prepared(tmp_path, small("rnn-clipped"))
+    training, history, checkpoint = prepared(tmp_path, small("rnn-clipped-1"))
     written: list[int] = []
     monkeypatch.setattr(checkpoint, "write", lambda: written.append(training.step))
     *records, last = islice(fit(training, TRAIN, VALID), 5)
@@ -106,7 +106,7 @@ def _steps_of(cuts: list[int]) -> int:
 def test_without_a_file_there_is_nothing_to_say_and_a_finished_one_is_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, _, checkpoint = prepared(tmp_path, small("lstm-clipped"))
+    _, _, checkpoint = prepared(tmp_path, small("lstm-clipped-1"))
     checkpoint.resume()
     assert not capsys.readouterr().err
     checkpoint.write()
@@ -127,7 +127,7 @@ def test_ctrl_c_in_the_clean_up_leaves_no_half_of_a_checkpoint(
             raise KeyboardInterrupt
         remove(place, **options)
 
-    arm, folder = small("lstm-clipped"), tmp_path / "checkpoints"
+    arm, folder = small("lstm-clipped-1"), tmp_path / "checkpoints"
     path = prepared(folder, arm)[2].path
     left = folder / f".{path.name}.0123abcd.partial"
     left.mkdir(parents=True)
@@ -142,7 +142,7 @@ def test_ctrl_c_in_the_clean_up_leaves_no_half_of_a_checkpoint(
 
 def test_the_same_training_twice_at_once_does_not_meet_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two experiments of the same settings share the repository's folder: one may write, or end, while another does."""
-    settings = small("lstm-clipped")
+    settings = small("lstm-clipped-1")
     (_, _, one), (training, _, other) = (prepared(tmp_path, settings) for _ in range(2))
     save, meanwhile = checkpoints.save_file, [other.remove, other.write]
 
@@ -165,7 +165,7 @@ def test_the_same_training_twice_at_once_does_not_meet_itself(tmp_path: Path, mo
 
 
 def test_the_time_of_earlier_processes_counts(tmp_path: Path) -> None:
-    settings = small("lstm-clipped")
+    settings = small("lstm-clipped-1")
     _, _, first = prepared(tmp_path, settings)
     first.seconds = 1000.0
     first.write()
@@ -188,14 +188,14 @@ OTHERS: list[tuple[dict[str, Any], str, str]] = [
 def test_experiments_side_by_side_have_a_checkpoint_each(
     tmp_path: Path, changes: dict[str, Any], corpus: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepared(tmp_path, small("lstm-clipped"))[2].write()
-    training, _, other = prepared(tmp_path, small("lstm-clipped", **changes), corpus)
+    prepared(tmp_path, small("lstm-clipped-1"))[2].write()
+    training, _, other = prepared(tmp_path, small("lstm-clipped-1", **changes), corpus)
     other.resume()
     assert not capsys.readouterr().err and training.step == 0
     other.write()
     assert len(list(tmp_path.iterdir())) == 2
     other.remove()
-    assert list(tmp_path.iterdir()) == [prepared(tmp_path, small("lstm-clipped"))[2].path]
+    assert list(tmp_path.iterdir()) == [prepared(tmp_path, small("lstm-clipped-1"))[2].path]
 
 
 @pytest.mark.parametrize(("changes", "corpus", "reason"), OTHERS)
@@ -203,12 +203,12 @@ def test_another_trainings_checkpoint_is_not_used(
     tmp_path: Path, changes: dict[str, Any], corpus: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Though it lay under this one's name."""
-    training, _, checkpoint = prepared(tmp_path, small("lstm-clipped", **changes), corpus)
-    _, _, other = prepared(tmp_path, small("lstm-clipped"))
+    training, _, checkpoint = prepared(tmp_path, small("lstm-clipped-1", **changes), corpus)
+    _, _, other = prepared(tmp_path, small("lstm-clipped-1"))
     other.write()
     shutil.move(other.path, checkpoint.path)
     checkpoint.resume()
-    said = f"lstm-clipped: training starts anew: {checkpoint.path} is of another {reason}\n"
+    said = f"lstm-clipped-1: training starts anew: {checkpoint.path} is of another {reason}\n"
     assert capsys.readouterr().err == said
     assert training.step == 0
 
@@ -216,15 +216,15 @@ def test_another_trainings_checkpoint_is_not_used(
 def test_another_codes_checkpoint_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepared(tmp_path, small("lstm-clipped"))[2].write()
+    prepared(tmp_path, small("lstm-clipped-1"))[2].write()
     monkeypatch.setattr(checkpoints, "_code_digest", lambda: "edited")
-    prepared(tmp_path, small("lstm-clipped"))[2].resume()
+    prepared(tmp_path, small("lstm-clipped-1"))[2].resume()
     assert capsys.readouterr().err.endswith("is of another code\n")
 
 
 @pytest.mark.parametrize("harm", ["emptied", "truncated", "one byte flipped"])
 def test_a_damaged_checkpoint_is_not_used(tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = small("lstm-clipped")
+    settings = small("lstm-clipped-1")
     path = prepared(tmp_path, settings)[2].path
     train(tmp_path, settings)
     content = path.read_bytes()
@@ -269,7 +269,7 @@ def test_nested_tuples_of_tensors_come_back_in_their_shape(shape: Any) -> None:
     assert read(checkpoints._like(start, iter(flat))) == read(carry)
 
 
-@pytest.mark.parametrize("arm", ["lstm-clipped", "bilstm-clipped"])
+@pytest.mark.parametrize("arm", ["lstm-clipped-1", "bilstm-clipped-1"])
 def test_the_state_in_the_midst_of_an_epoch_comes_back(tmp_path: Path, arm: str) -> None:
     training, _, checkpoint = prepared(tmp_path, small(arm))
     for _ in islice(fit(training, TRAIN, VALID), 5):
@@ -302,12 +302,12 @@ def test_an_experiment_in_a_copy_goes_on_from_the_repositorys_checkpoint(
     monkeypatch.chdir(copy)
     with monkeypatch.context() as patch:
         patch.setattr(stage, "write_run", killed)
-        cut = CliRunner().invoke(stage.main, ["lstm-clipped"])
+        cut = CliRunner().invoke(stage.main, ["lstm-clipped-1"])
     assert cut.exit_code == 130 and not (copy / "runs").exists()
     (path,) = (tmp_path / "checkpoints").iterdir()
     monkeypatch.chdir(tmp_path)
-    resumed = CliRunner().invoke(stage.main, ["lstm-clipped"])
-    steps = Run.read(tmp_path / "runs" / "lstm-clipped").summary["steps"]
+    resumed = CliRunner().invoke(stage.main, ["lstm-clipped-1"])
+    steps = Run.read(tmp_path / "runs" / "lstm-clipped-1").summary["steps"]
     assert f"training goes on after step {steps}, from {path}" in resumed.stderr
     assert not list((tmp_path / "checkpoints").iterdir()) and not (copy / "checkpoints").exists()
 

@@ -55,8 +55,18 @@ from unrolled.training.history import History
 from unrolled.training.run_directory import write_run
 from unrolled.training.training import Training
 
-ARMS = ["rnn-clipped", "rnn-unclipped", "lstm-clipped", "lstm-unclipped", "bilstm-clipped", "bilstm-unclipped"]
+CONFIGURATIONS = [
+    "rnn-clipped",
+    "rnn-unclipped",
+    "lstm-clipped",
+    "lstm-unclipped",
+    "bilstm-clipped",
+    "bilstm-unclipped",
+]
+ARMS = [f"{name}-1" for name in CONFIGURATIONS]
 TOKENS = 400
+INTERVALS = {"half_life": [6.0, 7.0], "gradient_reach": [10.0, 15.0], "context_needed": [10.0, math.inf]}
+MEASURED = {"half_life": 6.5, "gradient_reach": 12.0, "context_needed": 10.0, "intervals": INTERVALS}
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 STREAM = np.random.default_rng(0).exponential(4, TOKENS).astype(np.float32)
 MAIN = SCORES[0].name
@@ -162,7 +172,7 @@ def probed(arm: str, stacks: Sequence[str], made: Made, run: Run) -> None:
     evaluation = Evaluation.read(Path("evaluation") / arm)
     stated = {"corpus": made.digest, "run": run.digest, "evaluation": evaluation.digest}
     stated["settings"] = read_resolved("probe")["probe"]
-    figures = {"arm": arm, "made_of": stated, "context_needed": 10.0, "lyapunov_exponent": -0.9, "explosion": explosion}
+    figures = {"arm": arm, "made_of": stated, **MEASURED, "lyapunov_exponent": -0.9, "explosion": explosion}
     seal(folder / "probe.json", figures)
 
 
@@ -172,6 +182,7 @@ def evaluated(
     """``handicaps``: what stands above STREAM in each term of a score."""
     units = {name: STREAM + np.float32(handicap) for name, handicap in handicaps.items()}
     measures = {"unigram_perplexity": 300.0, "uniform_perplexity": 5000.0, "top1_accuracy": 0.25}
+    measures |= {"unigram_spelled_bits_per_character": 2.5, "uniform_spelled_bits_per_character": 3.5}
     measures |= {"vocabulary_size": 5000.0, "unknown_share": 0.0345, "spelled_bits_per_character": 1.5}
     if folder.parent.name == "evaluation" and scores is SCORES:
         units |= {"reset_perplexity": np.full(TOKENS, math.log(110.0)), "interpolated_perplexity": STREAM}
@@ -206,12 +217,13 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Grid]:
 
 
 def made_and_read(grid: Grid, arms: Sequence[str] = (), **special: Made) -> Comparison:
-    """Compare the grid's arms, or some of them; `special` by arm, with _ for -."""
+    """Compare the grid's arms, or some of them; `special` by configuration, or arm, with _ for -."""
     names = arms or [entry["arm"] for entry in grid.entries]
     for baseline, handicap in grid.baselines.items():
         evaluated(Path("baselines") / baseline, {grid.scores[0].name: handicap}, grid.scores)
     for arm in names:
-        make(arm, special.get(arm.replace("-", "_"), Made()), grid.scores)
+        name = arm.replace("-", "_")
+        make(arm, special.get(name) or special.get(name.rpartition("_")[0], Made()), grid.scores)
     resolved, evaluate = read_resolved("grid"), read_resolved("evaluate")["evaluate"]
     arms, baselines = [Arm.read(arm) for arm in names], read_baselines(resolved["task"])
     return compare(resolved, evaluate, Made().digest, arms, baselines)
@@ -226,7 +238,7 @@ def run_stage() -> Result:
 
 def test_a_row_says_what_the_files_say(grid: Grid) -> None:
     arm = Made(handicap=1.0, norms=(0.1, 0.3, 0.5, 100.0), decay=0.9, alignment=0.75, valid=(4.0, 4.5))
-    row = {row["arm"]: row for row in made_and_read(grid, lstm_clipped=arm).rows}["lstm-clipped"]
+    row = {row["arm"]: row for row in made_and_read(grid, lstm_clipped=arm).rows}["lstm-clipped-1"]
     assert row["forward_perplexity"] == pytest.approx(math.exp(STREAM.astype(float).mean() + 1), rel=1e-6)
     assert row["forward_perplexity"] == math.exp(row["forward_perplexity_sum"] / row["forward_perplexity_terms"])
     assert row["forward_perplexity_low"] < row["forward_perplexity"] < row["forward_perplexity_high"]
@@ -234,7 +246,7 @@ def test_a_row_says_what_the_files_say(grid: Grid) -> None:
     assert [row["grad_norm_median"], row["grad_norm_max"]] == pytest.approx([0.4, 100])
     assert [row["clipped_share"], row["nonfinite_share"], row["clip_norm"]] == [0.75, 0, 0.25]
     assert row["reduction"] == "mean over all terms of a batch"
-    assert row["profile_half_life"] == pytest.approx(math.log(0.5) / math.log(0.9))
+    assert (row["half_life"], row["half_life_low"], row["half_life_high"]) == (6.5, 6.0, 7.0)
     assert row["addend_alignment"] == pytest.approx(0.75)
     assert (row["status"], row["diverged_at_step"]) == ("finished", None)
     assert (row["top1_accuracy"], row["interpolation_weight"]) == (0.25, 0.3) and "unigram_perplexity" not in row
@@ -257,7 +269,10 @@ def test_pairs_are_twins_and_each_arch_beside_the_first(grid: Grid) -> None:
         ("bilstm-clipped", "rnn-clipped"): -0.75,
         ("lstm-unclipped", "rnn-unclipped"): 2.0,
         ("bilstm-unclipped", "rnn-unclipped"): 0.0,
-        **{(arm, "kneser_ney"): {"rnn-clipped": 0.25, "lstm-unclipped": 1.5}.get(arm, -0.5) for arm in ARMS},
+        **{
+            (name, "kneser_ney"): {"rnn-clipped": 0.25, "lstm-unclipped": 1.5}.get(name, -0.5)
+            for name in CONFIGURATIONS
+        },
     }
     pair = found["lstm-clipped", "rnn-clipped"]
     assert pair["ratio"] == pytest.approx(math.exp(-0.75), rel=1e-6)
@@ -266,7 +281,7 @@ def test_pairs_are_twins_and_each_arch_beside_the_first(grid: Grid) -> None:
 
 
 def test_arms_of_different_corpora_do_not_compare(grid: Grid) -> None:
-    with pytest.raises(Exception, match=r"runs/lstm-clipped .* another corpus .*: dvc repro train@lstm-clipped"):
+    with pytest.raises(Exception, match=r"runs/lstm-clipped-1 .* another corpus .*: dvc repro train@lstm-clipped-1"):
         made_and_read(grid, lstm_clipped=Made(digest="another"))
 
 
@@ -282,8 +297,8 @@ def test_a_baseline_of_another_corpus_does_not_compare(grid: Grid) -> None:
 @pytest.mark.parametrize(
     ("lost", "pairs"),
     [
-        ("rnn-clipped", [("lstm-clipped", "lstm-unclipped"), ("lstm-unclipped", "rnn-unclipped")]),
-        ("lstm-unclipped", [("rnn-clipped", "rnn-unclipped"), ("lstm-clipped", "rnn-clipped")]),
+        ("rnn-clipped-1", [("lstm-clipped", "lstm-unclipped"), ("lstm-unclipped", "rnn-unclipped")]),
+        ("lstm-unclipped-1", [("rnn-clipped", "rnn-unclipped"), ("lstm-clipped", "rnn-clipped")]),
     ],
 )
 def test_pairs_of_an_arm_that_is_not_there_are_left_out(grid: Grid, lost: str, pairs: list[tuple[str, str]]) -> None:
@@ -300,7 +315,7 @@ def test_an_explosion_stays_visible_in_few_points(grid: Grid) -> None:
     norms = np.ones(2000)
     norms[777] = 1e17
     tables = made_and_read(grid, rnn_unclipped=Made(norms=norms.tolist())).tables
-    curve = tables["grad_norm"][tables["grad_norm"]["arm"] == "rnn-unclipped"]
+    curve = tables["grad_norm"][tables["grad_norm"]["arm"] == "rnn-unclipped-1"]
     assert len(curve) <= 320
     assert (curve["window_max"] == 1e17).sum() == 1
     assert curve[curve["window_max"] == 1e17]["step"].item() >= 778  # steps are counted from 1
@@ -309,7 +324,7 @@ def test_an_explosion_stays_visible_in_few_points(grid: Grid) -> None:
 
 def test_profile_distances_count_from_the_step_a_stack_reads_last(grid: Grid) -> None:
     profile = made_and_read(grid).tables["profile"]
-    one = profile[profile["arm"] == "bilstm-clipped"]
+    one = profile[profile["arm"] == "bilstm-clipped-1"]
     assert one["stack"].tolist() == 5 * ["forward"] + 5 * ["backward"]
     assert one[one["stack"] == "forward"]["distance"].tolist() == [4, 3, 2, 1, 0]
     assert one[one["stack"] == "backward"]["distance"].tolist() == [0, 1, 2, 3, 4]
@@ -317,16 +332,16 @@ def test_profile_distances_count_from_the_step_a_stack_reads_last(grid: Grid) ->
 
 def test_addends_are_those_of_the_recurrent_weights(grid: Grid) -> None:
     addends = made_and_read(grid, lstm_clipped=Made(alignment=0.8)).tables["addends"]
-    one = addends[addends["arm"] == "bilstm-clipped"]
+    one = addends[addends["arm"] == "bilstm-clipped-1"]
     assert one["stack"].tolist() == 5 * ["forward"] + 5 * ["backward"] and set(one["epoch"]) == {2}
     assert one["time_step"].tolist() == 2 * [0, 1, 2, 3, 4] and set(one["norm"]) == {0.1}
-    assert addends[addends["arm"] == "lstm-clipped"]["sum_norm"].tolist() == pytest.approx(5 * [0.4])
+    assert addends[addends["arm"] == "lstm-clipped-1"]["sum_norm"].tolist() == pytest.approx(5 * [0.4])
 
 
 def test_clipped_share_by_epoch(grid: Grid) -> None:
     shares = made_and_read(grid, rnn_clipped=Made(norms=(0.1, 0.3, 0.5, 0.6))).tables["clipped_share"]
-    assert shares[shares["arm"] == "rnn-clipped"]["clipped_share"].tolist() == [0.5, 1.0]
-    assert shares[shares["arm"] == "rnn-unclipped"]["clipped_share"].tolist() == [0.0, 0.0]
+    assert shares[shares["arm"] == "rnn-clipped-1"]["clipped_share"].tolist() == [0.5, 1.0]
+    assert shares[shares["arm"] == "rnn-unclipped-1"]["clipped_share"].tolist() == [0.0, 0.0]
 
 
 # ---- files
@@ -334,8 +349,8 @@ def test_clipped_share_by_epoch(grid: Grid) -> None:
 
 def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: Grid) -> None:
     made_and_read(grid)
-    shutil.copytree("runs/lstm-clipped", "runs/gru-clipped")
-    Path("runs/.gitignore").write_text("/lstm-clipped\n")
+    shutil.copytree("runs/lstm-clipped-1", "runs/gru-clipped-1")
+    Path("runs/.gitignore").write_text("/lstm-clipped-1\n")
     result = run_stage()
     assert result.exit_code == 0, result.output
     with open("report/comparison.csv", encoding="utf-8") as file:
@@ -343,7 +358,7 @@ def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: Grid) -> None:
     assert [row["arm"] for row in rows] == [*ARMS, "kneser_ney", "unigram", "uniform"]
     assert [float(row["forward_perplexity"]) for row in rows[-2:]] == [300, 5000]
     assert list(json.loads(Path("report/comparison.json").read_text())["arms"]) == ARMS
-    assert list(json.loads(Path("metrics.json").read_text())) == [*ARMS, "kneser_ney", "unigram", "uniform"]
+    assert list(json.loads(Path("metrics.json").read_text())) == [*CONFIGURATIONS, "kneser_ney", "unigram", "uniform"]
     tables = {path.stem: pd.read_csv(path) for path in Path("report/plots").iterdir()}
     shown = set(FIGURES) - {"learning_rates", "depths"}  # this grid sweeps nothing
     assert set(tables) == shown
@@ -357,6 +372,33 @@ def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: Grid) -> None:
         "comparison.csv", "comparison.json", "comparison.md", "index.html"
     ]  # fmt: skip
     the_page_needs_nothing_else_and_shows_every_arm_and_figure()
+
+
+def test_several_seeds_stand_together_with_both_spreads(grid: Grid) -> None:
+    """And one that exploded is counted, and left out of what the others reached."""
+    params = json.loads(PARAMS.read_text()) | {"seeds": [1, 2, 5]}
+    grid.of(params).only("rnn", "lstm")
+    exploded = Made(handicap=90.0, norms=(0.1, 0.1, 0.1, 1e9))
+    comparison = made_and_read(grid, rnn_clipped_2=Made(handicap=0.5), rnn_unclipped_5=exploded)
+    assert run_stage().exit_code == 0
+    text = Path("report/comparison.md").read_text()
+    assert [row["configuration"] for row in comparison.summaries] == CONFIGURATIONS[:4]
+    together, one = comparison.summaries[0], STREAM.astype(float).mean()
+    assert together["forward_perplexity"] == pytest.approx(math.exp(one + 0.5 / 3), rel=1e-6)
+    assert re.search(r"^\| rnn-clipped \| [\d.,]+ ± [\d.,]+ \[[\d.,]+, [\d.,]+\] \|", text, re.M)
+    assert "| rnn-unclipped | 3 | 2 | 67% [9%, 99%] | 3 | 2 | 0 |" in text
+    assert "2 of 3 exploded, came back; 1 of 3 exploded, never came back" in text
+    assert re.search(r"^\| rnn-clipped minus rnn-unclipped \| [-+][\d.]+ ± [\d.]+ \[", text, re.M)
+    content = json.loads(Path("report/comparison.json").read_text())
+    assert len(content["arms"]) == 12 and content["configurations"]["rnn-unclipped"]["survived"] == 2
+    assert next(pair for pair in content["paired"] if pair["minus"] == "rnn-unclipped")["seeds"] == [1, 2]
+    metrics = json.loads(Path("metrics.json").read_text())
+    assert metrics["rnn-unclipped"].items() >= {"seeds": 3, "survived": 2, "forward_perplexity_seeds": 0.0}.items()
+    with open("report/comparison.csv", encoding="utf-8") as file:
+        assert [row["seed"] for row in csv.DictReader(file)][:4] == ["1", "2", "5", "1"]
+    legend = Path("report/figures/score.svg").read_text()
+    assert legend.count("<!-- rnn-clipped -->") == 1 and "rnn-clipped-2" not in legend
+    assert "<td>[1, 2, 5]</td>" in Path("report/index.html").read_text()
 
 
 def test_the_stage_writes_the_same_bytes_again(grid: Grid) -> None:
@@ -373,7 +415,7 @@ def test_markdown_keeps_what_sees_both_sides_apart(grid: Grid) -> None:
     text = tables.markdown(made_and_read(grid))
     heading, _, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][:11]
     assert "both sides; not a language model" in heading[3] and "left to right" in heading[1]
-    assert [row[0] for row in rows] == [*ARMS, "*Kneser-Ney n-grams*", "*unigram*", "*uniform*"]
+    assert [row[0] for row in rows] == [*CONFIGURATIONS, "*Kneser-Ney n-grams*", "*unigram*", "*uniform*"]
     assert rows[0][3].strip() == "" and rows[4][3].strip() != ""
 
 
@@ -383,13 +425,13 @@ def test_what_compares_across_vocabularies_stands_beside_each_perplexity(grid: G
     heading, _, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][:7]
     assert heading[2:5] == ["vocabulary", "unknown", "bits a character"]
     assert [row[2:5] for row in rows[:3]] == [["5,000", "3.45%", "1.500"]] * 3
-    assert [row[2:4] for row in rows[3:]] == [["5,000", "3.45%"]] * 2  # neither is scored token by token
+    assert [row[2:5] for row in rows[3:]] == [["5,000", "3.45%", each] for each in ("2.500", "3.500")]
     assert "Across vocabularies compare" in text
     metrics = tables.metrics(comparison)
     shared = {"vocabulary_size": 5000, "unknown_share": 0.0345}
     assert metrics["kneser_ney"].items() >= {**shared, "spelled_bits_per_character": 1.5}.items()
     assert metrics["rnn-clipped"].items() >= {**shared, "spelled_bits_per_character": 1.5}.items()
-    assert metrics["unigram"] == {"forward_perplexity": 300, **shared}
+    assert metrics["unigram"] == {"forward_perplexity": 300, **shared, "spelled_bits_per_character": 2.5}
 
 
 def test_markdown_shows_the_forward_head_scored_in_other_ways(grid: Grid) -> None:
@@ -437,8 +479,8 @@ def the_page_needs_nothing_else_and_shows_every_arm_and_figure() -> None:
         assert picture in text and data in text
     for cells in [line.strip("| ").split(" | ") for line in Path("report/comparison.md").read_text().splitlines()]:
         assert all(cell.strip("#*- :") in page.text for cell in cells[:1])
-    for arm in ARMS:
-        assert page.text.count(arm) >= 4, arm
+    for name in CONFIGURATIONS:
+        assert page.text.count(name) >= 4, name
     assert "a <made> one" in page.text and "<made>" not in text
 
 
@@ -509,10 +551,10 @@ def test_metrics_are_numbers_under_names_without_dots(grid: Grid) -> None:
 @pytest.mark.parametrize(
     ("file", "stage_of_it"),
     [
-        ("runs/lstm-clipped/{}", "train@lstm-clipped"),
-        ("evaluation/lstm-clipped/{}", "evaluate@lstm-clipped"),
+        ("runs/lstm-clipped-1/{}", "train@lstm-clipped-1"),
+        ("evaluation/lstm-clipped-1/{}", "evaluate@lstm-clipped-1"),
         ("baselines/kneser_ney/{}", "baseline@kneser_ney"),
-        ("probes/lstm-clipped/{}", "probe@lstm-clipped"),
+        ("probes/lstm-clipped-1/{}", "probe@lstm-clipped-1"),
     ],
 )
 @pytest.mark.parametrize("harm", ["missing", "damaged"])
@@ -534,8 +576,8 @@ def test_a_lost_file_is_one_line_with_the_mend(grid: Grid, file: str, stage_of_i
 @pytest.mark.parametrize(
     ("lost", "stages"),
     [
-        (["probes/rnn-clipped"], "probe@rnn-clipped"),
-        (["runs/rnn-clipped", "evaluation/rnn-clipped"], "train@rnn-clipped evaluate@rnn-clipped"),
+        (["probes/rnn-clipped-1"], "probe@rnn-clipped-1"),
+        (["runs/rnn-clipped-1", "evaluation/rnn-clipped-1"], "train@rnn-clipped-1 evaluate@rnn-clipped-1"),
     ],
 )
 def test_without_an_arm_the_others_are_reported(grid: Grid, lost: list[str], stages: str) -> None:
@@ -545,9 +587,9 @@ def test_without_an_arm_the_others_are_reported(grid: Grid, lost: list[str], sta
     result = run_stage()
     assert result.exit_code == 0, result.output
     (line,) = result.stderr.splitlines()
-    assert line.startswith("rnn-clipped is left out") and line.endswith(f"dvc repro {stages}")
-    assert re.search(r"^\| rnn-clipped \|( +\|)+ not there yet \|$", Path("report/comparison.md").read_text(), re.M)
-    assert set(pd.read_csv("report/plots/score.csv")["arm"]) == {"rnn-unclipped"}
+    assert line.startswith("rnn-clipped-1 is left out") and line.endswith(f"dvc repro {stages}")
+    assert re.search(r"^\| rnn-clipped-1 \|( +\|)+ not there yet \|$", Path("report/comparison.md").read_text(), re.M)
+    assert set(pd.read_csv("report/plots/score.csv")["arm"]) == {"rnn-unclipped-1"}
     assert "not there yet" in Page(Path("report/index.html").read_text()).text
 
 
@@ -581,12 +623,13 @@ def test_whichever_arms_are_there_they_are_reported(
         tables.write_metrics(comparison, report / "metrics.json")
         draw(comparison, place=report)
         write_page(comparison, report, {}, corpus)
-        assert all(name in (report / "comparison.md").read_text() for name in names)
-        assert json.loads((report / "metrics.json").read_text()).keys() >= {arm.name for arm in arms}
+        said = (report / "comparison.md").read_text()
+        assert all(name in said for name in {arm.configuration for arm in arms} | set(missing))
+        assert json.loads((report / "metrics.json").read_text()).keys() >= {arm.configuration for arm in arms}
 
 
 @pytest.mark.parametrize(
-    ("folder", "stage"), [("runs", "train@rnn-clipped"), ("baselines/kneser_ney", "baseline@kneser_ney")]
+    ("folder", "stage"), [("runs", "train@rnn-clipped-1"), ("baselines/kneser_ney", "baseline@kneser_ney")]
 )
 def test_without_any_arm_or_without_a_baseline_there_is_no_report(grid: Grid, folder: str, stage: str) -> None:
     made_and_read(grid.only("rnn"))
@@ -604,7 +647,7 @@ def without_context_probe(folder: Path) -> None:
     made = json.loads((folder / "probe.json").read_text())["made_of"]
     (folder / "probe.json").unlink()
     pd.read_csv(folder / "context.csv")[:0].to_csv(folder / "context.csv", index=False)
-    figures = {"arm": folder.name, "made_of": made, "context_needed": math.nan, "lyapunov_exponent": -0.9}
+    figures = {"arm": folder.name, "made_of": made, **MEASURED, "context_needed": math.nan, "lyapunov_exponent": -0.9}
     figures["explosion"] = None
     seal(folder / "probe.json", figures)
 
@@ -632,7 +675,7 @@ def test_a_task_of_one_score_and_few_words_is_compared(grid: Grid, monkeypatch: 
     assert "| difference | accuracy, 95% interval |\n" in result.output and "Above 0: the first" in result.output
     assert "ontext" not in result.output and "perplexity" not in result.output
     metrics = json.loads(Path("metrics.json").read_text())
-    assert list(metrics) == ARMS[:4] and metrics["rnn-clipped"]["accuracy"] == 0.75
+    assert list(metrics) == CONFIGURATIONS[:4] and metrics["rnn-clipped"]["accuracy"] == 0.75
     assert pd.read_csv("report/plots/score.csv")["accuracy"].max() == 0.9
     assert not Path("report/plots/context.csv").exists() and not Path("report/figures/context.svg").exists()
     assert "Validation accuracy (higher is better)" in Path("report/figures/score.svg").read_text()
@@ -656,8 +699,8 @@ def test_a_diverged_arm_is_shown(grid: Grid) -> None:
     assert metrics["forward_perplexity"] == metrics["forward_perplexity_valid"] == math.inf and metrics["diverged"] == 1
     assert metrics["grad_norm_max"] == 3e20 and metrics["nonfinite_share"] == 0.25
     with open("report/comparison.csv", encoding="utf-8") as file:
-        row = next(row for row in csv.DictReader(file) if row["arm"] == "rnn-unclipped")
-    assert float(row["profile_half_life"]) < 0  # it doubles
+        row = next(row for row in csv.DictReader(file) if row["arm"] == "rnn-unclipped-1")
+    assert float(row["half_life"]) == 6.5
     pairs = json.loads(Path("report/comparison.json").read_text())["paired"]
     assert next(pair for pair in pairs if pair["minus"] == "rnn-unclipped")["ratio"] == 0
     for path in Path("report/plots").iterdir():  # vega drops a whole line at an inf
@@ -677,7 +720,7 @@ def test_an_arm_that_diverged_before_anything_was_known(grid: Grid) -> None:
     }
     assert not {"forward_perplexity_valid", "grad_norm_median", "grad_norm_max"} & set(metrics)
     draw(comparison)
-    draw(made_and_read(grid, ["rnn-unclipped"], rnn_unclipped=nothing))  # and if there is nobody else
+    draw(made_and_read(grid, ["rnn-unclipped-1"], rnn_unclipped=nothing))  # and if there is nobody else
 
 
 def draw(comparison: Comparison, *names: str, place: Path = Path("report")) -> None:
@@ -690,7 +733,7 @@ def draw(comparison: Comparison, *names: str, place: Path = Path("report")) -> N
 def test_twins_share_a_hue_and_no_two_arms_look_alike(grid: Grid) -> None:
     drawn = lines(grid.entries, dict.fromkeys(ARMS))
     assert len({(line.colour, line.dash) for line in drawn}) == len(drawn)
-    assert len({line.dash for line in drawn if line.arm.endswith("-clipped")}) == 1
+    assert len({line.dash for line in drawn if line.configuration.endswith("-clipped")}) == 1
     for clipped, unclipped in zip(drawn[::2], drawn[1::2], strict=True):
         dark, light = (np.array([int(line.colour[i : i + 2], 16) for i in (1, 3, 5)]) for line in (clipped, unclipped))
         assert (dark <= light).all() and (dark < light).any()
@@ -700,11 +743,11 @@ def test_twins_share_a_hue_and_no_two_arms_look_alike(grid: Grid) -> None:
 def test_addends_of_an_arm_that_exploded_are_drawn_or_left_out(grid: Grid, addend: float) -> None:
     """0: a saturated tanh passes no gradient on."""
     comparison = made_and_read(grid, rnn_unclipped=Made(addend=addend))
-    [alignment] = [row["addend_alignment"] for row in comparison.rows if row["arm"] == "rnn-unclipped"]
+    [alignment] = [row["addend_alignment"] for row in comparison.rows if row["arm"] == "rnn-unclipped-1"]
     assert alignment == 0.5 if addend == 1e30 else math.isnan(alignment)
     draw(comparison, "addends", "overview")
     assert ("rnn-unclipped: 0 at every step" in Path("report/figures/addends.svg").read_text()) == (addend == 0)
-    draw(made_and_read(grid, ["rnn-unclipped"], rnn_unclipped=Made(addend=addend)), "addends")
+    draw(made_and_read(grid, ["rnn-unclipped-1"], rnn_unclipped=Made(addend=addend)), "addends")
 
 
 def test_the_cliff_shows_where_a_step_landed_and_where_it_would_have_clipped(grid: Grid) -> None:

@@ -34,7 +34,7 @@ def crashes(workspace: Path, arm: str, how: str, number: int, *prefix: str) -> d
 
 @pytest.mark.parametrize(("how", "number"), [("operations", 3), ("moments", 30)])
 def test_a_kill_at_any_moment_costs_nothing(workspace: Path, how: str, number: int) -> None:
-    found = crashes(workspace, "bilstm-clipped", how, number)
+    found = crashes(workspace, "bilstm-clipped-1", how, number)
     assert found["kills"] >= 12
     assert found["survived"] == found["kills"]
 
@@ -44,7 +44,7 @@ def test_a_kill_at_any_moment_costs_nothing(workspace: Path, how: str, number: i
     reason="a small disk needs the right to mount one",
 )
 def test_a_full_disk_costs_nothing_and_is_told_in_one_line(workspace: Path) -> None:
-    found = crashes(workspace, "lstm-clipped", "room", 8192, *OWN_MOUNTS)
+    found = crashes(workspace, "lstm-clipped-1", "room", 8192, *OWN_MOUNTS)
     assert found["full"] >= 5
     assert found["told"] == found["survived"] == found["full"]
 
@@ -52,7 +52,7 @@ def test_a_full_disk_costs_nothing_and_is_told_in_one_line(workspace: Path) -> N
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_request_to_stop_is_met_at_once_with_one_line(workspace: Path, number: signal.Signals, status: int) -> None:
     lay_out(workspace, **SMALL, epochs=100_000)
-    words = stage_of("train", "rnn-clipped")
+    words = stage_of("train", "rnn-clipped-1")
 
     def hear() -> None:  # a shell makes what it runs in the background deaf to Ctrl-C, and so what that starts
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -68,5 +68,5 @@ def test_a_request_to_stop_is_met_at_once_with_one_line(workspace: Path, number:
     assert training.returncode == status
     assert line == "stopped: the same command goes on from here, a training from its last checkpoint"
     (kept,) = (workspace / "checkpoints").iterdir()
-    assert kept.match("rnn-clipped-*.safetensors")
+    assert kept.match("rnn-clipped-1-*.safetensors")
     assert not (workspace / "runs").exists() or not list((workspace / "runs").iterdir())

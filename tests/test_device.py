@@ -27,12 +27,12 @@ TOKENS = text_of(85)
 TRAIN, VALID = split_of(TOKENS[:60]), split_of(TOKENS[60:])
 DROPOUT = {"dropout": 0.2, "weight_dropout": 0.3, "embedding_dropout": 0.2}
 CASES: dict[str, dict[str, Any]] = {  # among them all cells, connections and optimisers, and what else makes tensors
-    "rnn-unclipped": {"connection": "residual"},
-    "lstm-clipped": {"average_after": 1, "epochs": 4, **DROPOUT},
-    "bilstm-clipped": {"cell": "gru", "connection": "dense", "tied": False},
-    "lstm-unclipped": {"cell": "relu", "optimiser": "adam", "learning_rate": 0.01, "connection": "highway"},
+    "rnn-unclipped-1": {"connection": "residual"},
+    "lstm-clipped-1": {"average_after": 1, "epochs": 4, **DROPOUT},
+    "bilstm-clipped-1": {"cell": "gru", "connection": "dense", "tied": False},
+    "lstm-unclipped-1": {"cell": "relu", "optimiser": "adam", "learning_rate": 0.01, "connection": "highway"},
 }
-CUT = "lstm-clipped"  # in its fourth epoch, when masks are drawn and weights averaged
+CUT = "lstm-clipped-1"  # in its fourth epoch, when masks are drawn and weights averaged
 
 
 def small(name: str) -> dict[str, Any]:
@@ -129,6 +129,6 @@ def test_the_environment_names_the_device_of_the_stage(tmp_path: Path, monkeypat
     lay_out(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UNROLLED_DEVICE", "cuda:99")
-    done = CliRunner().invoke(stage, ["lstm-clipped"])
+    done = CliRunner().invoke(stage, ["lstm-clipped-1"])
     assert done.exit_code == 1
     assert "cuda:99 not found" in done.output

@@ -16,7 +16,7 @@ from unrolled.training.training import Options, Training
 
 
 def training_of(net: Network, **changes: Any) -> Training:
-    return Training(task_of(**changes), net, Options.of(arm_of("lstm-clipped")["train"]), torch.Generator())
+    return Training(task_of(**changes), net, Options.of(arm_of("lstm-clipped-1")["train"]), torch.Generator())
 
 
 def test_the_lag_profile_of_a_linear_recurrence_is_a_power() -> None:

@@ -97,7 +97,7 @@ def _altered_raw() -> None:
         (lambda: shutil.rmtree(".git"), "DVC", "git init, or clone the repository again"),
         (_altered_tokens, "corpus", "train.npy was altered since it was written; make it again with: dvc repro"),
         (_altered_raw, "corpus", "brown.zip has a wrong sha256; `dvc repro -f -s fetch`"),
-        (lambda: Path("data/corpus.json").write_text("{}"), "disk", "data/corpus.json is damaged"),
+        (lambda: Path("data/encoded/manifest.json").write_text("{"), "disk", "data/encoded/manifest.json is damaged"),
     ],
 )
 def test_each_ill_is_found_with_its_mend(place: Path, harm: Callable[[], object], about: str, words: str) -> None:
@@ -120,6 +120,30 @@ def test_what_the_environment_says_is_looked_at(place: Path, monkeypatch: pytest
     assert "ptb.train.txt cannot be downloaded from" in found["corpus"]
     monkeypatch.setenv("UNROLLED_MIRROR", "nowhere")
     assert "let UNROLLED_MIRROR name the folder that holds ptb.train.txt" in ill()["corpus"]
+
+
+def test_it_says_where_kernels_are_kept_or_why_they_are_not(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "own_folder", lambda: Path("/own/kernels"))
+    said = {finding.about: finding for finding in doctor.examine()}
+    assert said["kernels"].well and "kept in /own/kernels" in said["kernels"].said
+
+    def shared() -> Path:
+        raise PermissionError("/tmp/x is not this user's alone")
+
+    monkeypatch.setattr(doctor, "own_folder", shared)
+    said = {finding.about: finding for finding in doctor.examine()}
+    assert said["kernels"].well and "anew by each process" in said["kernels"].said and "/tmp/x" in said["kernels"].said
+
+
+def test_a_pipeline_in_a_folder_of_its_own_is_as_well(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock, git and DVC's settings are the repository's."""
+    folder = place / "pipelines" / "one"
+    folder.mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml", "data"):
+        (place / name).rename(folder / name)
+    monkeypatch.setattr(doctor, "_version", dict(PINNED.findall(Path("requirements.lock").read_text())).__getitem__)
+    monkeypatch.chdir(folder)
+    assert ill() == {}
 
 
 def test_too_little_room_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

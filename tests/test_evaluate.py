@@ -198,6 +198,9 @@ def test_yardsticks() -> None:
     counts = np.arange(V) * 10 + 1
     nats = -np.log(counts[tokens()] / counts.sum()).sum()
     assert found["unigram_perplexity"] == pytest.approx(math.exp(nats / N))
+    # Beside them what compares across vocabularies: 1,000 nats spell out the 30 unknown tokens of 2,000 characters.
+    assert found["unigram_spelled_nats_per_character"] == pytest.approx((nats + 1000) / 2000)
+    assert found["uniform_spelled_bits_per_byte"] == pytest.approx((N * math.log(V) + 1000) / math.log(2) / 2500)
 
 
 def test_a_network_that_sees_its_targets_is_not_scored(monkeypatch: pytest.MonkeyPatch) -> None:

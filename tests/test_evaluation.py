@@ -93,10 +93,10 @@ def test_a_score_that_no_task_declares_is_a_defect_and_leaves_nothing(tmp_path: 
 
 
 def test_a_table_that_was_altered_is_told(tmp_path: Path) -> None:
-    place = tmp_path / "evaluation" / "lstm-clipped"
-    write_evaluation(place, "lstm-clipped", scored(), DECLARED, MADE_OF)
+    place = tmp_path / "evaluation" / "lstm-clipped-1"
+    write_evaluation(place, "lstm-clipped-1", scored(), DECLARED, MADE_OF)
     (place / "clusters.npy").write_bytes((place / "clusters.npy").read_bytes()[:-1] + b"\7")
-    with pytest.raises(UserError, match=r"clusters\.npy was altered .* dvc repro -f -s evaluate@lstm-clipped"):
+    with pytest.raises(UserError, match=r"clusters\.npy was altered .* dvc repro -f -s evaluate@lstm-clipped-1"):
         Evaluation.read(place)
 
 

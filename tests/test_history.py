@@ -36,7 +36,7 @@ def without_tensors(value: Any) -> Any:
     return [without_tensors(each) for each in value] if isinstance(value, tuple) else value
 
 
-@pytest.mark.parametrize("arm", ["lstm-clipped", "bilstm-unclipped"])
+@pytest.mark.parametrize("arm", ["lstm-clipped-1", "bilstm-unclipped-1"])
 def test_what_a_checkpoint_gives_back_is_what_was_there(arm: str) -> None:
     training = Training.of(arm_of(arm, layers=2, epochs=2), SIZES)
     history, restored = History(training), History(training)
@@ -55,7 +55,7 @@ def test_what_a_checkpoint_gives_back_is_what_was_there(arm: str) -> None:
 
 
 def test_an_empty_history_comes_back_empty() -> None:
-    history = History(Training.of(arm_of("rnn-clipped"), SIZES))
+    history = History(Training.of(arm_of("rnn-clipped-1"), SIZES))
     tensors, text = history.state()
     assert (tensors, text) == ({}, {"epochs": [], "best": None})
     history.restore(tensors, text)
@@ -69,7 +69,7 @@ def test_an_empty_history_comes_back_empty() -> None:
 def test_the_best_epoch_is_the_first_of_lowest_loss_and_never_the_untrained_network(
     losses: list[float], best: int
 ) -> None:
-    training = Training.of(arm_of("rnn-clipped"), SIZES)
+    training = Training.of(arm_of("rnn-clipped-1"), SIZES)
     history = History(training)
     history.add(epoch(0, 0.0))
     for number, loss in enumerate(losses, start=1):
@@ -83,7 +83,7 @@ def test_the_best_epoch_is_the_first_of_lowest_loss_and_never_the_untrained_netw
 
 
 def test_a_divergence_is_noted_and_without_an_epoch_the_weights_are_those_there_are() -> None:
-    training = Training.of(arm_of("rnn-clipped"), SIZES)
+    training = Training.of(arm_of("rnn-clipped-1"), SIZES)
     history = History(training)
     history.add(epoch(0, 3.0))
     history.add(step(1))

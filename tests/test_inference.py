@@ -43,7 +43,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(encoded / "counts.npy", np.bincount(tokens))
     seal(encoded / MANIFEST, TEXTS)
     corpus = read_corpus(encoded)
-    for arm, epochs in (("lstm-clipped", 12), ("lstm-unclipped", 1), ("bilstm-clipped", 1)):
+    for arm, epochs in (("lstm-clipped-1", 12), ("lstm-unclipped-1", 1), ("bilstm-clipped-1", 1)):
         settings = arm_of(arm, embedding=12, hidden=12, epochs=epochs, learning_rate=5.0, clip_norm=0.25)
         sizes = {"vocabulary": tokenizer.get_vocab_size()}
         training = Training.of(settings, sizes)
@@ -66,7 +66,7 @@ def say(*words: str, **options: Any) -> Result:
 
 def test_the_best_arm_that_reads_from_left_to_right_finishes_a_sentence() -> None:
     result = say("generate", "the dog sat", "--temperature", "0", "--length", "5")
-    assert result.exit_code == 0 and result.stderr.strip() == "lstm-clipped:"
+    assert result.exit_code == 0 and result.stderr.strip() == "lstm-clipped-1:"
     assert result.stdout.splitlines()[0].startswith("the dog sat on the ")
 
 
@@ -85,8 +85,8 @@ def test_without_a_prompt_it_begins_a_sentence_and_draws_no_unknown_word() -> No
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--arm", "bilstm-clipped"), "bilstm-clipped: a bidirectional network cannot generate"),
-        (("--arm", "gru-clipped"), "runs/gru-clipped does not exist; train it with: dvc repro train@gru-clipped"),
+        (("--arm", "bilstm-clipped-1"), "bilstm-clipped-1: a bidirectional network cannot generate"),
+        (("--arm", "gru-clipped-1"), "runs/gru-clipped-1 does not exist; train it with: dvc repro train@gru-clipped-1"),
         (("--temperature", "-1"), "temperature must be 0 (greedy) or more, not -1.0"),
         (("--length", "0"), "at least 1"),
     ],
@@ -98,7 +98,7 @@ def test_a_mistake_is_one_line(words: tuple[str, ...], message: str) -> None:
 
 
 def test_surprisals_are_those_of_the_text_read_as_one(workspace: Path) -> None:
-    trained = Trained.read("lstm-clipped")
+    trained = Trained.read("lstm-clipped-1")
     text = "the cat sat on a mat\n\na zebra saw the dog\n"
     lines = trained.surprisals(lines_of(text))
     assert [[each.word for each in line] for line in lines] == [
@@ -133,12 +133,12 @@ def test_a_prompt_of_several_lines_is_read_as_lines() -> None:
 
 
 def test_a_bidirectional_arm_scores_by_its_forward_head() -> None:
-    assert say("score", "--arm", "bilstm-clipped", input="the cat\n").exit_code == 0
+    assert say("score", "--arm", "bilstm-clipped-1", input="the cat\n").exit_code == 0
 
 
 @pytest.mark.parametrize("bias", [math.nan, 1e38])
 def test_an_arm_that_exploded_expects_nothing(monkeypatch: pytest.MonkeyPatch, bias: float) -> None:
-    trained = Trained.read("lstm-unclipped")
+    trained = Trained.read("lstm-unclipped-1")
     trained.network.output_bias.data[0] = bias  # of <unk>
     monkeypatch.setattr(Trained, "read", lambda arm: trained)
     result = say("score", input="the cat\n")
@@ -157,10 +157,10 @@ def test_what_cannot_be_scored_is_one_line(given: bytes, message: str) -> None:
 def test_another_corpus_is_refused(workspace: Path) -> None:
     kept = {name: (ENCODED / name).read_bytes() for name in ("test.npy", MANIFEST)}
     np.save(ENCODED / "test.npy", np.zeros(3, dtype=np.uint16))
-    altered = say("generate", "the", "--arm", "lstm-clipped")
+    altered = say("generate", "the", "--arm", "lstm-clipped-1")
     (ENCODED / MANIFEST).unlink()
     seal(ENCODED / MANIFEST, TEXTS)
-    another = say("generate", "the", "--arm", "lstm-clipped")
+    another = say("generate", "the", "--arm", "lstm-clipped-1")
     for name, content in kept.items():
         (ENCODED / name).write_bytes(content)
     assert altered.exit_code == 1 and "test.npy was altered since it was written" in altered.stderr

@@ -43,7 +43,7 @@ def edited(tmp_path: Path, **changes: object) -> Path:
 def test_twins_differ_by_clip_norm_alone() -> None:
     arms = load_params(ROOT / "params.yaml").arms
     for arch in ("rnn", "lstm", "bilstm"):
-        clipped, unclipped = arms[f"{arch}-clipped"], arms[f"{arch}-unclipped"]
+        clipped, unclipped = arms[f"{arch}-clipped-1"], arms[f"{arch}-unclipped-1"]
         assert clipped["train"]["clip_norm"] and unclipped["train"]["clip_norm"] is None
         assert clipped["train"] | {"clip_norm": None} == unclipped["train"]
         assert clipped["network"] == unclipped["network"]
@@ -52,14 +52,24 @@ def test_twins_differ_by_clip_norm_alone() -> None:
 def test_a_new_row_adds_its_arms_and_states_only_its_difference(tmp_path: Path) -> None:
     path = edited(tmp_path, arch__deep={"layers": 3})
     params = load_params(path)
-    assert list(params.arms)[-2:] == ["deep-clipped", "deep-unclipped"]
-    deep, shared = params.arms["deep-clipped"], params.sections
+    assert list(params.arms)[-2:] == ["deep-clipped-1", "deep-unclipped-1"]
+    deep, shared = params.arms["deep-clipped-1"], params.sections
     assert (deep["task"], deep["arm"], deep["arch"], deep["clipping"]) == (
-        "language_model", "deep-clipped", "deep", "clipped",
+        "language_model", "deep-clipped-1", "deep", "clipped",
     )  # fmt: skip
     assert deep["network"] == shared["network"] | {"layers": 3}
-    assert deep["train"] == shared["train"] | {"clip_norm": 0.25}
+    assert deep["train"] == {"seed": 1} | shared["train"] | {"clip_norm": 0.25}
     assert deep.keys() == {"task", "arm", "arch", "clipping", "network", "train"}
+
+
+def test_every_cell_of_the_grid_is_trained_from_every_seed(tmp_path: Path) -> None:
+    one, several = load_params(ROOT / "params.yaml").arms, load_params(edited(tmp_path, seeds=[1, 7])).arms
+    assert list(several)[:4] == ["rnn-clipped-1", "rnn-clipped-7", "rnn-unclipped-1", "rnn-unclipped-7"]
+    assert {name: arm for name, arm in several.items() if name in one} == one  # so nothing of them is trained again
+    for name in one:
+        first, other = several[name], several[f"{name.removesuffix('-1')}-7"]
+        assert first["network"] == other["network"] and first["network"] is not other["network"]
+        assert first["train"] | {"seed": 7} == other["train"]
 
 
 def test_what_is_loaded_is_plain_and_each_arm_its_own(tmp_path: Path) -> None:
@@ -68,7 +78,7 @@ def test_what_is_loaded_is_plain_and_each_arm_its_own(tmp_path: Path) -> None:
     assert params == load_params(tmp_path / "params.yaml")
     assert json.loads(json.dumps(asdict(params))) == asdict(params)
     assert params.task == "language_model" and list(params.sections) == list(sections_of("language_model"))
-    lstm, other = params.arms["lstm-clipped"], params.arms["bilstm-clipped"]
+    lstm, other = params.arms["lstm-clipped-1"], params.arms["bilstm-clipped-1"]
     lstm["train"]["learning_rate"] = lstm["network"]["hidden"] = 99
     assert other["train"]["learning_rate"] == params.sections["train"]["learning_rate"] == 3.0
     assert other["network"]["hidden"] == params.sections["network"]["hidden"] == 64
@@ -79,8 +89,8 @@ def test_a_row_of_arch_may_state_any_key_of_network_and_train_and_no_other(tmp_p
     shared = load_params(ROOT / "params.yaml").sections
     assert arch_keys("language_model") == [*shared["network"], *shared["train"]]
     row = {key: (shared["network"] | shared["train"])[key] for key in arch_keys("language_model")}
-    arm = load_params(edited(tmp_path, arch={"all": row})).arms["all-clipped"]
-    assert (arm["network"], arm["train"]) == (shared["network"], shared["train"] | {"clip_norm": 0.25})
+    arm = load_params(edited(tmp_path, arch={"all": row})).arms["all-clipped-1"]
+    assert (arm["network"], arm["train"]) == (shared["network"], {"seed": 1} | shared["train"] | {"clip_norm": 0.25})
 
 
 def test_a_row_may_start_its_network_in_its_own_way(tmp_path: Path) -> None:
@@ -92,7 +102,7 @@ def test_a_row_may_start_its_network_in_its_own_way(tmp_path: Path) -> None:
     path = edited(tmp_path, arch=rows)
     for name, row in rows.items():
         params = load_params(path)
-        assert params.arms[f"{name}-clipped"]["network"] == params.sections["network"] | row
+        assert params.arms[f"{name}-clipped-1"]["network"] == params.sections["network"] | row
 
 
 def test_names_are_those_of_the_network() -> None:
@@ -117,7 +127,7 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"train__clpi": 1}, ["unknown key 'train.clpi'", "known: seed"]),
+        ({"train__clpi": 1}, ["unknown key 'train.clpi'", "known: epochs"]),
         ({"train__windw": 1}, ["unknown key 'train.windw'", "did you mean 'window'?"]),
         ({"trian": {"seed": 1}}, ["unknown section 'trian'", "did you mean 'train'?"]),
         ({"arch__lstm": {"hiden": 9}}, ["unknown key 'arch.lstm.hiden'", "did you mean 'hidden'?"]),
@@ -127,7 +137,7 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"clipping__clipped": None}, ["key 'clipping.clipped.clip_norm' is missing"]),
         ({"clipping__clipped": {}}, ["key 'clipping.clipped.clip_norm' is missing"]),
         ({"clipping__clipped": [0.25]}, ["'clipping.clipped' must hold keys, not [0.25]"]),
-        ({"task": "-"}, ["key 'task' is missing", "known: language_model"]),
+        ({"task": "-"}, ["key 'task' is missing", "known: ", "language_model"]),
         ({"task": "language_modle"}, ["unknown task 'language_modle'", "did you mean 'language_model'?"]),
         ({"task": None}, ["unknown task None"]),
         ({"task": ["language_model"]}, ["unknown task ['language_model']"]),
@@ -166,10 +176,18 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"corpus__name": "pbt"}, ["'corpus.name': 'pbt'", "'ptb'"]),
         ({"corpus__path": "texts/*.txt"}, ["corpus.pattern"]),
         ({"corpus__valid_share": 0.95}, ["leave something to train on"]),
-        ({"train__seed": "-"}, ["key 'train.seed' is missing"]),
+        ({"train__seed": 1}, ["'train.seed' belongs to the list 'seeds'"]),
+        ({"arch__lstm": {"seed": 1}}, ["unknown key 'arch.lstm.seed'"]),
+        ({"seeds": "-"}, ["key 'seeds' is missing", "as in [1]"]),
+        ({"seeds": 1}, ["'seeds': 1: ", "as in [1, 2, 3]"]),
+        ({"seeds": []}, ["'seeds': []: ", "at least 1"]),
+        ({"seeds": [1, 2, 1]}, ["'seeds': [1, 2, 1]: the same seed twice"]),
+        ({"seeds": [1.0]}, ["'seeds': [1.0]: ", "integer"]),
+        ({"seeds": [True]}, ["'seeds': [True]: ", "integer"]),
+        ({"seeds": {"a": 1}}, ["'seeds': {'a': 1}: "]),
         ({"train": "-"}, ["section 'train' is missing"]),
-        ({"train__seed": 2**32}, ["'train.seed': 4294967296", "less than 4294967296"]),
-        ({"train__seed": -1}, ["'train.seed': -1"]),
+        ({"seeds": [2**32]}, ["'seeds': [4294967296]", "less than 4294967296"]),
+        ({"seeds": [-1]}, ["'seeds': [-1]"]),
         ({"train__learning_rate": 1e38}, ["'train.learning_rate': 1e+38", "less than or equal to 1000000"]),
         ({"network__hidden": 10**9}, ["'network.hidden': 1000000000", "less than or equal to 65536"]),
         ({"train__epochs": 10**12}, ["'train.epochs': 1000000000000", "less than or equal to 1000000000"]),

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from miniature import ROOT, lay_out
 from unrolled.settings.resolve import resolve
 
-ARM = "lstm-clipped"
+ARM = "lstm-clipped-1"
 READERS = {
     "evaluate": ("evaluate", ARM),
     "probe": ("probe", ARM),
@@ -90,7 +90,7 @@ CHANGES: dict[str, tuple[Callable[[Path], None], dict[str, str]]] = {
         | {"compare": "baselines/kneser_ney was made from another corpus"},
     ),
     "another training": (
-        again("train", "train", "seed", 7),
+        again("train", "train", "weight_decay", 0.5),
         {
             "probe": f"evaluation/{ARM} was made from another training of this arm",
             "compare": f"runs/{ARM} was made with other settings than params.yaml now states",

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    return whole_arm("lstm-clipped", **changes)
+    return whole_arm("lstm-clipped-1", **changes)
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
@@ -46,7 +46,7 @@ def test_the_weights_are_counted_as_the_network_has_them(cell: str, connection: 
     ],
 )
 def test_what_no_memory_holds_is_told(changes: dict[str, Any], mend: str) -> None:
-    with pytest.raises(UserError, match=rf"lstm-clipped: training takes more than [\d,.]+ GB .*; lower {mend}"):
+    with pytest.raises(UserError, match=rf"lstm-clipped-1: training takes more than [\d,.]+ GB .*; lower {mend}"):
         check_memory(changed(**changes), SIZES, CPU)
 
 

@@ -35,13 +35,20 @@ def run(*, epochs: int = 4, diverged: bool = False) -> Made:
 def probes(*gates: str) -> Made:
     rows = [("forward", 0, gate, unit, 0.5 + 0.1 * unit, 0.1 * unit, 0.2) for gate in gates for unit in range(3)]
     columns = ["stack", "layer", "gate", "unit", "mean", "low_share", "high_share"]
-    figures = {"context_needed": 10.0, "lyapunov_exponent": -0.5, "explosion": {"step": 9, "norm": 100.0}}
+    figures = {
+        "half_life": 2.0,
+        "gradient_reach": 3.0,
+        "context_needed": 10.0,
+        "intervals": {name: [1.0, 20.0] for name in ("half_life", "gradient_reach", "context_needed")},
+        "lyapunov_exponent": -0.5,
+        "explosion": {"step": 9, "norm": 100.0},
+    }
     return Made(gates=pd.DataFrame(rows, columns=columns), figures=figures)
 
 
 def test_the_row_is_of_the_last_epoch() -> None:
     row = phenomena.phenomena(run(), probes("input", "forget"))
-    assert row["gradient_reach"] == 1  # 2 ** -4 a step: 0.0625, 0.0039
+    assert (row["gradient_reach"], row["gradient_reach_low"], row["gradient_reach_high"]) == (3, 1, 20)
     assert (row["spectral_radius"], row["largest_singular_value"]) == (6, 8)
     assert row["time_constant"] == pytest.approx(-1 / math.log(0.6))
     assert (row["context_needed"], row["lyapunov_exponent"], row["first_explosion"]) == (10, -0.5, 9)

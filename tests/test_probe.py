@@ -17,7 +17,7 @@ from unrolled.probing.exponents import lyapunov_exponents
 from unrolled.probing.gates import gate_values_of_stack
 from unrolled.probing.probe import Probes, _explosion, probe
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import predictions
+from unrolled.tasks.language_model.model.task import Task, predictions
 from unrolled.tasks.language_model.probes import probes
 from unrolled.tasks.language_model.probes.context import context_nats
 from unrolled.training.fit import Step, fit
@@ -51,8 +51,9 @@ def run_of(name: str, network: Network, norms: list[float], **train: Any) -> Any
     steps = pd.DataFrame({"grad_norm": norms, "loss": 1.0, "epoch": np.arange(len(norms)) // STEPS + 1})
     settings = settings_of(name, **train) | {"sizes": SIZES}
     return SimpleNamespace(
-        arm=name, settings=settings, steps=steps, model=lambda: network, digest="run", check=lambda corpus: None
-    )
+        arm=name, settings=settings, steps=steps, model=lambda: network, digest="run", check=lambda corpus: None,
+        task=Task(settings["train"]), main_stack="forward",
+    )  # fmt: skip
 
 
 def probed(
@@ -69,7 +70,7 @@ def probed(
     return Probes.read(place)
 
 
-@pytest.mark.parametrize("arm", ["rnn-clipped", "bilstm-clipped"])
+@pytest.mark.parametrize("arm", ["rnn-clipped-1", "bilstm-clipped-1"])
 def test_the_tables_are_what_the_measurements_give(tmp_path: Path, arm: str) -> None:
     found = probed(tmp_path / "probes", arm)
     network = network_of(arm)
@@ -103,7 +104,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_same_arm_gives_the_same_bytes(tmp_path: Path) -> None:
     norms = [1.0] * 4 + [50.0] + [1.0] * 9
     for name in ("first", "again"):
-        probed(tmp_path / name, "lstm-clipped", norms=norms)
+        probed(tmp_path / name, "lstm-clipped-1", norms=norms)
     for path in (tmp_path / "first").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
@@ -123,11 +124,11 @@ def test_the_context_needed_is_where_the_curve_has_become_flat(tmp_path: Path, m
                 context: torch.from_numpy(nats_of(network)[positions]) + made[context] for context in contexts
             },
         )
-        assert probed(tmp_path / "probes", "rnn-clipped").figures["context_needed"] == needed
+        assert probed(tmp_path / "probes", "rnn-clipped-1").figures["context_needed"] == needed
 
 
 @pytest.mark.usefixtures("made_up")
-@pytest.mark.parametrize(("arm", "share"), [("rnn-clipped", 0.25), ("rnn-unclipped", 50.0)])
+@pytest.mark.parametrize(("arm", "share"), [("rnn-clipped-1", 0.25), ("rnn-unclipped-1", 50.0)])
 def test_the_landing_is_learning_rate_times_the_applied_norm(tmp_path: Path, arm: str, share: float) -> None:
     found = probed(tmp_path / "probes", arm, norms=[1.0] * 4 + [50.0] + [1.0] * 9)
     assert found.figures["explosion"] == {"step": 5, "norm": 50.0, "replayed": True}
@@ -143,12 +144,12 @@ def test_a_training_that_goes_another_way_when_it_is_repeated_has_no_cliff(tmp_p
     """As where it was trained on another machine, or its settings are not those that it was trained with."""
     steps = [
         step
-        for step in fit(Training.of(settings_of("rnn-clipped"), SIZES), split_of(TEXT), split_of(TEXT))
+        for step in fit(Training.of(settings_of("rnn-clipped-1"), SIZES), split_of(TEXT), split_of(TEXT))
         if isinstance(step, Step) and step.epoch == 1
     ]
     norms = [step.norms.before for step in steps]
     explodes = max(range(1, len(norms)), key=lambda index: norms[index] / np.median(norms[:index]))
-    as_trained = run_of("rnn-clipped", network_of("rnn-clipped"), norms)
+    as_trained = run_of("rnn-clipped-1", network_of("rnn-clipped-1"), norms)
     as_trained.steps["loss"] = [step.loss for step in steps]
     for rate, replayed in ((2.0, True), (1.9, False)):
         as_trained.settings["train"]["learning_rate"] = rate
@@ -161,35 +162,35 @@ def test_a_training_that_goes_another_way_when_it_is_repeated_has_no_cliff(tmp_p
 
 @pytest.mark.usefixtures("made_up")
 def test_a_step_that_does_not_follow_the_gradient_lands_nowhere_on_it(tmp_path: Path) -> None:
-    found = probed(tmp_path / "probes", "rnn-clipped", norms=[1.0] * 4 + [50.0], optimiser="adam")
+    found = probed(tmp_path / "probes", "rnn-clipped-1", norms=[1.0] * 4 + [50.0], optimiser="adam")
     assert len(found.cliff) and not found.cliff["landed"].any()
 
 
 def test_an_explosion_after_the_first_epoch_has_a_step_and_no_cliff(tmp_path: Path) -> None:
-    found = probed(tmp_path / "probes", "rnn-clipped", norms=[1.0] * 20 + [50.0])
+    found = probed(tmp_path / "probes", "rnn-clipped-1", norms=[1.0] * 20 + [50.0])
     assert found.figures["explosion"] == {"step": 21, "norm": 50.0, "replayed": None} and found.cliff.empty
 
 
 def test_a_text_shorter_than_the_contexts_is_probed_with_those_it_has(tmp_path: Path) -> None:
-    found = probed(tmp_path / "probes", "lstm-clipped", text=TEST[:12])
+    found = probed(tmp_path / "probes", "lstm-clipped-1", text=TEST[:12])
     assert found.context["context"].tolist() == [1, 5, math.inf]
     assert found.context["terms"].unique().tolist() == [7]
 
 
 def test_a_network_that_exploded_is_probed_all_the_same(tmp_path: Path) -> None:
-    network = network_of("lstm-unclipped")
+    network = network_of("lstm-unclipped-1")
     with torch.no_grad():
         network.forward_stack.layers[0].weight_hh.fill_(math.nan)
     assert (nats_of(network) == math.inf).all()
-    found = probed(tmp_path / "probes", "lstm-unclipped", norms=[1.0, 1.0, 1.0, math.inf], network=network)
+    found = probed(tmp_path / "probes", "lstm-unclipped-1", norms=[1.0, 1.0, 1.0, math.inf], network=network)
     assert math.isnan(found.figures["lyapunov_exponent"]) and math.isnan(found.figures["context_needed"])
     assert found.figures["explosion"] == {"step": 4, "norm": math.inf, "replayed": False} and found.cliff.empty
-    assert json.loads((tmp_path / "probes" / "probe.json").read_text())["arm"] == "lstm-unclipped"
+    assert json.loads((tmp_path / "probes" / "probe.json").read_text())["arm"] == "lstm-unclipped-1"
 
 
 def test_a_task_without_a_context_probe_has_an_empty_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "context", lambda *_: None)
-    found = probed(tmp_path / "probes", "rnn-clipped")
+    found = probed(tmp_path / "probes", "rnn-clipped-1")
     assert found.context.empty and list(found.context) == [
         "context",
         "value",
@@ -202,7 +203,7 @@ def test_a_task_without_a_context_probe_has_an_empty_table(tmp_path: Path, monke
 
 
 def test_the_ratios_lie_in_their_intervals(tmp_path: Path) -> None:
-    context = probed(tmp_path / "probes", "lstm-clipped").context
+    context = probed(tmp_path / "probes", "lstm-clipped-1").context
     assert (context["ratio_low"] <= context["ratio"]).all() and (context["ratio"] <= context["ratio_high"]).all()
     assert context["ratio"].tolist() == pytest.approx((context["value"] / context["value"].iloc[-1]).tolist())
     assert context.iloc[-1][["ratio_low", "ratio", "ratio_high"]].tolist() == [1, 1, 1]
@@ -210,8 +211,8 @@ def test_the_ratios_lie_in_their_intervals(tmp_path: Path) -> None:
 
 def test_the_gates_of_a_stack_are_of_the_text_in_the_direction_in_which_it_reads(tmp_path: Path) -> None:
     """A backward stack is a forward one with the same weights that reads the text from its end."""
-    found = probed(tmp_path / "probes", "bilstm-clipped").gates
-    network, twin = network_of("bilstm-clipped"), network_of("lstm-clipped").forward_stack
+    found = probed(tmp_path / "probes", "bilstm-clipped-1").gates
+    network, twin = network_of("bilstm-clipped-1"), network_of("lstm-clipped-1").forward_stack
     text = network.embedding(torch.from_numpy(TEST[:40].astype(np.int64)))[:, None].detach()
     for name, in_order in (("forward", text), ("backward", text.flip(0))):
         twin.load_state_dict(network.stacks[name].state_dict())

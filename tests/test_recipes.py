@@ -46,13 +46,13 @@ TINY = """
 about: a recipe for tests
 rungs:
   - title: tiny
-    arms: [tiny-clipped, tiny_2-clipped]
+    arms: [tiny-clipped-1, tiny-clipped-2]
     published: {valid: 12.5, test: 11.5, source: nobody}
   - title: tiny with n-grams
-    arms: [tiny-clipped, tiny_2-clipped]
+    arms: [tiny-clipped-1, tiny-clipped-2]
     score: interpolated_perplexity
   - title: tiny, not clipped
-    arms: [tiny-unclipped]
+    arms: [tiny-unclipped-1]
     published: {ratio: [0.5, 0.75], source: nobody}
     ratio_to: tiny
   - title: n-grams
@@ -62,7 +62,7 @@ params:
   train: {epochs: 2, columns: 4, window: 8, learning_rate: 2.0}  # a comment of the recipe's
   arch:
     tiny: {cell: lstm}
-    tiny_2: {cell: lstm, seed: 2}
+  seeds: [1, 2]
 """
 
 
@@ -138,8 +138,8 @@ def test_using_a_recipe_changes_values_and_keeps_all_else(workspace: Path) -> No
     comments = [line.split("#", 1)[1] for line in before if "#" in line]
     assert [line.split("#", 1)[1] for line in after if "#" in line][: len(comments)] == comments
     params = load_params()
-    assert list(params.arms) == ["tiny-clipped", "tiny-unclipped", "tiny_2-clipped", "tiny_2-unclipped"]
-    network, train = (params.arms["tiny_2-clipped"][section] for section in ("network", "train"))
+    assert list(params.arms) == ["tiny-clipped-1", "tiny-clipped-2", "tiny-unclipped-1", "tiny-unclipped-2"]
+    network, train = (params.arms["tiny-clipped-2"][section] for section in ("network", "train"))
     assert (network["hidden"], train["seed"], train["window"]) == (6, 2, 8)
     assert params.sections["corpus"]["name"] == "python-docs"  # the recipe says nothing of it
     use("tiny")
@@ -191,15 +191,15 @@ def test_an_unknown_recipe_is_one_line_that_names_those_there_are(workspace: Pat
 
 
 def test_what_a_run_reached_is_noted_from_its_files(workspace: Path) -> None:
-    train_and_score("tiny-clipped")
-    assert keep("tiny") == ["tiny-clipped", "kneser_ney"]
-    train_and_score("tiny_2-clipped")
-    shutil.rmtree("runs/tiny-clipped")
-    assert keep("tiny") == ["tiny_2-clipped", "kneser_ney"]  # and the first one's note stays
+    train_and_score("tiny-clipped-1")
+    assert keep("tiny") == ["tiny-clipped-1", "kneser_ney"]
+    train_and_score("tiny-clipped-2")
+    shutil.rmtree("runs/tiny-clipped-1")
+    assert keep("tiny") == ["tiny-clipped-2", "kneser_ney"]  # and the first one's note stays
     noted = measured("tiny")
-    assert set(noted) == {"tiny-clipped", "tiny_2-clipped", "kneser_ney"}
-    scores = json.loads(Path("evaluation/tiny_2-clipped/scores.json").read_text())
-    note = noted["tiny_2-clipped"]
+    assert set(noted) == {"tiny-clipped-1", "tiny-clipped-2", "kneser_ney"}
+    scores = json.loads(Path("evaluation/tiny-clipped-2/scores.json").read_text())
+    note = noted["tiny-clipped-2"]
     assert note["seed"] == 2 and note["seconds"] == 120 and len(note["valid_by_epoch"]) == 2
     for name in ("forward_perplexity", "interpolated_perplexity", "reset_perplexity"):
         assert note["scores"][name] == scores["scores"][name]["value"]
@@ -208,20 +208,20 @@ def test_what_a_run_reached_is_noted_from_its_files(workspace: Path) -> None:
 
 
 def test_a_note_has_the_keys_that_those_in_the_repository_have(workspace: Path) -> None:
-    train_and_score("tiny-clipped")
+    train_and_score("tiny-clipped-1")
     keep("tiny")
     kept, noted = (json.loads((folder / "recipes" / name).read_text()) for folder, name in
                    ((ROOT, "ptb-lstm-small.json"), (workspace, "tiny.json")))  # fmt: skip
     adapting = {"cache", "cache_perplexity", "cache_perplexity_interval"}
     adapting |= {each.replace("cache", "dynamic") for each in adapting}  # which the settings did not ask for
-    for arm, old in (("tiny-clipped", kept["lstm-clipped"]), ("kneser_ney", kept["kneser_ney"])):
+    for arm, old in (("tiny-clipped-1", kept["lstm-clipped-1"]), ("kneser_ney", kept["kneser_ney"])):
         assert set(noted[arm]) == set(old)
         assert set(noted[arm]["scores"]) == set(old["scores"]) - adapting
 
 
 def test_a_run_of_other_settings_is_not_noted(workspace: Path) -> None:
-    train_and_score("tiny-clipped", epochs=1)
-    with pytest.raises(UserError, match=r"tiny-clipped was trained with train\.epochs 1, not 2"):
+    train_and_score("tiny-clipped-1", epochs=1)
+    with pytest.raises(UserError, match=r"tiny-clipped-1 was trained with train\.epochs 1, not 2"):
         keep("tiny")
     assert not Path("recipes/tiny.json").exists()
 
@@ -236,10 +236,10 @@ def test_a_run_of_other_settings_is_not_noted(workspace: Path) -> None:
         ),
         (lambda: restate("data/corpus.json", "digest", "another"), "made from another corpus"),
         (
-            lambda: rescore("evaluation/tiny-clipped", "settings", "seed", 99),
-            "tiny-clipped was made with other settings",
+            lambda: rescore("evaluation/tiny-clipped-1", "settings", "seed", 99),
+            "tiny-clipped-1 was made with other settings",
         ),
-        (lambda: rescore("evaluation/tiny-clipped", "run", "another"), "was made from another training"),
+        (lambda: rescore("evaluation/tiny-clipped-1", "run", "another"), "was made from another training"),
         (
             lambda: rescore("baselines/kneser_ney", "settings", "ngram_order", 2),
             "kneser_ney was made with other",
@@ -247,7 +247,7 @@ def test_a_run_of_other_settings_is_not_noted(workspace: Path) -> None:
     ],
 )
 def test_figures_of_something_else_are_not_noted(workspace: Path, change: Callable[[], None], message: str) -> None:
-    train_and_score("tiny-clipped")
+    train_and_score("tiny-clipped-1")
     change()
     with pytest.raises(UserError, match=message):
         keep("tiny")
@@ -272,7 +272,7 @@ def rescore(folder: str, *keys: Any) -> None:
 
 
 def test_the_ladder_shows_every_rung(workspace: Path) -> None:
-    for arm in ("tiny-clipped", "tiny_2-clipped", "tiny-unclipped"):
+    for arm in ("tiny-clipped-1", "tiny-clipped-2", "tiny-unclipped-1"):
         train_and_score(arm)
     keep("tiny")
     ladder = climb(TASK)
@@ -282,7 +282,7 @@ def test_the_ladder_shows_every_rung(workspace: Path) -> None:
     page = Path("docs/ladder.md").read_text()
     rows = {cells[0]: cells for cells in _cells(page)}
     noted = measured("tiny")
-    tests = [noted[arm]["scores"]["forward_perplexity"] for arm in ("tiny-clipped", "tiny_2-clipped")]
+    tests = [noted[arm]["scores"]["forward_perplexity"] for arm in ("tiny-clipped-1", "tiny-clipped-2")]
     mean = sum(tests) / 2
     assert rows["tiny"][1] == "12.50 / 11.50" and rows["tiny"][5] == "2" and rows["tiny"][6].startswith("2.0 on ")
     assert rows["tiny"][3] == f"{number(mean)} ± {number(abs(tests[0] - mean))}"
@@ -294,14 +294,14 @@ def test_the_ladder_shows_every_rung(workspace: Path) -> None:
     write(climb(TASK), Path("docs/ladder.md"), Path("docs/ladder.svg"))
     assert figures == (Path("docs/ladder.svg").read_bytes(), Path("docs/ladder.md").read_text())
     listed = CliRunner().invoke(main, ["recipes"]).output
-    assert f"valid {noted['tiny-clipped']['valid_perplexity']:.2f}" in listed and "published: test 11.5" in listed
+    assert f"valid {noted['tiny-clipped-1']['valid_perplexity']:.2f}" in listed and "published: test 11.5" in listed
     assert "2 minutes a seed" in listed and "; 14 seconds (" in listed
-    noted["tiny_2-clipped"] |= {"seconds": 600.0, "threads": 64}
+    noted["tiny-clipped-2"] |= {"seconds": 600.0, "threads": 64}
     Path("recipes/tiny.json").write_text(json.dumps(noted))
     write(climb(TASK), Path("docs/ladder.md"), Path("docs/ladder.svg"))
     assert ", 10.0 on 64 threads |" in Path("docs/ladder.md").read_text()
     assert "; 2 to 10 minutes a seed" in CliRunner().invoke(main, ["recipes"]).output
-    noted["tiny_2-clipped"]["seconds"] = 120.0
+    noted["tiny-clipped-2"]["seconds"] = 120.0
     Path("recipes/tiny.json").write_text(json.dumps(noted).replace('"cpu"', '"a GPU"'))
     write(climb(TASK), Path("docs/ladder.md"), Path("docs/ladder.svg"))
     assert "| 2.0 on a GPU |" in Path("docs/ladder.md").read_text()

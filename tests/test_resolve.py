@@ -50,7 +50,7 @@ def changed_by(place: Path, edit: Callable[[Raw], object]) -> set[str]:
 
 
 def arms(*names: str) -> set[str]:
-    return {f"arms/{name}-{clipping}.json" for name in names for clipping in ("clipped", "unclipped")}
+    return {f"arms/{name}-{clipping}-1.json" for name in names for clipping in ("clipped", "unclipped")}
 
 
 def test_there_is_a_file_for_each_stage_and_each_arm(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_there_is_a_file_for_each_stage_and_each_arm(tmp_path: Path) -> None:
     assert grid == {
         "task": params.task,
         "arms": [
-            {"arm": f"{arch}-{clipping}", "arch": arch, "clipping": clipping}
+            {"arm": f"{arch}-{clipping}-1", "arch": arch, "clipping": clipping, "seed": 1}
             for arch in ("rnn", "lstm", "bilstm")
             for clipping in ("clipped", "unclipped")
         ],
@@ -89,7 +89,7 @@ def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
         (lambda raw: raw["arch"]["rnn"].update(learning_rate=10.0), arms("rnn")),
         (lambda raw: raw["network"].update(layers=2), arms("rnn", "lstm", "bilstm")),
         (lambda raw: raw["clipping"]["clipped"].update(clip_norm=1.0), {
-            "arms/rnn-clipped.json", "arms/lstm-clipped.json", "arms/bilstm-clipped.json"
+            "arms/rnn-clipped-1.json", "arms/lstm-clipped-1.json", "arms/bilstm-clipped-1.json"
         }),
         (lambda raw: raw["arch"].update(deep={"layers": 2}), arms("deep") | {"grid.json"}),
         (lambda raw: raw["arch"].pop("rnn"), arms("rnn") | {"grid.json"}),

@@ -36,10 +36,10 @@ def test_what_is_read_is_what_was_written(tmp_path_factory: pytest.TempPathFacto
     [
         (
             "arms/lstm-cliped",
-            r"arms/lstm-cliped\.json is missing \(did you mean 'lstm-clipped'\?\); `dvc repro resolve`",
+            r"arms/lstm-cliped\.json is missing \(did you mean 'lstm-clipped-1'\?\); `dvc repro resolve`",
         ),
-        ("arms/lstm", r"did you mean '\w*lstm-\w*clipped'\?"),
-        ("arms/zzz", r"there are: bilstm-clipped, bilstm-unclipped, lstm-clipped, .*rnn-unclipped"),
+        ("arms/lstm", r"did you mean '\w*lstm-\w*clipped-1'\?"),
+        ("arms/zzz", r"there are: bilstm-clipped-1, bilstm-unclipped-1, lstm-clipped-1, .*rnn-unclipped-1"),
         ("evalute", r"evalute\.json is missing \(did you mean 'evaluate'\?\)"),
     ],
 )
@@ -50,13 +50,13 @@ def test_a_name_that_is_not_there_gets_the_nearest(folder: Path, name: str, said
 
 
 def test_an_arm_is_asked_for_by_its_name(folder: Path) -> None:
-    assert read_arm("lstm-clipped", folder) == read_resolved("arms/lstm-clipped", folder)
-    with pytest.raises(UserError, match="did you mean 'lstm-clipped'"):
+    assert read_arm("lstm-clipped-1", folder) == read_resolved("arms/lstm-clipped-1", folder)
+    with pytest.raises(UserError, match="did you mean 'lstm-clipped-1'"):
         read_arm("lstm-cliped", folder)
 
 
 def test_without_resolved_the_stage_that_makes_it_is_named(tmp_path: Path) -> None:
-    for name in ("evaluate", "arms/lstm-clipped"):
+    for name in ("evaluate", "arms/lstm-clipped-1"):
         with pytest.raises(UserError) as caught:
             read_resolved(name, tmp_path / "resolved")
         path = tmp_path / "resolved" / f"{name}.json"
@@ -64,19 +64,21 @@ def test_without_resolved_the_stage_that_makes_it_is_named(tmp_path: Path) -> No
 
 
 def test_settings_edited_by_hand_are_refused(folder: Path) -> None:
-    path = folder / "arms" / "lstm-clipped.json"
+    path = folder / "arms" / "lstm-clipped-1.json"
     text = path.read_text()
     for old, new in (('"epochs": 3', '"epochs": 4'), ('"epochs": 3', '"epochs": 3.0'), ('"sha256"', '"sha265"')):
         assert old in text
         path.write_text(text.replace(old, new))
-        with pytest.raises(UserError, match=r"lstm-clipped\.json was altered .*; edit params\.yaml instead, and make"):
-            read_arm("lstm-clipped", folder)
+        with pytest.raises(
+            UserError, match=r"lstm-clipped-1\.json was altered .*; edit params\.yaml instead, and make"
+        ):
+            read_arm("lstm-clipped-1", folder)
 
 
 def test_a_file_under_anothers_name_is_refused(folder: Path) -> None:
     """Whoever copies an arm's file to another's name trains the one, and would report it as the other."""
     names = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json"))
-    assert {"grid", "params", "arms/lstm-clipped", "arms/rnn-clipped"} <= set(names)
+    assert {"grid", "params", "arms/lstm-clipped-1", "arms/rnn-clipped-1"} <= set(names)
     for other in names:
         path = folder / f"{other}.json"
         own = path.read_bytes()
@@ -94,7 +96,7 @@ def test_a_file_under_anothers_name_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"3"])
 def test_what_is_no_json_is_told_with_its_mend(folder: Path, content: bytes) -> None:
-    for name in ("evaluate", "arms/lstm-clipped"):
+    for name in ("evaluate", "arms/lstm-clipped-1"):
         (folder / f"{name}.json").write_bytes(content)
         with pytest.raises(
             UserError, match=rf"{name}\.json is damaged .*; make it again with: dvc repro -f -s resolve$"

@@ -42,12 +42,12 @@ def trained(directory: Path, arm: dict[str, Any]) -> Training:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory to be harmed."""
-    directory = tmp_path_factory.mktemp("runs") / "lstm-clipped"
-    trained(directory, small("lstm-clipped", epochs=1))
+    directory = tmp_path_factory.mktemp("runs") / "lstm-clipped-1"
+    trained(directory, small("lstm-clipped-1", epochs=1))
     return directory
 
 
-@pytest.mark.parametrize("arm", ["rnn-unclipped", "bilstm-clipped"])
+@pytest.mark.parametrize("arm", ["rnn-unclipped-1", "bilstm-clipped-1"])
 def test_the_same_settings_give_the_same_bytes(tmp_path: Path, arm: str) -> None:
     for name in ("first", "again"):
         trained(tmp_path / name, small(arm))
@@ -58,11 +58,11 @@ def test_the_same_settings_give_the_same_bytes(tmp_path: Path, arm: str) -> None
 
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
-    arm = small("lstm-clipped")
-    training = trained(tmp_path / "lstm-clipped", arm)
-    run = Run.read(tmp_path / "lstm-clipped")
+    arm = small("lstm-clipped-1")
+    training = trained(tmp_path / "lstm-clipped-1", arm)
+    run = Run.read(tmp_path / "lstm-clipped-1")
     assert run.settings == {**arm, "sizes": SIZES, "corpus_digest": "digest-of-the-corpus"}
-    assert (run.arm, run.main_stack, run.summary["stacks"]) == ("lstm-clipped", "forward", {"forward": False})
+    assert (run.arm, run.main_stack, run.summary["stacks"]) == ("lstm-clipped-1", "forward", {"forward": False})
     assert run.summary["status"] == "finished" and run.summary["diverged_at_step"] is None
     assert run.settings["train"]["clip_norm"] == 0.25 and run.summary["reduction"] == "mean over all terms of a batch"
     assert run.summary["parameters"] == sum(parameter.numel() for parameter in training.model.parameters())
@@ -85,7 +85,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
 
 def test_the_best_epochs_weights_are_kept(tmp_path: Path) -> None:
     """A rate that ruins the network after a good first epoch: the weights are the first epoch's, not the last's."""
-    arm = small("lstm-clipped", epochs=1)
+    arm = small("lstm-clipped-1", epochs=1)
     training = Training.of(arm, SIZES)
     history = History(training)
     untrained, *_, good = fit(training, TRAIN, VALID)
@@ -106,7 +106,7 @@ def test_the_best_epochs_weights_are_kept(tmp_path: Path) -> None:
 
 
 def test_addends_that_are_not_finite_are_kept(tmp_path: Path) -> None:
-    arm = small("lstm-clipped")
+    arm = small("lstm-clipped-1")
     training = Training.of(arm, SIZES)
     norms = torch.tensor([1 / 3, torch.inf, torch.nan, 0.0, 1e300], dtype=torch.float64)
     sums = torch.tensor(torch.nan), torch.tensor(torch.inf)
@@ -125,7 +125,7 @@ def test_addends_that_are_not_finite_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_diverged_run_is_a_run(tmp_path: Path) -> None:
-    trained(tmp_path / "run", small("rnn-unclipped", learning_rate=1e30, cell="relu"))
+    trained(tmp_path / "run", small("rnn-unclipped-1", learning_rate=1e30, cell="relu"))
     run = Run.read(tmp_path / "run")
     assert run.summary["status"] == "diverged"
     assert run.summary["diverged_at_step"] == run.summary["steps"] == len(run.steps)
@@ -142,7 +142,7 @@ def test_a_diverged_run_is_a_run(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("harm", ["removed", "emptied", "truncated", "one byte flipped"])
 def test_damage_is_named_with_its_mend(whole: Path, tmp_path: Path, name: str, harm: str) -> None:
-    directory = tmp_path / "runs" / "lstm-clipped"
+    directory = tmp_path / "runs" / "lstm-clipped-1"
     shutil.copytree(whole, directory)
     path = directory / name
     content = path.read_bytes()
@@ -155,12 +155,12 @@ def test_damage_is_named_with_its_mend(whole: Path, tmp_path: Path, name: str, h
     with pytest.raises(UserError) as caught:
         Run.read(directory)
     message = str(caught.value)
-    assert str(path) in message and "dvc repro -f -s train@lstm-clipped" in message and "\n" not in message
+    assert str(path) in message and "dvc repro -f -s train@lstm-clipped-1" in message and "\n" not in message
 
 
 def test_timings_name_the_run_they_belong_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    training = trained(tmp_path / "runs" / "x", small("lstm-clipped", epochs=1))
+    training = trained(tmp_path / "runs" / "x", small("lstm-clipped-1", epochs=1))
     history = History(training)
     history.add(Step(1, 1, 1000, 2.0, 1.0, Norms(1.0, 1.0, {})))
     write_timings("x", training, history, 2.0, "cpu")
@@ -170,7 +170,7 @@ def test_timings_name_the_run_they_belong_to(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_steps_read_as_a_table(tmp_path: Path) -> None:
-    trained(tmp_path / "run", small("bilstm-clipped", epochs=1))
+    trained(tmp_path / "run", small("bilstm-clipped-1", epochs=1))
     steps = pd.read_parquet(tmp_path / "run" / "steps.parquet")
     groups = [name for name in steps.columns if name.startswith("grad_norm/")]
     assert groups == [f"grad_norm/{group}" for group in ("embedding", "forward.0", "backward.0", "head")]
@@ -178,7 +178,7 @@ def test_the_steps_read_as_a_table(tmp_path: Path) -> None:
 
 
 def test_the_stacks_say_which_way_each_reads(tmp_path: Path) -> None:
-    trained(tmp_path / "run", small("bilstm-clipped", epochs=1, layers=2))
+    trained(tmp_path / "run", small("bilstm-clipped-1", epochs=1, layers=2))
     run = Run.read(tmp_path / "run")
     assert run.summary["stacks"] == {"forward": False, "backward": True} and run.main_stack == "forward"
     assert set(zip(run.spectra["stack"], run.spectra["layer"], strict=True)) == {
@@ -187,7 +187,7 @@ def test_the_stacks_say_which_way_each_reads(tmp_path: Path) -> None:
 
 
 def test_an_epochs_row_is_of_its_own_steps(tmp_path: Path) -> None:
-    trained(tmp_path / "run", small("lstm-clipped", clip_norm=0.3, epochs=3))
+    trained(tmp_path / "run", small("lstm-clipped-1", clip_norm=0.3, epochs=3))
     run = Run.read(tmp_path / "run")
     assert run.epochs.clipped_share.max() > 0
     for number, own in run.steps.groupby("epoch"):

@@ -17,7 +17,11 @@ TASK, CORPUS = "language_model", "ab12cd34" * 8
 
 @pytest.fixture
 def state() -> Any:
-    value = json.loads(saved_view.tag_value(TASK, CORPUS))
+    return unpacked(saved_view.tag_value(TASK, CORPUS))
+
+
+def unpacked(tag: str) -> Any:
+    value = json.loads(tag)
     kind, _, packed = value["state"].partition(";")
     assert kind == "deflate"
     return json.loads(zlib.decompress(base64.b64decode(packed)))
@@ -48,6 +52,14 @@ def test_it_is_of_one_corpus(state: Any) -> None:
 def test_writing_it_again_changes_nothing() -> None:
     assert saved_view.tag_value(TASK, CORPUS) == saved_view.tag_value(TASK, CORPUS)
     assert len(saved_view.tag_value(TASK, CORPUS)) < 5000  # what MLflow's servers take
+
+
+def test_runs_of_several_seeds_are_grouped_by_what_they_share() -> None:
+    one, several = (unpacked(saved_view.tag_value(TASK, CORPUS, grouped=grouped)) for grouped in (False, True))
+    (key,) = several["groupBy"]["groupByKeys"]
+    assert one["groupBy"] is None and several["groupBy"]["aggregateFunction"] == "average"
+    assert key == {"mode": "tag", "groupByData": "unrolled.configuration"}
+    assert one | {"groupBy": several["groupBy"]} == several
 
 
 def test_the_link_opens_it() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from miniature import ROOT, environment, lay_out
 
 STAGES = {
-    "resolve": [], "fetch": [], "preprocess": [], "vocabulary": [], "train": ["lstm-clipped"],
-    "baseline": ["kneser_ney"], "evaluate": ["lstm-clipped"], "probe": ["lstm-clipped"],
+    "resolve": [], "fetch": [], "preprocess": [], "vocabulary": [], "train": ["lstm-clipped-1"],
+    "baseline": ["kneser_ney"], "evaluate": ["lstm-clipped-1"], "probe": ["lstm-clipped-1"],
 }  # fmt: skip
 OUTPUTS = ("resolved", "data", "runs", "baselines", "evaluation", "probes")
 

@@ -57,6 +57,6 @@ def test_a_stage_called_by_hand_after_an_edit_refuses(params: Path, name: str) -
     edited = params.read_text().replace("learning_rate: 1.0", "learning_rate: 2.0")
     params.write_text(edited)
     before = sorted(params.parent.rglob("*"))
-    done = CliRunner().invoke(main, ["lstm-clipped"] if main.params else [])
+    done = CliRunner().invoke(main, ["lstm-clipped-1"] if main.params else [])
     assert done.exit_code == 1 and done.stderr.startswith("error: resolved/ was made from another")
     assert sorted(params.parent.rglob("*")) == before

@@ -23,7 +23,7 @@ def run(
     network: dict[str, Any] | None = None, name: str | None = None, **train: Any,
 ) -> Any:  # fmt: skip
     """What of a run a sweep reads; ``perplexity``: of the validation split."""
-    arm, settings = f"{name or arch}-{clipping}", GRID[f"{arch}-{clipping}"]
+    arm, settings = f"{name or arch}-{clipping}-1", GRID[f"{arch}-{clipping}-1"]
     settings = settings | {
         "arch": name or arch,
         "network": settings["network"] | (network or {}),

@@ -102,7 +102,7 @@ def test_an_arm_leaves_the_same_files_with_one_thread_and_with_two(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trained, scored with a cache and dynamically, and probed, in params.yaml's sizes but for the text."""
-    arm = whole_arm("bilstm-unclipped", epochs=1)
+    arm = whole_arm("bilstm-unclipped-1", epochs=1)
     scoring = section_of("evaluate", bootstrap_samples=20, cache_windows=[300], dynamic_rates=[1e-4])
     probing = section_of("probe", contexts=[1, 20], positions=300, lyapunov_steps=40)
     corpus = corpus_of(split_of(TRAIN), split_of(VALID), split_of(TEST), V)

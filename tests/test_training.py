@@ -14,8 +14,8 @@ from unrolled.training.training import Options, Training
 
 def test_options_are_what_every_task_has_of_the_section_and_the_threshold() -> None:
     names = {each.name for each in fields(Options)}
-    assert names == {*TrainSettings.model_fields, *ClippingSettings.model_fields}
-    train = arm_of("lstm-clipped", weight_decay=0.5)["train"]
+    assert names == {"seed", *TrainSettings.model_fields, *ClippingSettings.model_fields}
+    train = arm_of("lstm-clipped-1", weight_decay=0.5)["train"]
     assert asdict(Options.of(train)) == {name: train[name] for name in names}
     assert set(train) - names == {"columns", "window"}  # the task's own
     with pytest.raises(KeyError, match="epochs"):
@@ -26,7 +26,7 @@ def test_options_are_what_every_task_has_of_the_section_and_the_threshold() -> N
     ("name", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
 )
 def test_the_optimiser_is_the_one_named_with_its_options(name: str, kind: type[Any]) -> None:
-    training = Training.of(arm_of("lstm-clipped", optimiser=name, learning_rate=0.5, weight_decay=0.25), SIZES)
+    training = Training.of(arm_of("lstm-clipped-1", optimiser=name, learning_rate=0.5, weight_decay=0.25), SIZES)
     assert type(training.optimiser) is kind
     (group,) = training.optimiser.param_groups
     assert (group["lr"], group["weight_decay"], training.learning_rate) == (0.5, 0.25, 0.5)
@@ -34,7 +34,7 @@ def test_the_optimiser_is_the_one_named_with_its_options(name: str, kind: type[A
 
 
 def test_one_generator_draws_the_weights_and_then_the_masks() -> None:
-    arm, before = arm_of("lstm-clipped", seed=7), torch.get_rng_state()
+    arm, before = arm_of("lstm-clipped-1", seed=7), torch.get_rng_state()
     training, generator = Training.of(arm, SIZES), torch.Generator().manual_seed(7)
     twin = training.task.model(SIZES, arm["network"], generator)
     assert all(map(torch.equal, training.model.parameters(), twin.parameters()))
@@ -44,7 +44,7 @@ def test_one_generator_draws_the_weights_and_then_the_masks() -> None:
 
 
 def test_it_predicts_with_averaged_weights_once_there_are_some() -> None:
-    training = Training.of(arm_of("lstm-clipped"), SIZES)
+    training = Training.of(arm_of("lstm-clipped-1"), SIZES)
     assert training.weights() == dict(training.model.named_parameters())
     training.averages = {"a": torch.ones(1)}
     assert training.weights() is training.averages

@@ -96,10 +96,12 @@ def test_a_training_gives_the_same_bytes(path: str, tmp_path: Path) -> None:
     found = []
     for program in (sys.executable, "python"):
         variables = environment(PATH=path)
-        subprocess.run([program, stage, "bilstm-clipped"], cwd=tmp_path, env=variables, check=True, capture_output=True)
-        files = sorted((tmp_path / "runs" / "bilstm-clipped").iterdir())
+        subprocess.run(
+            [program, stage, "bilstm-clipped-1"], cwd=tmp_path, env=variables, check=True, capture_output=True
+        )
+        files = sorted((tmp_path / "runs" / "bilstm-clipped-1").iterdir())
         found.append({file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files})
         for file in files:
             file.unlink()
-        (tmp_path / "runs" / "bilstm-clipped").rmdir()
+        (tmp_path / "runs" / "bilstm-clipped-1").rmdir()
     assert found[0] == found[1] and "weights.safetensors" in found[0]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from project import ARMS, Project, running
+from project import ARMS, CONFIGURATIONS, Project, running
 
 TRAINING = {f"train@{arm}" for arm in ARMS}
 EVALUATION = {f"evaluate@{arm}" for arm in ARMS}
@@ -23,7 +23,12 @@ def test_an_override_runs_the_arms_that_inherit_it(project: Project) -> None:
     """Not `rnn`, whose row states its own."""
     said = project.must("dvc", "exp", "run", "-S", "train.learning_rate=10", "resolve")
     assert running(said) == {"resolve"}
-    assert running(project.must("dvc", "repro", "--dry")) == {"train@lstm-clipped", "train@lstm-unclipped"} | REST
+    assert running(project.must("dvc", "repro", "--dry")) == {"train@lstm-clipped-1", "train@lstm-unclipped-1"} | REST
+
+
+def test_another_seed_trains_what_is_new(project: Project) -> None:
+    project.must("dvc", "exp", "run", "-S", "seeds=[1,2]", "resolve")
+    assert running(project.must("dvc", "repro", "--dry", "train")) == {f"train@{name}-2" for name in CONFIGURATIONS}
 
 
 def test_a_comment_in_params_runs_resolve_alone(project: Project) -> None:
@@ -34,8 +39,8 @@ def test_a_comment_in_params_runs_resolve_alone(project: Project) -> None:
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        ({"arch__rnn__learning_rate": 3.0}, {"train@rnn-clipped", "train@rnn-unclipped"}),
-        ({"clipping__clipped__clip_norm": 0.5}, {"train@rnn-clipped", "train@lstm-clipped"}),
+        ({"arch__rnn__learning_rate": 3.0}, {"train@rnn-clipped-1", "train@rnn-unclipped-1"}),
+        ({"clipping__clipped__clip_norm": 0.5}, {"train@rnn-clipped-1", "train@lstm-clipped-1"}),
         ({"evaluate__seed": 7}, {"baseline@kneser_ney"} | EVALUATION | PROBES),
         ({"probe__positions": 40}, PROBES),
     ],

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from project import ARMS, Project, queue_of, running, start_queue
+from project import ARMS, CONFIGURATIONS, Project, queue_of, running, start_queue
 
-NEW = {f"{stage}@gru-{clipping}" for stage in ("train", "evaluate", "probe") for clipping in ("clipped", "unclipped")}
+NEW = {f"{stage}@gru-{clipping}-1" for stage in ("train", "evaluate", "probe") for clipping in ("clipped", "unclipped")}
 
 
 def test_a_row_in_an_override_is_two_arms_more(project: Project) -> None:
     said = project.must("dvc", "exp", "run", "-S", "+arch.gru={cell: gru}")
     assert running(said) == {"resolve", *NEW, "compare", "record"}
     metrics = json.loads((project.place / "metrics.json").read_text())
-    assert {"gru-clipped", "gru-unclipped", *ARMS} <= set(metrics)
+    assert {"gru-clipped", "gru-unclipped", *CONFIGURATIONS} <= set(metrics)
 
 
 def test_experiments_side_by_side_reach_one_store_each_under_its_own_name(project: Project, tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_experiments_side_by_side_reach_one_store_each_under_its_own_name(projec
     assert queue_of(project) == dict.fromkeys(norms, "Success"), logs
     for log in logs.values():
         trained = {stage for stage in running(log) if stage.startswith("train@")}
-        assert trained == {"train@rnn-clipped", "train@lstm-clipped"} and "locked" not in log
+        assert trained == {"train@rnn-clipped-1", "train@lstm-clipped-1"} and "locked" not in log
     assert project.must("git", "status", "--porcelain") == before
     differences = json.loads(project.run("dvc", "metrics", "diff", "--json", "HEAD", "gentle").stdout)
     of_arms = differences["metrics.json"]
@@ -40,7 +40,7 @@ def test_experiments_side_by_side_reach_one_store_each_under_its_own_name(projec
     client = MlflowClient(f"sqlite:///{project.place / 'mlflow.db'}")
     (experiment,) = client.search_experiments(filter_string="name = 'unrolled'")
     runs = client.search_runs([experiment.experiment_id])
-    clipped = ("rnn-clipped", "lstm-clipped")
+    clipped = ("rnn-clipped-1", "lstm-clipped-1")
     assert sorted(run.info.run_name for run in runs) == sorted([*ARMS, *(f"{a} {n}" for a in clipped for n in norms)])
     for run in runs:
         artifacts = Path(run.info.artifact_uri.removeprefix("file://"))

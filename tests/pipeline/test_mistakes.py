@@ -40,7 +40,7 @@ def test_a_corpus_that_cannot_be_used_is_one_line(
     kept = {file: (project.place / file).read_bytes() for file in ("params.yaml", "dvc.lock")}
     (project.place / name).write_bytes(content)
     project.edit(corpus__path=name)
-    done = project.run("dvc", "repro", "train@rnn-clipped")
+    done = project.run("dvc", "repro", "train@rnn-clipped-1")
     assert done.returncode != 0
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert all(word in line for word in words)
@@ -54,7 +54,7 @@ def test_a_corpus_that_cannot_be_used_is_one_line(
 def test_a_killed_stage_just_runs_again(project: Project) -> None:
     before = (project.place / "dvc.lock").read_bytes()
     killed = subprocess.Popen(
-        ["dvc", "repro", "-f", "-s", "train@rnn-clipped"],
+        ["dvc", "repro", "-f", "-s", "train@rnn-clipped-1"],
         cwd=project.place,
         env=project.cold().environ(),
         stdout=subprocess.PIPE,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from project import ARMS, Project, running
+from project import ARMS, CONFIGURATIONS, Project, running
 
 
 def published(root: Path, experiment: str = "unrolled") -> list[str]:
@@ -21,14 +21,14 @@ def published(root: Path, experiment: str = "unrolled") -> list[str]:
 
 def test_every_arm_is_trained_scored_compared_and_recorded(built: Project) -> None:
     metrics = json.loads((built.place / "metrics.json").read_text())
-    assert set(ARMS) <= set(metrics)
+    assert set(CONFIGURATIONS) <= set(metrics)
     client = MlflowClient(f"sqlite:///{built.place / 'mlflow.db'}")
     (experiment,) = client.search_experiments(filter_string="name = 'unrolled'")
     runs = client.search_runs([experiment.experiment_id])
     assert sorted(run.info.run_name for run in runs) == sorted(ARMS)
     for run in runs:
         measured = run.data.metrics["forward_perplexity/test"]
-        assert measured == pytest.approx(metrics[run.info.run_name]["forward_perplexity"])
+        assert measured == pytest.approx(metrics[run.info.run_name.removesuffix("-1")]["forward_perplexity"])
 
 
 def test_a_second_repro_does_nothing(project: Project) -> None:
@@ -61,7 +61,7 @@ def test_a_forced_repro_gives_the_same_lock(project: Project) -> None:
     In processes of their own, each of which hashes texts in another way.
     """
     before = (project.place / "dvc.lock").read_bytes()
-    of_arm = [f"{stage}@lstm-unclipped" for stage in ("train", "evaluate", "probe")]
+    of_arm = [f"{stage}@lstm-unclipped-1" for stage in ("train", "evaluate", "probe")]
     stages = ["resolve", "preprocess", "vocabulary", of_arm[0], "baseline@kneser_ney", *of_arm[1:], "compare", "record"]
     said = project.cold().must("dvc", "repro", "-f", "-s", *stages)
     assert running(said) == set(stages)
@@ -69,13 +69,13 @@ def test_a_forced_repro_gives_the_same_lock(project: Project) -> None:
 
 
 def test_an_altered_run_directory_is_named(project: Project) -> None:
-    weights = project.place / "runs" / "rnn-clipped" / "weights.safetensors"
+    weights = project.place / "runs" / "rnn-clipped-1" / "weights.safetensors"
     altered = weights.read_bytes()[:-8] + b"\0" * 8
     weights.unlink()
     weights.write_bytes(altered)
-    done = project.run("python", "stages/evaluate.py", "rnn-clipped", PYTHONPATH="src")
+    done = project.run("python", "stages/evaluate.py", "rnn-clipped-1", PYTHONPATH="src")
     assert done.returncode == 1
-    assert "weights.safetensors was altered" in done.stderr and "dvc repro -f -s train@rnn-clipped" in done.stderr
+    assert "weights.safetensors was altered" in done.stderr and "dvc repro -f -s train@rnn-clipped-1" in done.stderr
 
 
 def test_a_fresh_clone_with_the_results_of_another_publishes_them_without_training(

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from project import ARMS, ROOT, Project, copied, running, start_queue
+from project import ARMS, CONFIGURATIONS, ROOT, Project, copied, running
 
 EXPERIMENT = "unrolled-parity"
 # A change of these runs two arms of the four.
-CLIPPED = {f"{stage}@{arch}-clipped" for stage in ("train", "evaluate", "probe") for arch in ("rnn", "lstm")}
+CLIPPED = {f"{stage}@{arch}-clipped-1" for stage in ("train", "evaluate", "probe") for arch in ("rnn", "lstm")}
 CHANGED = {"resolve", *CLIPPED, "compare", "record"}
 
 
@@ -57,7 +57,7 @@ def published(root: Path) -> dict[str, float]:
 def test_every_arm_is_trained_scored_compared_and_recorded(whole: Project) -> None:
     folder = whole.place / "pipelines" / "parity"
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert published(whole.place) == pytest.approx({arm: metrics[arm]["accuracy"] for arm in ARMS})
+    assert published(whole.place) == pytest.approx({f"{name}-1": metrics[name]["accuracy"] for name in CONFIGURATIONS})
     assert not list(folder.glob("mlflow.db*"))
     lines = (folder / "data" / "text" / "test.txt").read_text().split()
     even = [line[:end].count("1") % 2 == 0 for line in lines for end in range(1, len(line) + 1)]
@@ -80,23 +80,20 @@ def test_an_experiment_in_its_folder_runs_what_its_override_changes(parity: Proj
     said = parity.must("dvc", "exp", "run", "-S", "clipping.clipped.clip_norm=0.05", "evaluate")
     assert running(said) == {"resolve", *(stage for stage in CLIPPED if not stage.startswith("probe@"))}
     assert running(parity.must("dvc", "repro", "--dry")) == {
-        "probe@rnn-clipped",
-        "probe@lstm-clipped",
+        "probe@rnn-clipped-1",
+        "probe@lstm-clipped-1",
         "compare",
         "record",
     }
 
 
-def test_experiments_elsewhere_reach_the_store_at_the_root(parity: Project) -> None:
+def test_an_experiment_elsewhere_reaches_the_store_at_the_root(parity: Project) -> None:
     root = parity.place.parents[1]
     parity.must("dvc", "repro", "-f", "-s", "record")
     before = parity.must("git", "status", "--porcelain")
     said = parity.must("dvc", "exp", "run", "--temp", "-n", "aside", "-S", "clipping.clipped.clip_norm=0.05")
     assert running(said) == CHANGED
-    parity.must("dvc", "exp", "run", "--queue", "-n", "later", "-S", "clipping.clipped.clip_norm=0.02")
-    start_queue(parity)
-    names = {f"{arch}-clipped {name}" for arch in ("rnn", "lstm") for name in ("aside", "later")}
-    assert set(published(root)) == names | set(ARMS), parity.run("dvc", "queue", "logs", "later").stdout
+    assert set(published(root)) == {"rnn-clipped-1 aside", "lstm-clipped-1 aside", *ARMS}
     assert parity.must("git", "status", "--porcelain") == before
 
 
@@ -105,7 +102,7 @@ def test_a_checkpoint_of_a_killed_training_is_found_by_an_experiment_elsewhere(p
     override = "train.epochs=200"
     parity.must("dvc", "exp", "run", "-S", override, "resolve")
     killed = subprocess.Popen(
-        ["python", "../../stages/train.py", "rnn-clipped"],
+        ["python", "../../stages/train.py", "rnn-clipped-1"],
         cwd=parity.place,
         env=parity.cold().environ(PYTHONPATH="../../src"),
         stderr=subprocess.PIPE,
@@ -116,7 +113,7 @@ def test_a_checkpoint_of_a_killed_training_is_found_by_an_experiment_elsewhere(p
         assert killed.poll() is None
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
-    (kept,) = (root / "checkpoints").glob("rnn-clipped-*.safetensors")
-    said = parity.must("dvc", "exp", "run", "--temp", "-S", override, "train@rnn-clipped")
+    (kept,) = (root / "checkpoints").glob("rnn-clipped-1-*.safetensors")
+    said = parity.must("dvc", "exp", "run", "--temp", "-S", override, "train@rnn-clipped-1")
     assert "training goes on after step" in said and str(kept) in said
     assert not list((root / "checkpoints").iterdir())

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from miniature import made_of
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.ground.checksums import read_sealed, seal, sha256
-from unrolled.ground.corpus import Corpus, Split, Text
+from unrolled.ground.corpus import Corpus, Split, Text, corpus_digest
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
 from unrolled.ground.resolved import read_arm, read_resolved
@@ -34,7 +34,7 @@ from unrolled.training.training import Training
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 TASK = "language_model"
-TEXT = ["the cat sat on the mat", "the dog sat on the log"] * 20
+TEXT = ["the cat sat on the mat", "the dog sat on the log"] * 800
 ARCHS = {"lstm": {"cell": "lstm"}, "bilstm": {"cell": "lstm", "bidirectional": True}}
 STEPS, SPIKE_AT = 5000, 3210  # of a run, and where its gradient explodes
 
@@ -43,8 +43,14 @@ def grid(root: Path) -> dict[str, Any]:
     return read_resolved("grid", root / "resolved")
 
 
+def digest_of(root: Path) -> str:
+    """Of the workspace's corpus."""
+    digest: str = json.loads((root / "data/corpus.json").read_text(encoding="utf-8"))["digest"]
+    return digest
+
+
 def lay_out(root: Path, archs: dict[str, Any], steps: int, spike_at: int) -> None:
-    """Archs with their twins; every run has one step of norm 1000, and lstm-unclipped diverged at its last."""
+    """Archs with their twins; every run has one step of norm 1000, and lstm-unclipped-1 diverged at its last."""
     params = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
     params["network"] |= {"embedding": 4, "hidden": 4}
     params["evaluate"] |= {"bootstrap_samples": 10}
@@ -56,12 +62,14 @@ def lay_out(root: Path, archs: dict[str, Any], steps: int, spike_at: int) -> Non
     tokenizer = build_tokenizer(TEXT, unit="word")
     tokenizer.save(str(root / "data/encoded/tokenizer.json"))
     stated = {"corpus": dict(params["corpus"]), "vocabulary": dict(params["vocabulary"])}
-    report = {"digest": "ab12cd34" * 8, "settings": stated, "types": 9}
+    seal(root / "data/encoded/manifest.json", {})
+    digest = corpus_digest(read_sealed(root / "data/encoded", "manifest.json")["files"])
+    report = {"digest": digest, "settings": stated, "types": 9}
     (root / "data/corpus.json").write_text(json.dumps(report), encoding="utf-8")
     tokens = np.array([index for line in TEXT for index in encode_line(tokenizer, line)], dtype=np.uint16)
     split = Split(tokens, np.zeros(1, dtype=np.int64))
     counts = np.bincount(tokens, minlength=tokenizer.get_vocab_size())
-    corpus = Corpus(split, split, split, counts, {"test": Text(1000, 1100, 10, 50.0)}, "ab12cd34" * 8)
+    corpus = Corpus(split, split, split, counts, {"test": Text(1000, 1100, 10, 50.0)}, digest)
     for each in grid(root)["arms"]:
         write_arm(root, read_arm(each["arm"], root / "resolved"), corpus, steps, spike_at)
     (root / "report/figures").mkdir(parents=True)
@@ -74,7 +82,7 @@ def write_arm(root: Path, arm: dict[str, Any], corpus: Corpus, steps: int, spike
     settings = read_resolved("probe", root / "resolved")
     own, task = settings["evaluate"], task_part(TASK, "evaluation")
     training = Training.of(arm, sizes)
-    history = history_of(training, diverges=name == "lstm-unclipped", steps=steps, spike_at=spike_at)
+    history = history_of(training, diverges=name == "lstm-unclipped-1", steps=steps, spike_at=spike_at)
     write_run(root / "runs" / name, training, history, arm, sizes, corpus.digest)
     timing = {"seconds": 12.5, "tokens_per_second": steps * 32 / 12.5, "device": "cpu"}
     timing["run"] = sha256(root / "runs" / name / "summary.json")

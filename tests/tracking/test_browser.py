@@ -44,7 +44,7 @@ def test_the_saved_view_draws_every_chart(link: str) -> None:
             page.get_by_text(name).first.wait_for()
             for chart in charts:
                 page.get_by_text(chart.metric, exact=True).first.wait_for()
-        for arm in ("lstm-clipped", "bilstm-unclipped"):
+        for arm in ("lstm-clipped-1", "bilstm-unclipped-1"):
             page.get_by_role("link", name=arm, exact=True).first.wait_for()
         page.locator(".js-plotly-plot .bars path").first.wait_for()
         assert page.get_by_text("You're viewing a shared view").count() == 1

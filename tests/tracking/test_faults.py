@@ -18,7 +18,7 @@ from unrolled.shell.errors import UserError
 from unrolled.tracking import connection
 from unrolled.tracking.publish import publish as publish_all
 
-ARMS = ("lstm-clipped", "lstm-unclipped")
+ARMS = ("lstm-clipped-1", "lstm-unclipped-1")
 SHORT, LONG = "1", "60"  # seconds that a request may take: while the server fails, and when it is well again
 Publish = Callable[[], list[str]]
 

@@ -37,7 +37,7 @@ def change_score(workspace: Path, arm: str, name: str, **change: Any) -> None:
 def test_an_exploded_score_is_said_in_words_and_published_as_no_number(workspace: Path) -> None:
     name = task_part(TASK, "scores").SCORES[0].name
     infinite = {"sum": math.inf, "value": math.inf, "interval": [math.inf, math.inf]}
-    change_score(workspace, "lstm-clipped", name, **infinite)
+    change_score(workspace, "lstm-clipped-1", name, **infinite)
     exploded, other = project(workspace, grid(workspace), {})
     note = exploded.tags["mlflow.note.content"]
     assert note.startswith("Test forward perplexity **above 1e6**, from the weights of epoch 4.") and "inf" not in note
@@ -47,7 +47,10 @@ def test_an_exploded_score_is_said_in_words_and_published_as_no_number(workspace
 
 
 def test_a_mean_is_published_where_the_score_is_not_that_itself(workspace: Path) -> None:
-    run, evaluation = Run.read(workspace / "runs/lstm-clipped"), Evaluation.read(workspace / "evaluation/lstm-clipped")
+    run, evaluation = (
+        Run.read(workspace / "runs/lstm-clipped-1"),
+        Evaluation.read(workspace / "evaluation/lstm-clipped-1"),
+    )
     scores = task_part(TASK, "scores").SCORES
     assert "forward_perplexity/mean" in single_values(run, evaluation, scores)
     means = single_values(run, evaluation, [replace(score, summed="") for score in scores])

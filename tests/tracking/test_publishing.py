@@ -1,6 +1,7 @@
 """Again and again without harm: what a publish does to a store in which something has happened."""
 
 import json
+import math
 import os
 import shutil
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from at_once import record_at_once
-from finished import TASK, grid, reseal
+from finished import TASK, digest_of, grid, reseal
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import OperationalError
@@ -26,7 +27,7 @@ from unrolled.tracking.published_model import CHAMPION
 from unrolled.tracking.store import Store
 
 NAME = "unrolled"  # of MLflow's experiment and its registered model
-ARMS = ["lstm-clipped", "lstm-unclipped", "bilstm-clipped", "bilstm-unclipped"]
+ARMS = ["lstm-clipped-1", "lstm-unclipped-1", "bilstm-clipped-1", "bilstm-unclipped-1"]
 Publish = Callable[[], dict[str, str]]
 RunOf = Callable[[str], Run]
 Everything = Callable[[], Any]
@@ -53,40 +54,40 @@ def test_a_database_without_room_is_one_line(publish: Publish, monkeypatch: pyte
 def test_a_half_written_run_is_completed_in_place(
     root: Path, client: MlflowClient, publish: Publish, run_of: RunOf, everything: Everything
 ) -> None:
-    run = run_of("lstm-clipped")
+    run = run_of("lstm-clipped-1")
     rows = len(everything()[0])
     client.update_run(run.info.run_id, status="RUNNING")
-    assert publish() == {arm: "mended" if arm == "lstm-clipped" else "unchanged" for arm in ARMS}
-    again = run_of("lstm-clipped")
+    assert publish() == {arm: "mended" if arm == "lstm-clipped-1" else "unchanged" for arm in ARMS}
+    again = run_of("lstm-clipped-1")
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
     assert again.data.metrics == run.data.metrics
     assert len(everything()[0]) == rows
 
 
 def test_artifacts_that_were_deleted_come_back(root: Path, publish: Publish, run_of: RunOf) -> None:
-    folder = Path(run_of("lstm-clipped").info.artifact_uri.removeprefix("file://"))
+    folder = Path(run_of("lstm-clipped-1").info.artifact_uri.removeprefix("file://"))
     shutil.rmtree(folder)
-    assert publish()["lstm-clipped"] == "mended"
-    assert (folder / "run/steps.parquet").read_bytes() == (root / "runs/lstm-clipped/steps.parquet").read_bytes()
+    assert publish()["lstm-clipped-1"] == "mended"
+    assert (folder / "run/steps.parquet").read_bytes() == (root / "runs/lstm-clipped-1/steps.parquet").read_bytes()
 
 
 def test_a_deleted_run_is_published_anew(client: MlflowClient, publish: Publish, run_of: RunOf) -> None:
-    deleted = run_of("lstm-clipped")
+    deleted = run_of("lstm-clipped-1")
     client.delete_run(deleted.info.run_id)
-    assert publish()["lstm-clipped"] == "published"
-    assert run_of("lstm-clipped").info.run_id != deleted.info.run_id
+    assert publish()["lstm-clipped-1"] == "published"
+    assert run_of("lstm-clipped-1").info.run_id != deleted.info.run_id
 
 
 def test_of_two_runs_of_the_same_content_one_goes_with_its_model_and_its_version(
     client: MlflowClient, publish: Publish, run_of: RunOf
 ) -> None:
-    first = run_of("lstm-clipped")
+    first = run_of("lstm-clipped-1")
     client.delete_run(first.info.run_id)
     publish()
-    second = run_of("lstm-clipped")
+    second = run_of("lstm-clipped-1")
     client.restore_run(first.info.run_id)
     assert publish() == dict.fromkeys(ARMS, "unchanged")
-    assert run_of("lstm-clipped").info.run_id == second.info.run_id
+    assert run_of("lstm-clipped-1").info.run_id == second.info.run_id
     models = client.search_logged_models([first.info.experiment_id])
     assert first.info.run_id not in {model.source_run_id for model in models}
     versions = client.search_model_versions(f"name = '{NAME}'")
@@ -106,7 +107,7 @@ def test_a_deleted_experiment_comes_back_with_its_runs(
 def test_a_new_report_replaces_the_old_one_in_place(root: Path, publish: Publish, run_of: RunOf) -> None:
     (root / "report/comparison.md").write_text(f"| {time.monotonic_ns()} |\n", encoding="utf-8")
     assert set(publish().values()) == {"mended"}
-    folder = Path(run_of("lstm-clipped").info.artifact_uri.removeprefix("file://"))
+    folder = Path(run_of("lstm-clipped-1").info.artifact_uri.removeprefix("file://"))
     assert (folder / "report/comparison.md").read_bytes() == (root / "report/comparison.md").read_bytes()
     assert set(publish().values()) == {"unchanged"}
 
@@ -115,32 +116,57 @@ def test_a_named_experiment_publishes_what_is_new_and_leaves_the_rest(
     root: Path, client: MlflowClient, publish: Publish, runs: Callable[[], list[Run]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after `dvc exp run -S clipping.clipped.clip_norm=...`: here one run's evaluation differs."""
-    files = [root / "evaluation/lstm-clipped/scores.json", root / "probes/lstm-clipped/probe.json"]
+    files = [root / "evaluation/lstm-clipped-1/scores.json", root / "probes/lstm-clipped-1/probe.json"]
     kept = [file.read_text(encoding="utf-8") for file in files]
-    reseal(root, "lstm-clipped", lambda content: content["measures"].update(top1_accuracy=0.5))
+    reseal(root, "lstm-clipped-1", lambda content: content["measures"].update(top1_accuracy=0.5))
     monkeypatch.setenv("DVC_EXP_NAME", "sharp-pike")
     try:
-        assert publish() == {arm: "published" if arm == "lstm-clipped" else "unchanged" for arm in ARMS}
+        assert publish() == {arm: "published" if arm == "lstm-clipped-1" else "unchanged" for arm in ARMS}
     finally:
         for file, text in zip(files, kept, strict=True):
             file.write_text(text, encoding="utf-8")
-    [new] = [run for run in runs() if run.info.run_name == "lstm-clipped sharp-pike"]
-    [old] = [run for run in runs() if run.info.run_name == "lstm-clipped"]
+    [new] = [run for run in runs() if run.info.run_name == "lstm-clipped-1 sharp-pike"]
+    [old] = [run for run in runs() if run.info.run_name == "lstm-clipped-1"]
     assert (new.data.tags["dvc.exp"], new.data.metrics["top1_accuracy/test"]) == ("sharp-pike", 0.5)
     assert new.data.tags["mlflow.runColor"] != old.data.tags["mlflow.runColor"]
     client.delete_run(new.info.run_id)
 
 
 def test_a_refused_saved_view_does_no_harm(
-    client: MlflowClient, publish: Publish, run_of: RunOf, monkeypatch: pytest.MonkeyPatch
+    root: Path, client: MlflowClient, publish: Publish, run_of: RunOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = run_of("lstm-clipped").info.experiment_id
+    experiment = run_of("lstm-clipped-1").info.experiment_id
     client.set_experiment_tag(experiment, saved_view.TAG, "another")
     with monkeypatch.context() as patch:
         patch.setattr(saved_view, "TAG", "x" * 1000)
         assert set(publish().values()) == {"unchanged"}
     publish()
-    assert client.get_experiment(experiment).tags[saved_view.TAG] == saved_view.tag_value(TASK, "ab12cd34" * 8)
+    assert client.get_experiment(experiment).tags[saved_view.TAG] == saved_view.tag_value(TASK, digest_of(root))
+
+
+def test_what_the_seeds_of_a_configuration_reached_together_is_a_tag_of_each_run(
+    root: Path, client: MlflowClient, publish: Publish, run_of: RunOf
+) -> None:
+    """It may change while the run does not, as another seed comes; and the view groups runs once there are several."""
+    comparison = root / "report/comparison.json"
+    row = {"forward_perplexity": 90.71, "forward_perplexity_seeds": 0.6, "forward_perplexity_low": 78.9,
+           "forward_perplexity_high": 102.0, "seeds": 3, "survived": 3}  # fmt: skip
+    lost = row | {"survived": 0, "forward_perplexity": math.inf}
+    comparison.write_text(json.dumps({"configurations": {"lstm-clipped": row, "lstm-unclipped": lost}}))
+    assert publish()["lstm-clipped-1"] == "mended"
+    tags = run_of("lstm-clipped-1").data.tags
+    assert tags[saved_view.CONFIGURATION] == "lstm-clipped"
+    assert tags[saved_view.OVER_SEEDS] == "90.71 ± 0.6 [78.9, 102], 3 of 3 seeds survived"
+    assert run_of("lstm-unclipped-1").data.tags[saved_view.OVER_SEEDS] == "0 of 3 seeds survived"
+    assert saved_view.OVER_SEEDS not in run_of("bilstm-clipped-1").data.tags
+    experiment = run_of("lstm-clipped-1").info.experiment_id
+    for grouped, expected in ((True, True), (None, True), (False, False), (None, False)):
+        open_experiment(client, Store.locate(root), TASK, digest_of(root), grouped=grouped)
+        view = client.get_experiment(experiment).tags[saved_view.TAG]
+        assert view == saved_view.tag_value(TASK, digest_of(root), grouped=expected)
+    comparison.unlink()
+    publish()
+    assert run_of("lstm-clipped-1").data.tags[saved_view.OVER_SEEDS] == ""
 
 
 def test_the_saved_view_is_of_the_corpus_that_was_published_last(
@@ -193,11 +219,11 @@ def test_a_first_publish_from_a_temporary_workspace_leaves_nothing_there(
 def test_a_corrupt_run_is_one_line_before_anything_is_published(
     root: Path, everything: Everything, publish: Publish
 ) -> None:
-    steps = root / "runs/lstm-clipped/steps.parquet"
+    steps = root / "runs/lstm-clipped-1/steps.parquet"
     kept, before = steps.read_bytes(), everything()
     steps.write_bytes(kept[:1000])
     try:
-        with pytest.raises(UserError, match=r"steps\.parquet.*dvc repro -f -s train@lstm-clipped"):
+        with pytest.raises(UserError, match=r"steps\.parquet.*dvc repro -f -s train@lstm-clipped-1"):
             publish()
     finally:
         steps.write_bytes(kept)

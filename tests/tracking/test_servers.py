@@ -19,7 +19,7 @@ from servers import free_port, mlflow_server, postgres, postgres_programs
 
 from unrolled.tracking.published_model import CHAMPION
 
-ARMS = ["lstm-clipped", "lstm-unclipped"]
+ARMS = ["lstm-clipped-1", "lstm-unclipped-1"]
 NAME = "unrolled"  # of MLflow's experiment and its registered model
 USER, PASSWORD = "admin", "correct-horse-battery"
 PROGRAMS = postgres_programs()

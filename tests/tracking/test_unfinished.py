@@ -28,7 +28,7 @@ class Halting:
     """A training that halts after so many records, its checkpoint written."""
 
     def __init__(self, root: Path) -> None:
-        arm = read_arm("lstm-clipped", root / "resolved")
+        arm = read_arm("lstm-clipped-1", root / "resolved")
         arm["train"] |= {"columns": 4, "window": 8, "epochs": 3}
         training = Training.of(arm, {"vocabulary": 9})
         self.history = History(training)
@@ -55,7 +55,7 @@ def training(root: Path) -> Iterator[Halting]:
 def look(root: Path, runs: Callable[[], list[Run]]) -> Callable[[], list[Run]]:
     def show() -> list[Run]:
         ui.show_unfinished(Store.locate(root), root)
-        return [run for run in runs() if run.info.run_name == "lstm-clipped (training)"]
+        return [run for run in runs() if run.info.run_name == "lstm-clipped-1 (training)"]
 
     return show
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,16 +15,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from finished import SPIKE_AT, STEPS, TASK
+from finished import SPIKE_AT, STEPS, TASK, digest_of
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from unrolled.corpus.vocabulary import encode_line, load_tokenizer
+from unrolled.corpus.vocabulary import build_tokenizer, encode_line, load_tokenizer
+from unrolled.ground.checksums import sha256
 from unrolled.ground.perplexity import perplexity
 from unrolled.ground.resolved import read_resolved
 from unrolled.ground.run import Run as RunDirectory
 from unrolled.ground.special_tokens import END_ID
 from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD, total_nats
+from unrolled.tasks.language_model.text.serving import Scorer
 from unrolled.tracking import saved_view
 
 RunOf = Callable[[str], Run]
@@ -35,17 +38,17 @@ def curve(client: MlflowClient, run: Run, name: str) -> dict[int, float]:
 
 def test_runs_are_flat_and_in_the_grids_order(runs: Callable[[], list[Run]]) -> None:
     assert {run.info.run_name for run in runs()} == {
-        f"{a}-{c}" for a in ("lstm", "bilstm") for c in ("clipped", "unclipped")
+        f"{a}-{c}-1" for a in ("lstm", "bilstm") for c in ("clipped", "unclipped")
     }
     assert all(run.info.status == "FINISHED" and "mlflow.parentRunId" not in run.data.tags for run in runs())
 
 
 def test_parameters_are_spelled_as_in_the_yaml(root: Path, run_of: RunOf) -> None:
-    params = run_of("lstm-clipped").data.params
+    params = run_of("lstm-clipped-1").data.params
     assert (params["network.hidden"], params["train.clip_norm"], params["arch"]) == ("4", "0.25", "lstm")
-    assert run_of("lstm-unclipped").data.params["train.clip_norm"] == "none"
+    assert run_of("lstm-unclipped-1").data.params["train.clip_norm"] == "none"
     sections: dict[str, Any] = {}
-    for name in ("preprocess", "vocabulary", "evaluate", "probe", "arms/lstm-clipped"):
+    for name in ("preprocess", "vocabulary", "evaluate", "probe", "arms/lstm-clipped-1"):
         sections |= read_resolved(name, root / "resolved")
     sections["corpus"] = read_resolved("preprocess", root / "resolved")["corpus"]
     dotted = {f"{name}.{key}" for name, keys in sections.items() if isinstance(keys, dict) for key in keys}
@@ -53,8 +56,8 @@ def test_parameters_are_spelled_as_in_the_yaml(root: Path, run_of: RunOf) -> Non
 
 
 def test_final_values_are_those_of_the_files(root: Path, run_of: RunOf) -> None:
-    metrics = run_of("bilstm-clipped").data.metrics
-    scores = json.loads((root / "evaluation/bilstm-clipped/scores.json").read_text(encoding="utf-8"))
+    metrics = run_of("bilstm-clipped-1").data.metrics
+    scores = json.loads((root / "evaluation/bilstm-clipped-1/scores.json").read_text(encoding="utf-8"))
     for name in ("forward_perplexity", "backward_perplexity", "pseudo_perplexity", "reset_perplexity"):
         score = scores["scores"][name]
         interval = [metrics[f"{name}/test_{end}"] for end in ("low", "high")]
@@ -66,11 +69,11 @@ def test_final_values_are_those_of_the_files(root: Path, run_of: RunOf) -> None:
     assert metrics["addends/alignment"] == pytest.approx(0.5)
     assert (metrics["grad_norm/max"], metrics["grad_norm/clipped_share"], metrics["diverged"]) == (1000, 1, 0)
     assert metrics["time/tokens_per_second"] == STEPS * 32 / 12.5
-    assert "pseudo_perplexity/test" not in run_of("lstm-clipped").data.metrics
+    assert "pseudo_perplexity/test" not in run_of("lstm-clipped-1").data.metrics
 
 
 def test_an_explosion_of_one_step_is_in_the_chart(client: MlflowClient, run_of: RunOf) -> None:
-    run = run_of("lstm-clipped")
+    run = run_of("lstm-clipped-1")
     largest = curve(client, run, "grad_norm/window_max")
     assert len(largest) <= 320 and max(largest.values()) == 1000
     assert SPIKE_AT <= max(largest, key=largest.__getitem__) < SPIKE_AT + 16
@@ -81,7 +84,7 @@ def test_an_explosion_of_one_step_is_in_the_chart(client: MlflowClient, run_of: 
 
 
 def test_a_diverged_run_says_so_and_holds_nothing_that_is_not_finite(root: Path, run_of: RunOf) -> None:
-    run = run_of("lstm-unclipped")
+    run = run_of("lstm-unclipped-1")
     assert (run.data.metrics["diverged"], run.data.tags["diverged"]) == (1, f"at step {STEPS}")
     assert f"Diverged at step {STEPS}" in run.data.tags["mlflow.note.content"]
     assert run.data.tags["device"] == "cpu"
@@ -91,19 +94,19 @@ def test_a_diverged_run_says_so_and_holds_nothing_that_is_not_finite(root: Path,
     assert largest < 1e6 and nans == 0
 
 
-def test_the_corpus_is_the_dataset(run_of: RunOf) -> None:
-    run = run_of("lstm-clipped")
+def test_the_corpus_is_the_dataset(root: Path, run_of: RunOf) -> None:
+    run = run_of("lstm-clipped-1")
     assert run.inputs is not None
     [dataset] = run.inputs.dataset_inputs
-    assert (dataset.dataset.name, dataset.dataset.digest) == ("python-docs", "ab12cd34")
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("python-docs", digest_of(root)[:8])
     assert json.loads(str(dataset.dataset.profile))["types"] == 9
 
 
 def test_artifacts_are_the_files(root: Path, client: MlflowClient, run_of: RunOf, tmp_path: Path) -> None:
-    run_id = run_of("lstm-clipped").info.run_id
+    run_id = run_of("lstm-clipped-1").info.run_id
     for source, artifact in (
-        ("runs/lstm-clipped/steps.parquet", "run/steps.parquet"),
-        ("evaluation/lstm-clipped/scores.json", "evaluation/scores.json"),
+        ("runs/lstm-clipped-1/steps.parquet", "run/steps.parquet"),
+        ("evaluation/lstm-clipped-1/scores.json", "evaluation/scores.json"),
         ("report/figures/norm.svg", "report/figures/norm.svg"),
         ("data/corpus.json", "report/corpus.json"),
     ):
@@ -112,7 +115,7 @@ def test_artifacts_are_the_files(root: Path, client: MlflowClient, run_of: RunOf
 
 
 def test_every_chart_of_the_saved_view_has_something_to_draw(root: Path, client: MlflowClient, run_of: RunOf) -> None:
-    run = run_of("bilstm-clipped")
+    run = run_of("bilstm-clipped-1")
     for charts in saved_view.sections(TASK).values():
         for chart in charts:
             steps = curve(client, run, chart.metric)
@@ -122,7 +125,7 @@ def test_every_chart_of_the_saved_view_has_something_to_draw(root: Path, client:
 def test_the_model_scores_text_without_a_pickle(
     root: Path, client: MlflowClient, run_of: RunOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = run_of("bilstm-clipped")
+    run = run_of("bilstm-clipped-1")
     assert run.outputs is not None
     folder = client.get_logged_model(run.outputs.model_outputs[0].model_id).artifact_location
     files = [path.name for path in Path(folder.removeprefix("file://")).rglob("*")]
@@ -134,7 +137,7 @@ def test_the_model_scores_text_without_a_pickle(
     assert scores.columns.tolist() == model.metadata.get_output_schema().input_names()
     tokenizer = load_tokenizer(root / "data/encoded/tokenizer.json")
     ids = np.array([*encode_line(tokenizer, "the dog"), *encode_line(tokenizer, "sat on a log")], dtype=np.uint16)
-    network = RunDirectory.read(root / "runs/bilstm-clipped").model()
+    network = RunDirectory.read(root / "runs/bilstm-clipped-1").model()
     sums = total_nats(network, ids, window=3)
     assert scores["tokens"].tolist() == [4, 8]
     for head, each in sums.items():
@@ -149,7 +152,7 @@ def test_the_model_scores_text_without_a_pickle(
 
 
 def test_the_model_works_where_only_its_requirements_are_installed(client: MlflowClient, run_of: RunOf) -> None:
-    run = run_of("lstm-clipped")
+    run = run_of("lstm-clipped-1")
     assert run.outputs is not None
     place = client.get_logged_model(run.outputs.model_outputs[0].model_id).artifact_location
     folder = place.removeprefix("file://")
@@ -161,13 +164,30 @@ def test_the_model_works_where_only_its_requirements_are_installed(client: Mlflo
     assert "mismatch" not in done.stderr
 
 
+def test_a_model_beside_another_corpus_is_not_served(root: Path, tmp_path: Path) -> None:
+    """Another tokenizer alone, or with its whole manifest: ids would mean other words."""
+    encoded = root / "data/encoded"
+    for file in (root / "runs/lstm-clipped-1/settings.json", root / "runs/lstm-clipped-1/weights.safetensors"):
+        shutil.copy(file, tmp_path)
+    for file in ("tokenizer.json", "manifest.json"):
+        shutil.copy(encoded / file, tmp_path)
+    assert Scorer(tmp_path).predict(["the cat sat"])["tokens"].tolist() == [4]
+    build_tokenizer(["the log sat on a cat"], unit="word").save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match="is not that of the corpus"):
+        Scorer(tmp_path)
+    manifest = {"files": {"tokenizer.json": sha256(tmp_path / "tokenizer.json")}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(ValueError, match="is not that of the corpus"):
+        Scorer(tmp_path)
+
+
 def test_the_best_arm_that_reads_from_left_to_right_is_champion(
     root: Path, client: MlflowClient, run_of: RunOf, publish: Callable[[], dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """The BiLSTMs reach the same 60; the LSTM that diverged reached 70. Publishing once more changes nothing."""
     champion = client.get_model_version_by_alias("unrolled", "champion")
-    assert champion.run_id == run_of("lstm-clipped").info.run_id
+    assert champion.run_id == run_of("lstm-clipped-1").info.run_id
     versions = [version.version for version in client.search_model_versions("name = 'unrolled'")]
     publish()
     assert [version.version for version in client.search_model_versions("name = 'unrolled'")] == versions

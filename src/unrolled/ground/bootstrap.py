@@ -59,6 +59,38 @@ def paired_bootstrap(
     return Paired(mean, _percentiles(_draws(sizes, sums, samples, seed), sizes, confidence))
 
 
+def bootstrap_statistic(
+    units: ArrayLike, clusters: ArrayLike, statistic: Callable[[Floats], float], *,
+    block: int, samples: int = 1000, confidence: float = 0.95, seed: int = 1,
+) -> tuple[float, Interval]:  # fmt: skip
+    """``statistic`` of the column means of units [N, K], with its interval; resampled as ``bootstrap_interval``."""
+    table = np.asarray(units, dtype=np.float64)
+    if table.ndim != 2 or not table.size:
+        raise ValueError(f"units must be rows and columns, not of shape {table.shape}")
+    columns = [_clustered(column, clusters, block) for column in table.T]
+    sizes = columns[0][0]
+    means = np.stack([_draws(sizes, sums, samples, seed) for _, sums in columns], axis=1)  # the same draws for each
+    found = statistic(np.array([sums.sum() / sizes.sum() for _, sums in columns]))
+    return found, _percentiles(np.array([statistic(each) for each in means]), sizes, confidence)
+
+
+def with_spread(interval: Interval, means: ArrayLike, confidence: float) -> Interval:
+    """The interval of the mean of several trainings' ``means`` [S], given that over documents of these very trainings.
+
+    To either side, documents and seeds add up as independent errors do, by their squares; of the mean over seeds that
+    is Student's interval of S - 1 degrees of freedom. Of one training there is nothing to add.
+    """
+    seeds = np.asarray(means, dtype=np.float64)
+    if seeds.size < 2 or not np.isfinite([*interval, *seeds]).all():
+        return interval
+    centre, error = float(seeds.mean()), float(seeds.std(ddof=1)) / math.sqrt(seeds.size)
+    reach = float(stdtrit(seeds.size - 1, (1 + confidence) / 2)) * error
+    return Interval(
+        centre - math.hypot(max(centre - interval.low, 0.0), reach),
+        centre + math.hypot(max(interval.high - centre, 0.0), reach),
+    )
+
+
 def count_clusters(clusters: ArrayLike) -> int | None:
     """How many clusters are resampled; None where there are too few of them, and stretches are."""
     found = len(np.unique(np.asarray(clusters)))

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,18 @@ def read_arm(arm: str, folder: Path = RESOLVED) -> dict[str, Any]:
     return read_resolved(f"arms/{arm}", folder)
 
 
+def arm_named(name: str, folder: Path = RESOLVED) -> str:
+    """The arm that is meant: of a grid with one seed, `lstm-clipped` is `lstm-clipped-1`."""
+    return seeded(name, (path.stem for path in (folder / "arms").glob("*.json")))
+
+
+def seeded(name: str, there: Iterable[str]) -> str:
+    """The one of the arms ``there`` that is ``name`` with a seed; the name itself where there is none, or several."""
+    arms = set(there)
+    found = [arm for arm in arms if re.fullmatch(rf"{re.escape(name)}-\d+", arm)]
+    return found[0] if len(found) == 1 and name not in arms else name
+
+
 def write_resolved(name: str, content: Mapping[str, Any], folder: Path = RESOLVED) -> None:
     """Write ``folder``/<name>.json with its name in it and a digest over all; its folder is made if need be."""
     path, named = folder / f"{name}.json", {"file": name, **content}
@@ -58,6 +71,6 @@ def _missing(path: Path) -> str:
     if not path.parent.is_dir():
         return f"{path} is missing; `dvc repro resolve` makes it from params.yaml"
     there = sorted(each.stem for each in path.parent.glob("*.json"))
-    close = get_close_matches(path.stem, there, n=1, cutoff=0.5)
+    close = get_close_matches(path.stem, there, n=1, cutoff=0.4)
     hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(there)}"
     return f"{path} is missing ({hint}); `dvc repro resolve` makes it from params.yaml"

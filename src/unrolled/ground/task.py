@@ -86,5 +86,8 @@ class Task(Protocol):
     def validate(self, model: Model, split: Split) -> dict[str, Sums]:
         """Sums by score over the whole split. The first is what the learning rate is annealed on, its mean lowest."""
 
-    def single_loss(self, model: Model, split: Split, steps: int, profile: Profile) -> Tensor:
-        """One loss a column, about ``steps`` time steps from where the layers start: for the lag profile."""
+    def single_loss(self, model: Model, split: Split, steps: int, profile: Profile, *, stretch: int = 0) -> Tensor:
+        """One loss a column, about ``steps`` time steps from where the layers start: for the lag profile.
+
+        ``stretch``: which of the split's stretches, that do not overlap; IndexError where it has fewer.
+        """

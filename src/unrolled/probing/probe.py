@@ -1,7 +1,7 @@
 """Probing a trained arm: what it remembers, what its gates do, how its gradients grow, and how it exploded.
 
 probes/<arm>/
-  probe.json      what they were made of, the figures that they come to; sha256 of the files below
+  probe.json      what they were made of, the figures that they come to, some with intervals; sha256 of the files below
   context.csv     the main score when only so many inputs are given, beside what it is with all; empty for a task
                   that has no such probe
   exponents.csv   the Lyapunov exponents of each stack along the test split, largest first
@@ -27,17 +27,17 @@ from unrolled.ground.made_of import check_made_of
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run, read_table
 from unrolled.probing.cliff import cliff
+from unrolled.probing.context import by_context, context_needed
 from unrolled.probing.exponents import lyapunov_exponents
 from unrolled.probing.gates import SIGNED, gate_values_of_stack
 from unrolled.probing.gradient_norms import first_explosion
+from unrolled.probing.lags import lags_of_stretches, reaches
 from unrolled.recurrence.stack import Stack
 from unrolled.training.training import Training
 
-CLOSE = 1.05  # times the score with all context: from there on, more context hardly helps
 CLOSE_REPLAY = 1e-3  # of a gradient's norm and its loss: more than summing in another order, less than another path
 SATURATED = 0.1  # nearer than this to the end of its range (Karpathy, Johnson & Fei-Fei 2016, section 4.2)
 DISTANCES = np.geomspace(1e-2, 1e3, 61).tolist()  # that the loss is measured at, down the exploding gradient
-CONTEXT = ("context", "value", "ratio", "ratio_low", "ratio_high", "terms")  # columns of context.csv
 
 Stacks = Mapping[str, tuple[Stack, Tensor]]  # by name, with what it reads at the test split's beginning, [T, 1, E]
 
@@ -81,8 +81,11 @@ def probe(directory: Path, run: Run, evaluation: Evaluation, corpus: Corpus, set
     evaluation.check({"corpus": corpus.digest, "run": run.digest, "settings": settings["evaluate"]})
     own, resampling = settings["probe"], Resampling.of(settings["evaluate"])
     model, task = run.model(), task_part(run.settings["task"], "probes")
-    context = task.context(model, corpus.test, evaluation.units, own, resampling)
-    of_context = pd.DataFrame(columns=list(CONTEXT), dtype=float) if context is None else context
+    given = task.context(model, corpus.test, evaluation.units, own)
+    main = task_part(run.settings["task"], "scores").SCORES[0]
+    layer = f"{run.main_stack}.0"
+    measured = reaches(lags_of_stretches(model, run.task, corpus.train, layer), resampling)
+    measured["context_needed"] = context_needed(given, main, resampling)
     read: Stacks = task.stacks(model, corpus.test, own["lyapunov_steps"])
     exponents = _exponents(read, own["lyapunov_exponents"])
     explosion, slope = _explosion(run, corpus.train)
@@ -94,24 +97,17 @@ def probe(directory: Path, run: Run, evaluation: Evaluation, corpus: Corpus, set
             "evaluation": evaluation.digest,
             "settings": dict(own),
         },
-        "context_needed": _needed(of_context),
+        **{name: value for name, (value, _) in measured.items()},
+        "intervals": {name: interval for name, (_, interval) in measured.items()},
         "lyapunov_exponent": float(exponents["exponent"].iloc[0]),
         "explosion": explosion,
     }
     with whole_folder(directory) as place:
-        of_context.to_csv(place / "context.csv", index=False)
+        by_context(given, main, resampling).to_csv(place / "context.csv", index=False)
         exponents.to_csv(place / "exponents.csv", index=False)
         _gates(read).to_csv(place / "gates.csv", index=False)
         slope.to_csv(place / "cliff.csv", index=False)
         seal(place / "probe.json", figures)
-
-
-def _needed(of_context: pd.DataFrame) -> float:
-    """The shortest context from which on the score stays within 5 % of that with all of it; inf if none does."""
-    if of_context.empty or not np.isfinite(of_context["value"]).all():
-        return math.nan
-    far = of_context["ratio"].to_numpy() > CLOSE
-    return float(of_context["context"].iloc[int(np.flatnonzero(far)[-1]) + 1 if far.any() else 0])
 
 
 def _exponents(stacks: Stacks, count: int) -> pd.DataFrame:

@@ -15,7 +15,10 @@ from unrolled.report.wording import Wording
 
 @dataclass(frozen=True)
 class Arm:
-    """One cell of the grid with its directories."""
+    """One cell of the grid with its directories.
+
+    Arms of one arch and clipping make a configuration: they differ by their seed alone.
+    """
 
     run: Run
     evaluation: Evaluation
@@ -47,6 +50,14 @@ class Arm:
     @property
     def clipping(self) -> str:
         return str(self.run.settings["clipping"])
+
+    @property
+    def configuration(self) -> str:
+        return f"{self.arch}-{self.clipping}"
+
+    @property
+    def seed(self) -> int:
+        return int(self.run.settings["train"]["seed"])
 
     @property
     def clip_norm(self) -> float | None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from unrolled.ground.bootstrap import paired_bootstrap
 from unrolled.ground.evaluation import Evaluation, Resampling
 from unrolled.ground.perplexity import exp
 from unrolled.ground.registry import task_part
@@ -19,31 +18,32 @@ from unrolled.ground.score import Score
 from unrolled.probing import gradient_norms
 from unrolled.report import phenomena, sweeps
 from unrolled.report.arms import Arm
-from unrolled.report.series import by_epoch, last_finite_epoch, lowest_layer, recurrent, recurrent_alignment
+from unrolled.report.seeds import Configuration, Row, configurations, difference, summary
+from unrolled.report.series import by_epoch, last_finite_epoch, recurrent, recurrent_alignment
 from unrolled.report.wording import Wording
 from unrolled.training.clipping import is_clipped
 
 WINDOWS = 320  # points of a gradient-norm curve: as many as MLflow's charts fetch
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Comparison:
-    """`rows` one an arm, `baselines` the main score by name, `pairs` one a comparison, `tables` by plot name.
+    """`rows` one an arm, `summaries` one a configuration, `pairs` one a comparison, `tables` by plot name.
 
-    `beside`: of each baseline, the measures that stand beside its score.
-    `grid`: the arms that there are to be, by name, arch and clipping; `missing`: those of them that are not there yet.
+    `baselines`: the main score by name; `beside`: of each, the measures that stand beside its score.
+    `grid`: the arms that there are to be, by name, arch, clipping and seed; `missing`: those that are not there yet.
     `evaluate`: that section of the settings.
     """
 
     scores: Sequence[Score]
     wording: Wording
-    grid: Sequence[Mapping[str, str]]
+    grid: Sequence[Mapping[str, Any]]
     evaluate: Mapping[str, Any]
     arms: Sequence[Arm]
     missing: Sequence[str]
     rows: list[Row]
+    configurations: list[Configuration]
+    summaries: list[Row]
     baselines: dict[str, float]
     beside: dict[str, dict[str, float]]
     pairs: list[Row]
@@ -53,6 +53,11 @@ class Comparison:
     def main(self) -> Score:
         """The score that arms are compared by."""
         return self.scores[0]
+
+    @property
+    def several(self) -> bool:
+        """Arms were trained from more seeds than one."""
+        return any(len(each.arms) > 1 for each in self.configurations)
 
     @property
     def reduction(self) -> str:
@@ -82,6 +87,8 @@ def compare(
     _check(evaluate, corpus, arms, baselines)
     reached = {name: each.values[main.name] for name, each in baselines.items()}
     reached |= {name: measures[measure] for name, measure in wording.measured.items()}
+    rows, resampling = _rows(arms, scores, wording), Resampling.of(evaluate)
+    found = configurations(arms, rows)
     return Comparison(
         scores,
         wording,
@@ -89,10 +96,12 @@ def compare(
         evaluate,
         arms,
         missing,
-        _rows(arms, scores, wording),
+        rows,
+        found,
+        [summary(each, scores, resampling) for each in found],
         {name: reached[name] for name in wording.baselines},
         wording.beside_baselines(measures, {name: each.measures for name, each in baselines.items()}),
-        [_pair(*pair, main, Resampling.of(evaluate)) for pair in _pairs(grid["arms"], arms, baselines)],
+        list(_pairs(grid["arms"], found, baselines, main, resampling)),
         {
             "score": _stacked(arms, lambda arm: _score_by_epoch(arm.run, main)),
             "grad_norm": _stacked(arms, _norm_by_step),
@@ -127,7 +136,7 @@ def _check(evaluate: Mapping[str, Any], corpus: str, arms: Sequence[Arm], baseli
 def _rows(arms: Sequence[Arm], scores: Sequence[Score], wording: Wording) -> list[Row]:
     """All with the same keys; None where there is nothing to say."""
     measures = dict.fromkeys(name for arm in arms for name in arm.evaluation.measures)
-    own = [name for name in measures if name not in wording.measured.values()]
+    own = [name for name in measures if not name.startswith(tuple(f"{each}_" for each in wording.measured))]
     return [_row(arm, scores, own, wording) for arm in arms]
 
 
@@ -135,7 +144,7 @@ def _row(arm: Arm, scores: Sequence[Score], measures: Sequence[str], wording: Wo
     evaluation, summary, main = arm.evaluation, arm.run.summary, scores[0]
     reached, trivial = evaluation.values[main.name], [evaluation.measures[name] for name in wording.measured.values()]
     lost = not any(main.better(reached, each) for each in (*trivial, *([] if trivial else [main.worst])))
-    row: Row = {"arm": arm.name, "arch": arm.arch, "clipping": arm.clipping}
+    row: Row = {"arm": arm.name, "arch": arm.arch, "clipping": arm.clipping, "seed": arm.seed}
     row |= {"status": summary["status"], "diverged_at_step": summary["diverged_at_step"]}
     row |= {"outcome": phenomena.outcome(arm.run, arm.probes, lost), "lost": lost}
     for name in (score.name for score in scores):
@@ -149,44 +158,35 @@ def _row(arm: Arm, scores: Sequence[Score], measures: Sequence[str], wording: Wo
     norms = gradient_norms.gradient_norm_report(arm.run.steps["grad_norm"], arm.clip_norm)._asdict()
     row |= {name if name.endswith("share") else f"grad_norm_{name}": value for name, value in norms.items()}
     row |= {"clip_norm": arm.clip_norm, "reduction": summary["reduction"]}
-    row["profile_half_life"] = gradient_norms.half_life(lowest_layer(arm.run, arm.run.lag_profile)["norm"])
     row["addend_alignment"] = recurrent_alignment(arm.run)
     return row | phenomena.phenomena(arm.run, arm.probes) | {"parameters": summary["parameters"]}
 
 
 # ---- paired differences ------------------------------------------------------------------------------------------
 
-Pair = tuple[str, Arm, str, Evaluation]  # by what they differ, an arm, and what it is compared with
-
 
 def _pairs(
-    grid: Sequence[Mapping[str, str]], arms: Sequence[Arm], baselines: Mapping[str, Evaluation]
-) -> Iterable[Pair]:
+    grid: Sequence[Mapping[str, Any]], found: Sequence[Configuration], baselines: Mapping[str, Evaluation],
+    score: Score, resampling: Resampling,
+) -> Iterable[Row]:  # fmt: skip
     """Within each arch the first clipping row minus every other; within each clipping every arch minus the first.
 
-    Then every arm minus every baseline. Where an arm is not there yet, neither are its pairs.
+    Then every configuration minus every baseline. Where one is not there yet, or no seed of it survived, neither are
+    its pairs.
     """
     archs, clippings = (list(dict.fromkeys(cell[axis] for cell in grid)) for axis in ("arch", "clipping"))
-    cells = {(arm.arch, arm.clipping): arm for arm in arms}
+    cells = {each.name: each for each in found}
     pairs = [("clipping", (arch, clippings[0]), (arch, other)) for arch in archs for other in clippings[1:]]
     pairs += [("arch", (arch, clipping), (archs[0], clipping)) for clipping in clippings for arch in archs[1:]]
-    for kind, a, b in pairs:
-        if a in cells and b in cells:
-            yield kind, cells[a], cells[b].name, cells[b].evaluation
-    for arm in arms:
-        yield from (("baseline", arm, name, baseline) for name, baseline in baselines.items())
-
-
-def _pair(kind: str, a: Arm, other: str, b: Evaluation, score: Score, resampling: Resampling) -> Row:
-    paired = paired_bootstrap(
-        a.evaluation.units[score.name], b.units[score.name], a.evaluation.clusters, **resampling._asdict()
-    )
-    low, high = paired.interval
-    row: Row = {"differ_by": kind, "arm": a.name, "minus": other, "score": score.name}
-    row |= {"difference": paired.difference, "difference_low": low, "difference_high": high}
-    if score.ratio:
-        row |= {"ratio": exp(paired.difference), "ratio_low": exp(low), "ratio_high": exp(high)}
-    return row | {"terms": a.evaluation.sums[score.name].terms}
+    named = [(kind, "-".join(a), "-".join(b)) for kind, a, b in pairs]
+    beside: list[tuple[str, Configuration, str, Configuration | Evaluation]]
+    beside = [(kind, cells[a], b, cells[b]) for kind, a, b in named if a in cells and b in cells]
+    beside += [("baseline", each, name, baseline) for each in found for name, baseline in baselines.items()]
+    for kind, first, name, second in beside:
+        if row := difference(first, name, second, score, resampling):
+            low, high = row["difference_low"], row["difference_high"]
+            ratio = {"ratio": exp(row["difference"]), "ratio_low": exp(low), "ratio_high": exp(high)}
+            yield {"differ_by": kind, **row, **(ratio if score.ratio else {})}
 
 
 # ---- long tables, with an `arm` column ---------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def _profile_by_step(arm: Arm) -> pd.DataFrame:
 
 def _first_explosion(arm: Arm, arms: Sequence[Arm]) -> int | None:
     """Of the arm and its twins, those that do not clip first: all are shown around the same step."""
-    twins = [other for other in arms if other.arch == arm.arch]
+    twins = [other for other in arms if (other.arch, other.seed) == (arm.arch, arm.seed)]
     twins.sort(key=lambda other: other.clip_norm is not None)
     return next(filter(None, (phenomena.explosion_step(other.run) for other in twins)), None)
 

@@ -57,32 +57,35 @@ Panel = Callable[[Axes], None]
 
 @dataclass(frozen=True)
 class Line:
-    """How an arm is drawn, wherever it is drawn."""
+    """How an arm is drawn, wherever it is drawn: those of one configuration alike, and thinner."""
 
     arm: str
+    configuration: str
     arch: str
     clip_norm: float | None
     colour: str
     dash: Dash
+    width: float = 2.0
 
     @property
     def look(self) -> dict[str, Any]:
         """Open markers on a dashed line, so that a twin that it runs over still shows."""
         face = self.colour if self.dash == DASHES[0] else "white"
-        return {"color": self.colour, "linestyle": self.dash, "linewidth": 2, "markerfacecolor": face}
+        return {"color": self.colour, "linestyle": self.dash, "linewidth": self.width, "markerfacecolor": face}
 
 
-def lines(grid: Sequence[Mapping[str, str]], clip_norms: Mapping[str, float | None]) -> list[Line]:
+def lines(grid: Sequence[Mapping[str, Any]], clip_norms: Mapping[str, float | None]) -> list[Line]:
     """One hue an arch, one shade and dash a clipping row, by their places in ``grid``.
 
     Of the arms whose threshold is in ``clip_norms``: one that is not there yet leaves the others their colours.
     """
     archs, clippings = (list(dict.fromkeys(cell[axis] for cell in grid)) for axis in ("arch", "clipping"))
-    drawn = []
+    seeds, drawn = len(dict.fromkeys(cell["seed"] for cell in grid)), []
     for cell in (cell for cell in grid if cell["arm"] in clip_norms):
         twin = clippings.index(cell["clipping"])
         colour, dash = run_colour(archs.index(cell["arch"]), twin), DASHES[twin % len(DASHES)]
-        drawn.append(Line(cell["arm"], cell["arch"], clip_norms[cell["arm"]], colour, dash))
+        name, width = f"{cell['arch']}-{cell['clipping']}", 2.0 if seeds == 1 else 1.2
+        drawn.append(Line(cell["arm"], name, cell["arch"], clip_norms[cell["arm"]], colour, dash, width))
     return drawn
 
 
@@ -151,7 +154,9 @@ def note(axes: Axes, text: str) -> None:
 def _legend(figure: Figure, arms: Sequence[Line], extras: Sequence[Line2D], *, below: bool) -> None:
     """Beside the panels one column; below them a column an arch, padded, since matplotlib fills columns."""
     archs = dict.fromkeys(line.arch for line in arms)
-    columns = [[key(line.arm, line.look) for line in arms if line.arch == arch] for arch in archs]
+    looks = {line.configuration: line.look for line in arms}
+    of = {line.configuration: line.arch for line in arms}
+    columns = [[key(name, look) for name, look in looks.items() if of[name] == arch] for arch in archs]
     columns = [column for column in (*columns, list(extras)) if column]
     if below:
         height = max(map(len, columns), default=0)

@@ -137,7 +137,7 @@ class Figures:
             for line in reversed(twins):  # the clipped arm's dark line lies on top
                 last, norms = window_maxima(table[table["arm"] == line.arm]["window_max"], POINTS)
                 step = table[table["arm"] == line.arm]["step"].iloc[last]
-                draw(axes, line, step, pd.Series(norms, step.index), top=top, linewidth=1.6)
+                draw(axes, line, step, pd.Series(norms, step.index), top=top, linewidth=0.8 * line.width)
             for clip_norm in {line.clip_norm for line in twins if line.clip_norm is not None}:
                 axes.axhline(clip_norm, **THRESHOLD)
             mine = table[table["arm"].isin([line.arm for line in twins])]
@@ -188,7 +188,7 @@ class Figures:
             axes.set_ylabel(f"norm of dL/dh, {of}" if rows is table or (place and place.is_first_col()) else "")
             for line in self.arms:
                 for layer, mine in rows[rows["arm"] == line.arm].groupby("layer"):
-                    draw(axes, line, mine[x], mine["norm"], top=top, linewidth=2 / (1 + 0.5 * int(str(layer))))
+                    draw(axes, line, mine[x], mine["norm"], top=top, linewidth=line.width / (1 + 0.5 * int(str(layer))))
             finish(axes, table["norm"], top=top, bottom=1e-12 * nearest, own=rows["norm"])
 
         return panel
@@ -209,10 +209,10 @@ class Figures:
             for line in self.arms:
                 own = rows[rows["arm"] == line.arm]
                 if len(own) and not own["norm"].any():  # a saturated tanh passes no gradient on
-                    axes.set_xlabel(f"{axes.get_xlabel()}\n{line.arm}: 0 at every step")
+                    axes.set_xlabel(f"{axes.get_xlabel()}\n{self._name(line)}: 0 at every step")
                     continue
                 for layer, mine in own.groupby("layer"):
-                    width = 2 / (1 + 0.5 * int(str(layer)))
+                    width = line.width / (1 + 0.5 * int(str(layer)))
                     draw(axes, line, mine["time_step"], mine["norm"], top=1e4 * typical, linewidth=width)
                     beside += 0.05 * last
                     heights = [mine["sum_norm"].iloc[0], math.hypot(*mine["norm"]), mine["norm"].sum()]
@@ -240,6 +240,9 @@ class Figures:
             for name, look in looks.items()
             if name not in wording.measured or self.comparison.baselines[name] <= top
         }
+
+    def _name(self, line: Line) -> str:
+        return line.arm if self.comparison.several else line.configuration
 
     # ---- the frame around them ------------------------------------------------------------------------------------
 

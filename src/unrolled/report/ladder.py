@@ -71,7 +71,7 @@ def climb(task: str, folder: Path = RECIPES) -> Ladder:
         for rung in recipe.rungs:
             runs, score = [kept[arm] for arm in rung.arms if arm in kept], rung.name_of_score(scores)
             valids = [float(run[words.VALID]) for run in runs if score == scores[0].name and run.get(words.VALID)]
-            epochs = recipe.params.get("train", {}).get("epochs")
+            epochs = recipe.section("train").get("epochs")
             tests = [figure for run in runs if (figure := rung.reached(run, scores)) is not None]
             steps.append(Step(name, rung, score, rung.own_score(scores), valids, epochs, runs, tests))
     down = -1 if scores[0].lower_is_better else 1

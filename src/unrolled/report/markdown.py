@@ -1,7 +1,8 @@
 """How numbers and tables read in a page of text."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 ENDLESS = 1e6  # a score beyond it is that of an arm that exploded, whatever its digits
 
@@ -23,3 +24,41 @@ def number(value: float | None, *, signed: bool = False) -> str:
     if not math.isfinite(value) or size >= ENDLESS or 0 < size < 1e-3:
         return f"{value:{plus}.2g}"
     return f"{value:{plus},.{0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3}f}"
+
+
+def with_interval(row: Mapping[str, Any], name: str, *, signed: bool = False) -> str:
+    value = row[name]
+    if value is None or not abs(value) <= ENDLESS:
+        return bounded(value)
+    low, high = (number(row[f"{name}_{end}"], signed=signed) for end in ("low", "high"))
+    return f"{with_spread(row, name, signed=signed)} [{low}, {high}]"
+
+
+def with_spread(row: Mapping[str, Any], name: str, *, signed: bool = False) -> str:
+    """The value, and the standard deviation over seeds where there are several."""
+    value, over_seeds = row[name], row.get(f"{name}_seeds")
+    if value is None or over_seeds is None or not abs(value) <= ENDLESS:
+        return number(value, signed=signed) if value is not None and abs(value) <= ENDLESS else bounded(value)
+    return f"{number(value, signed=signed)} ± {defined(over_seeds)}"
+
+
+def over_seeds(values: Sequence[float | None], form: Callable[[float], str]) -> str:
+    """The median of what the seeds gave, and the range of it where they differ; empty where none gave anything."""
+    given = [value for value in values if value is not None]
+    finite = sorted(filter(math.isfinite, given))
+    if len(given) <= 1 or not finite:
+        return form(given[0]) if given else ""
+    middle, low, high = (form(each) for each in (finite[(len(finite) - 1) // 2], finite[0], finite[-1]))
+    said = middle if low == high else f"{middle} ({low} to {high})"
+    return said if len(finite) == len(given) else f"{said}; {len(given) - len(finite)} {form(math.inf)}"
+
+
+def bounded(value: float | None) -> str:
+    """In words where an arm exploded: no interval says more."""
+    if value is None or abs(value) <= ENDLESS:
+        return number(value)
+    return "undefined" if math.isnan(value) else "above 1e6" if value > 0 else "below -1e6"
+
+
+def defined(value: float, *, signed: bool = False) -> str:
+    return number(value, signed=signed) if math.isfinite(value) else "undefined"

@@ -2,14 +2,13 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from unrolled.ground.atomic import whole_text
-from unrolled.report.arms import Arm
 from unrolled.report.comparison import Comparison
 from unrolled.report.sections import Table, sections
 
@@ -128,22 +127,24 @@ def write(
             overview=_inline(folder / "figures" / "overview.svg"),
             about_samples=comparison.wording.about_samples,
             samples=samples,
-            settings=_settings(comparison.arms),
+            settings=_settings(comparison),
         ),
     )
 
 
-def _settings(arms: Sequence[Arm]) -> Table:
-    """A row a setting of the network or the training, as params.yaml has it, a column an arm; one where all agree."""
-    rows = []
+def _settings(comparison: Comparison) -> Table:
+    """A row a setting as params.yaml has it, a column a configuration; one value where all agree."""
+    arms = [each.arms[0] for each in comparison.configurations]
+    seeds = sorted({arm.seed for arm in comparison.arms})
+    rows = [["seeds", json.dumps(seeds), *[""] * (len(arms) - 1)]]
     for section in ("network", "train"):
-        for key in arms[0].run.settings[section]:
+        for key in (key for key in arms[0].run.settings[section] if key != "seed"):
             found = [arm.run.settings[section].get(key) for arm in arms]
             values = [value if isinstance(value, str) else json.dumps(value) for value in found]
             if len(set(values)) == 1:
                 values[1:] = [""] * (len(arms) - 1)
             rows.append([f"{section}.{key}", *values])
-    return ["setting", *(arm.name for arm in arms)], rows
+    return ["setting", *(arm.configuration for arm in arms)], rows
 
 
 def _inline(path: Path) -> str:

@@ -1,6 +1,7 @@
 """An arm's memory, gradients and explosion as tables and figures in a row: what a run and its probes say together."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,38 @@ import torch
 
 from unrolled.ground.run import Run
 from unrolled.probing.gates import CARRYING, time_constants
-from unrolled.probing.gradient_norms import first_explosion, reach
+from unrolled.probing.gradient_norms import first_explosion
 from unrolled.probing.probe import Probes
-from unrolled.report.series import last_finite_epoch, lowest_layer
+from unrolled.report.series import last_finite_epoch
 
 BEFORE, AFTER = 5, 20  # steps shown around an explosion
 WHEN = ("before training", "halfway", "after")
 CARRIERS = tuple(CARRYING.values())
+
+PHENOMENA = {  # heading and meaning of each figure that has a column
+    "gradient_reach": (
+        "gradient reach",
+        "how many time steps back the norm of dL/dh of one loss stays above 1% of its maximum",
+    ),
+    "context_needed": (
+        "context needed",
+        "from how much context on the test score stays within 5% of what it is with all of it",
+    ),
+    "lyapunov_exponent": (
+        "Lyapunov exponent",
+        "the largest, in nats per time step; above 0 gradients explode along real data, below 0 they vanish",
+    ),
+    "spectral_radius": (
+        "spectral radius",
+        "of the recurrent weights at the end of training, for the gate where it is largest",
+    ),
+    "largest_singular_value": ("largest singular value", "of the same weights"),
+    "time_constant": ("time constant", "of the median unit, in time steps, for the gate that carries the state"),
+    "first_explosion": (
+        "first explosion at step",
+        "the first step whose gradient norm exceeds 10 times the median of the 10 steps before it",
+    ),
+}
 
 
 def phenomena(run: Run, probes: Probes) -> dict[str, Any]:
@@ -27,14 +53,19 @@ def phenomena(run: Run, probes: Probes) -> dict[str, Any]:
     lowest = held[(held["stack"] == run.main_stack) & (held["layer"] == 0)]["steps"]
     explosion = probes.figures["explosion"]
     return {
-        "gradient_reach": reach(lowest_layer(run, run.lag_profile)["norm"]),
-        "context_needed": probes.figures["context_needed"],
+        **dict(_with_intervals(probes)),
         "lyapunov_exponent": probes.figures["lyapunov_exponent"],
         "spectral_radius": float(last["spectral_radius"]),
         "largest_singular_value": float(last["largest_singular_value"]),
         "time_constant": float(lowest.median()) if len(lowest) else None,
         "first_explosion": explosion["step"] if explosion else None,
     }
+
+
+def _with_intervals(probes: Probes) -> Iterator[tuple[str, float]]:
+    for name in ("half_life", "gradient_reach", "context_needed"):
+        yield name, probes.figures[name]
+        yield from zip((f"{name}_low", f"{name}_high"), probes.figures["intervals"][name], strict=True)
 
 
 def outcome(run: Run, probes: Probes, lost: bool) -> str:

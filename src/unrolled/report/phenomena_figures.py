@@ -124,7 +124,8 @@ class PhenomenaFigures:
             draw(axes, line, mine["index"], mine["exponent"])
         axes.axhline(0, **THRESHOLD)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        missing = [line.arm for line in self.arms if line.arm not in set(table["arm"])]
+        shown = set(table["arm"])
+        missing = dict.fromkeys(line.configuration for line in self.arms if line.arm not in shown)
         if missing:
             axes.set_xlabel(f"{axes.get_xlabel()}\nnone above {LOWEST_EXPONENT:g}: {', '.join(missing)}")
 

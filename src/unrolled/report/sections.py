@@ -1,18 +1,35 @@
 """The comparison for a reader: its tables, and what they mean."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from unrolled.ground.bootstrap import count_clusters
 from unrolled.ground.score import Score
-from unrolled.report.comparison import Comparison, Row
-from unrolled.report.markdown import ENDLESS, number
+from unrolled.report.comparison import Comparison
+from unrolled.report.markdown import bounded, defined, number, over_seeds, with_interval, with_spread
+from unrolled.report.phenomena import PHENOMENA
+from unrolled.report.seeds import Configuration, Row
 from unrolled.report.sweeps import best
 
 Table = tuple[list[str], list[list[str]]]  # headings and rows
+
+SEEDS = "Of several seeds: the median, and the range."
+INTERVALS = (
+    "Of several seeds: the score of their mean, term by term, over those that survived; ± the standard deviation over "
+    "seeds. Intervals are of that mean, over documents and seeds: the bootstrap's of the former and Student's of the "
+    "latter, added by their squares."
+)
+TWINS = (
+    "Each seed is compared with its own twin; ± the standard deviation of these differences over seeds. Intervals are "
+    "of their mean, over both documents and seeds."
+)
+ONE_SEED = "One seed each: the intervals say what other documents would have given, not what other seeds would have."
 
 
 class Section(NamedTuple):
@@ -27,54 +44,102 @@ def sections(comparison: Comparison) -> list[Section]:
     """Scores, gradients, memory and paired differences; to the report's own words on each come the task's."""
     evaluate, main, rows = comparison.evaluate, comparison.main, comparison.rows
     share = f"{evaluate['confidence']:.0%} interval"
-    better = "Below" if main.lower_is_better else "Above"
-    ratio = f", or a ratio {better.lower()} 1" if main.ratio else ""
     variants = [score for score in comparison.scores if score.column == "variant" and _known(rows, score.name)]
     phenomena = {name: each for name, each in PHENOMENA.items() if name == "first_explosion" or _defined_in(rows, name)}
-    meaning = {
-        "scores": f"{rows[0][f'{main.name}_terms']:,} test {main.unit}s, each scored once. Intervals: "
-        f"{evaluate['bootstrap_samples']:,} bootstrap samples of {_resampled(comparison)}, of which a test split could "
-        "have had others.",
-        "gradients": "L2 norm of the whole gradient, at every step. Loss, gradient and clip_norm refer to the "
-        f"{comparison.reduction}. Half-life: over how many time steps back the gradient of one loss halves, in the "
-        "lowest layer of the main stack (negative: it doubles). Alignment: each time step adds a term to the gradient "
-        "of that layer's weight_hh; the norm of the sum over the sum of the norms (1: all terms point the same way; "
-        "1 / sqrt(steps): as if orthogonal; 0: they cancel). Both at the end of training.",
-        "phenomena": f"{_glossary(phenomena.values())} All for the lowest layer of the main stack.",
-        "pairs": f"{better} 0{ratio}: the first of the two is better.",
-    }
     own = {name: f" {note.format(**evaluate)}" for name, note in comparison.wording.notes.items()}
-    notes = {name: [each + own.get(name, "")] for name, each in meaning.items()}
-    if lost := _lost(comparison):
-        arms = ", ".join(f"{arm} ({outcome})" for arm, outcome in lost.items())
-        notes["pairs"].append(f"Left out, as worse than a model that learns nothing: {arms}.")
-    if strayed := [
-        arm.name for arm in comparison.arms if (arm.probes.figures["explosion"] or {}).get("replayed") is False
-    ]:
-        notes["phenomena"].append(
-            f"No cliff is drawn for {', '.join(strayed)}: training repeated here did not meet the gradient that was "
-            "recorded, as on another machine or device than it was trained on."
-        )
+    notes = {name: [each + own.get(name, "")] for name, each in _meaning(comparison, phenomena, share).items()}
+    notes["pairs"] += _left_out(comparison)
+    notes["phenomena"] += _not_replayed(comparison)
     if variants:
         glossary = _glossary((score.heading, score.note) for score in variants if score.note)
         notes["scores"].append(f"{own.get('variants', '')} {glossary}".strip())
+    scores = [*_scores(comparison, share), *_variants(comparison, variants, share)]
     return [
-        Section(
-            f"Test {main.heading}",
-            [*_scores(comparison, share), *_variants(comparison, variants, share)],
-            notes["scores"],
-        ),
+        Section(f"Test {main.heading}", scores, notes["scores"]),
+        *_survival(comparison, share),
         *comparison.wording.sections(comparison),
-        Section("Gradient norm before clipping", [_gradients(rows)], notes["gradients"]),
-        Section("Memory, growth and explosions", [_phenomena(rows, phenomena)], notes["phenomena"]),
+        Section("Gradient norm before clipping", [_gradients(comparison)], notes["gradients"]),
+        Section("Memory, growth and explosions", [_phenomena(comparison, phenomena)], notes["phenomena"]),
         *_sweep(comparison),
         Section(f"Paired differences on the same test {main.unit}s", [_pairs(comparison, share)], notes["pairs"]),
     ]
 
 
+def _meaning(comparison: Comparison, phenomena: Mapping[str, tuple[str, str]], share: str) -> dict[str, str]:
+    """Of each table, whatever the task."""
+    evaluate, main = comparison.evaluate, comparison.main
+    terms = comparison.rows[0][f"{main.name}_terms"]
+    better = "Below" if main.lower_is_better else "Above"
+    ratio = f", or a ratio {better.lower()} 1" if main.ratio else ""
+    context = f", of the context needed {comparison.wording.cluster}s" if "context_needed" in phenomena else ""
+    seeds, intervals, pairs = (f" {SEEDS}", f" {INTERVALS}", TWINS) if comparison.several else ("", "", ONE_SEED)
+    return {
+        "scores": f"{terms:,} test {main.unit}s, each scored once. Intervals: {evaluate['bootstrap_samples']:,} "
+        f"bootstrap samples of {_resampled(comparison)}, of which a test split could have had others.{intervals}",
+        "gradients": "L2 norm of the whole gradient, at every step. Loss, gradient and clip_norm refer to the "
+        f"{comparison.reduction}. Half-life: over how many time steps back the gradient of one loss halves, in the "
+        "lowest layer of the main stack (negative: it doubles). Alignment: each time step adds a term to the gradient "
+        "of that layer's weight_hh; the norm of the sum over the sum of the norms (1: all terms point the same way; "
+        f"1 / sqrt(steps): as if orthogonal; 0: they cancel). Both at the end of training.{seeds}",
+        "phenomena": f"{_glossary(phenomena.values())} All for the lowest layer of the main stack. {share}s of "
+        f"half-life and gradient reach resample stretches of the training text{context}.{seeds}",
+        "pairs": f"{better} 0{ratio}: the first of the two is better. {pairs}",
+    }
+
+
+def _left_out(comparison: Comparison) -> list[str]:
+    names = ", ".join(f"{name} ({outcome})" for name, outcome in _lost(comparison).items())
+    return [f"Left out, as worse than a model that learns nothing: {names}."] if names else []
+
+
+def _not_replayed(comparison: Comparison) -> list[str]:
+    explosions = {arm.name: arm.probes.figures["explosion"] or {} for arm in comparison.arms}
+    names = ", ".join(name for name, each in explosions.items() if each.get("replayed") is False)
+    if not names:
+        return []
+    return [
+        f"No cliff is drawn for {names}: training repeated here did not meet the gradient that was recorded, as on "
+        "another machine or device than it was trained on."
+    ]
+
+
 def _lost(comparison: Comparison) -> dict[str, str]:
-    """Of the arms that ended worse than every model that learns nothing, how; a lead over them says nothing."""
-    return {row["arm"]: row["outcome"] for row in comparison.rows if row["lost"]}
+    """Of the configurations all of whose seeds ended worse than every model that learns nothing, how.
+
+    A lead over them says nothing.
+    """
+    return {each.name: _outcome(each) for each in comparison.configurations if not each.alive}
+
+
+def _outcome(each: Configuration) -> str:
+    """In words; of several seeds, how many ended so."""
+    if len(each.rows) == 1:
+        return str(each.rows[0]["outcome"])
+    kinds = Counter(re.sub(r" at step \d+(,\d{3})*", "", row["outcome"]) for row in each.rows)
+    return "; ".join(f"{count} of {len(each.rows)} {kind}" for kind, count in kinds.items())
+
+
+def _survival(comparison: Comparison, share: str) -> list[Section]:
+    """How many of the seeds came through, where there are several."""
+    if not comparison.several:
+        return []
+    headings = ["arm", "seeds", "survived", f"survival, {share}", "exploded", "of these came back", "diverged"]
+    rows = [
+        [
+            row["configuration"],
+            number(row["seeds"]),
+            number(row["survived"]),
+            f"{row['survival']:.0%} [{row['survival_low']:.0%}, {row['survival_high']:.0%}]",
+            *(number(row[name]) for name in ("exploded", "came_back", "diverged")),
+        ]
+        for row in comparison.summaries
+    ]
+    meaning = (
+        "Survived: a seed that ended better than a model that learns nothing. Exploded: one whose gradient norm "
+        "exceeded 10 times the median of the 10 steps before it at least once. The interval is that of the probability "
+        "of surviving, exact (Clopper and Pearson 1934): of few seeds it is wide."
+    )
+    return [Section("Survival over seeds", [(headings, rows)], [meaning])]
 
 
 def _resampled(comparison: Comparison) -> str:
@@ -101,12 +166,14 @@ def _scores(comparison: Comparison, share: str) -> Iterator[Table]:
     def measures(row: Mapping[str, float | None]) -> Iterator[str]:
         for name in beside:
             value, (_, form) = row.get(name), wording.of_text.get(name, ("", ""))
-            yield format(value, form) if form and value is not None else _bounded(value)
+            yield format(value, form) if form and value is not None else bounded(value)
 
     def cells() -> Iterator[list[str]]:
-        for row in rows:
-            scores = [*(_with_interval(row, score.name) for score in shown), *measures(row)]
-            yield [row["arm"], *scores, _bounded(row[f"{main.name}_valid"]), number(row["best_epoch"]), row["outcome"]]
+        for each, row in zip(comparison.configurations, comparison.summaries, strict=True):
+            means = {name: float(np.mean([arm.evaluation.measures[name] for arm in each.told])) for name in beside}
+            scores = [*(with_interval(row, score.name) for score in shown), *measures(means)]
+            valid = with_spread(row, f"{main.name}_valid")
+            yield [each.name, *scores, valid, over_seeds(each.values("best_epoch"), number), _outcome(each)]
         for name in comparison.missing:
             yield [name, *[""] * (len(headings) - 2), "not there yet"]
         for name, value in comparison.baselines.items():
@@ -125,11 +192,11 @@ def _variants(comparison: Comparison, shown: Sequence[Score], share: str) -> Ite
             ["arm", *(f"{score.heading}, {share}" for score in shown), *beside.values()],
             [
                 [
-                    row["arm"],
-                    *(_with_interval(row, score.name) for score in shown),
-                    *(number(row[name]) for name in beside),
+                    each.name,
+                    *(with_interval(row, score.name) for score in shown),
+                    *(over_seeds(each.values(name), number) for name in beside),
                 ]
-                for row in rows
+                for each, row in zip(comparison.configurations, comparison.summaries, strict=True)
             ],
         )
 
@@ -142,65 +209,51 @@ def _heading(score: Score) -> str:
     return f"{score.heading} ({score.note})" if score.note else score.heading
 
 
-def _gradients(rows: Sequence[Row]) -> Table:
+def _gradients(comparison: Comparison) -> Table:
     headings = ["arm", "median", "p90", "p99", "max", "clip_norm", "clipped", "not finite", "half-life"]
     headings += ["alignment", "parameters"]
     quantiles = ("median", "p90", "p99", "max")
     return headings, [
         [
-            row["arm"],
-            *(_defined(row[f"grad_norm_{name}"]) for name in quantiles),
-            "none" if row["clip_norm"] is None else number(row["clip_norm"]),
-            f"{row['clipped_share']:.1%}",
-            f"{row['nonfinite_share']:.1%}",
-            _defined(row["profile_half_life"]),
-            _defined(row["addend_alignment"]),
-            f"{row['parameters']:,}",
+            each.name,
+            *(over_seeds(each.values(f"grad_norm_{name}"), defined) for name in quantiles),
+            "none" if each.arms[0].clip_norm is None else number(each.arms[0].clip_norm),
+            over_seeds(each.values("clipped_share"), "{:.1%}".format),
+            over_seeds(each.values("nonfinite_share"), "{:.1%}".format),
+            _measured(each, "half_life", defined),
+            over_seeds(each.values("addend_alignment"), defined),
+            f"{each.rows[0]['parameters']:,}",
         ]
-        for row in rows
+        for each in comparison.configurations
     ]
-
-
-PHENOMENA = {
-    "gradient_reach": (
-        "gradient reach",
-        "how many time steps back the norm of dL/dh of one loss stays above 1% of its maximum",
-    ),
-    "context_needed": (
-        "context needed",
-        "from how much context on the test score stays within 5% of what it is with all of it",
-    ),
-    "lyapunov_exponent": (
-        "Lyapunov exponent",
-        "the largest, in nats per time step; above 0 gradients explode along real data, below 0 they vanish",
-    ),
-    "spectral_radius": (
-        "spectral radius",
-        "of the recurrent weights at the end of training, for the gate where it is largest",
-    ),
-    "largest_singular_value": ("largest singular value", "of the same weights"),
-    "time_constant": ("time constant", "of the median unit, in time steps, for the gate that carries the state"),
-    "first_explosion": (
-        "first explosion at step",
-        "the first step whose gradient norm exceeds 10 times the median of the 10 steps before it",
-    ),
-}
 
 
 def _defined_in(rows: Sequence[Row], name: str) -> bool:
     return any(row[name] is not None and not math.isnan(row[name]) for row in rows)
 
 
-def _phenomena(rows: Sequence[Row], shown: Mapping[str, tuple[str, str]]) -> Table:
-    def cell(name: str, value: float | None) -> str:
-        if value is None:
-            return "none" if name == "first_explosion" else ""
+def _phenomena(comparison: Comparison, shown: Mapping[str, tuple[str, str]]) -> Table:
+    def cell(name: str, value: float) -> str:
         if name in ("context_needed", "gradient_reach") and not math.isnan(value):  # whole numbers of time steps
             return "more" if math.isinf(value) else f"{value:.0f}"
-        return _defined(value, signed=name == "lyapunov_exponent")
+        return defined(value, signed=name == "lyapunov_exponent")
+
+    def cells(each: Configuration) -> Iterator[str]:
+        for name in shown:
+            found = [value for value in each.values(name) if value is not None]
+            absent = "none" if name == "first_explosion" else ""
+            count = f"{len(found)} of {len(each.rows)}: " if absent and 0 < len(found) < len(each.rows) else ""
+            yield count + _measured(each, name, partial(cell, name)) if found else absent
 
     headings = ["arm", *(heading for heading, _ in shown.values())]
-    return headings, [[row["arm"], *(cell(name, row[name]) for name in shown)] for row in rows]
+    return headings, [[each.name, *cells(each)] for each in comparison.configurations]
+
+
+def _measured(each: Configuration, name: str, form: Callable[[float], str]) -> str:
+    """With its interval, where one seed has one; of several their range."""
+    said, row = over_seeds(each.values(name), form), each.rows[0]
+    low, high = row.get(f"{name}_low", math.nan), row.get(f"{name}_high", math.nan)
+    return said if len(each.rows) > 1 or math.isnan(low) else f"{said} [{form(low)}, {form(high)}]"
 
 
 def _sweep(comparison: Comparison) -> list[Section]:
@@ -209,7 +262,7 @@ def _sweep(comparison: Comparison) -> list[Section]:
         return []
     headings = ["network", "clip_norm", "best learning rate", f"its validation {main.heading}", "largest that survived"]
     rows = [
-        [each.family, each.clipping, f"{each.learning_rate:g}", _bounded(each.score), number(each.largest)]
+        [each.family, each.clipping, f"{each.learning_rate:g}", bounded(each.score), number(each.largest)]
         for each in best(frame, main)
     ]
     learned = f", and is less than twice as bad as {wording.baselines[wording.chance]}" if wording.chance else ""
@@ -222,28 +275,9 @@ def _pairs(comparison: Comparison, share: str) -> Table:
     return headings, [
         [
             f"{pair['arm']} minus {names.get(pair['minus'], pair['minus'])}",
-            _with_interval(pair, "difference", signed=True),
-            *([_with_interval(pair, "ratio")] if main.ratio else []),
+            with_interval(pair, "difference", signed=True),
+            *([with_interval(pair, "ratio")] if main.ratio else []),
         ]
         for pair in comparison.pairs
         if not {pair["arm"], pair["minus"]} & _lost(comparison).keys()
     ]
-
-
-def _with_interval(row: Row, name: str, *, signed: bool = False) -> str:
-    value = row[name]
-    if value is None or not abs(value) <= ENDLESS:
-        return _bounded(value)
-    low, high = (number(row[f"{name}_{end}"], signed=signed) for end in ("low", "high"))
-    return f"{number(value, signed=signed)} [{low}, {high}]"
-
-
-def _bounded(value: float | None) -> str:
-    """In words where an arm exploded: no interval says more."""
-    if value is None or abs(value) <= ENDLESS:
-        return number(value)
-    return "undefined" if math.isnan(value) else "above 1e6" if value > 0 else "below -1e6"
-
-
-def _defined(value: float, *, signed: bool = False) -> str:
-    return number(value, signed=signed) if math.isfinite(value) else "undefined"

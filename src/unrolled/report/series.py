@@ -13,7 +13,7 @@ import pandas as pd
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.run import Run
 from unrolled.ground.score import Score, Sums
-from unrolled.probing.gradient_norms import alignment, gradient_norm_report, half_life, window_maxima
+from unrolled.probing.gradient_norms import alignment, gradient_norm_report, window_maxima
 from unrolled.probing.probe import Probes
 
 Point = tuple[int, float]  # step, value
@@ -35,7 +35,6 @@ def single_values(run: Run, evaluation: Evaluation, scores: Sequence[Score]) -> 
         norms = gradient_norm_report(run.steps["grad_norm"], run.settings["train"]["clip_norm"])
         values |= {f"grad_norm/{name}": value for name, value in norms._asdict().items()}
         values["grad_norm/log10_max"] = math.log10(norms.max) if norms.max > 0 else math.nan
-    values["lag_profile/half_life"] = half_life(lowest_layer(run, run.lag_profile)["norm"])
     values["addends/alignment"] = recurrent_alignment(run)
     best = run.valid()
     for score in scores:

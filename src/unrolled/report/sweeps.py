@@ -33,10 +33,11 @@ LOOKS: dict[str, dict[str, Any]] = {"before training": {"linestyle": (0, (1, 2))
 
 
 def learning_rates(runs: Sequence[Run], score: Score, chance: float | None) -> pd.DataFrame:
-    """A row an arm of each family in which several learning rates were tried.
+    """A row a learning rate and threshold of each family in which several rates were tried.
 
-    `survived`: it did not diverge, and on the validation split it is less than twice as bad as ``chance``, the score of
-    a model that has learned nothing. The score's column is text, for a chart's table has no place for inf.
+    `survived`: the share of its `seeds` that did not diverge and are, on the validation split, less than twice as bad
+    as ``chance``, the score of a model that has learned nothing. The score is the mean of these, or of all where there
+    is none; its column is text, for a chart's table has no place for inf.
     """
     rows = []
     for run in runs:
@@ -50,13 +51,21 @@ def learning_rates(runs: Sequence[Run], score: Score, chance: float | None) -> p
                 "cell": ("bi" if network.get("bidirectional") else "") + network.get("cell", arch),
                 "learning_rate": train["learning_rate"],
                 "clipping": OFF if train["clip_norm"] is None else f"{train['clip_norm']:g}",
-                score.name: f"{reached:.6g}",
-                "survived": int(run.summary["status"] == "finished" and _has_learned(reached, score, chance)),
+                score.name: reached,
+                "survived": float(run.summary["status"] == "finished" and _has_learned(reached, score, chance)),
             }
         )
     table = pd.DataFrame(rows)
     swept = table.groupby("family")["learning_rate"].transform("nunique") > 1
-    return _named(table[swept])
+    together = table[swept].groupby(["family", "learning_rate", "clipping"], sort=False)
+    return _named(pd.DataFrame([_over_seeds(seeds, score) for _, seeds in together], columns=[*table, "seeds"]))
+
+
+def _over_seeds(rows: pd.DataFrame, score: Score) -> dict[str, Any]:
+    alive = rows[rows["survived"] == 1]
+    reached = (alive if len(alive) else rows)[score.name].mean()
+    share = rows["survived"].mean()
+    return {**rows.iloc[0], score.name: f"{reached:.6g}", "survived": share, "seeds": len(rows)}
 
 
 class Best(NamedTuple):
@@ -75,7 +84,7 @@ def best(table: pd.DataFrame, score: Score) -> list[Best]:
     found = []
     for _, mine in table.groupby(["family", "clipping"], sort=False):
         first = mine.sort_values("reached", kind="stable", ascending=score.lower_is_better).iloc[0]
-        alive = mine.loc[mine["survived"] == 1, "learning_rate"]
+        alive = mine.loc[mine["survived"] == 1, "learning_rate"]  # from every seed
         largest = float(alive.max()) if len(alive) else None
         rate, reached = float(first["learning_rate"]), float(first["reached"])
         found.append(Best(first["family"], first["clipping"], rate, reached, largest))
@@ -145,7 +154,7 @@ class SweepFigures:
     def _heat(self, family: str) -> Panel:
         """The validation score by learning rate (upwards) and clip threshold, the last column without clipping."""
         whole, score = self.tables["learning_rates"], self.score
-        alive = whole.loc[whole["survived"] == 1, score.name].astype(float)
+        alive = whole.loc[whole["survived"] > 0, score.name].astype(float)
         table = whole[whole["family"] == family]
         rates = sorted(table["learning_rate"].unique())
         clips = sorted(table["clipping"].unique(), key=lambda each: math.inf if each == OFF else float(each))
@@ -159,6 +168,8 @@ class SweepFigures:
                 reached = float(each[score.name])
                 grid[place] = reached if each["survived"] else np.nan
                 label = number(reached) if abs(reached) < ENDLESS else "exploded"
+                if 0 < each["survived"] < 1:
+                    label += f"\n{round(each['survived'] * each['seeds'])} of {each['seeds']}"
                 axes.text(place[1], place[0], label, ha="center", va="center", color=INK)
             look: dict[str, Any] = {"cmap": "YlGn_r" if score.lower_is_better else "YlGn", "norm": self._scale(alive)}
             axes.imshow(grid, origin="lower", aspect="auto", interpolation="nearest", **look)
@@ -200,7 +211,8 @@ class SweepFigures:
 
     def _by_depth(self, axes: Axes) -> None:
         """The validation score by the number of layers, a line a connection."""
-        table, score = self.tables["depths"].drop_duplicates("arm"), self.score
+        score, arms = self.score, self.tables["depths"].drop_duplicates("arm")
+        table = arms.groupby(["connection", "layers"], sort=False)[score.name].mean().reset_index()
         axes.set(title=f"Validation {score.heading}", xlabel="layers", xscale="log")
         axes.set_yscale("log" if score.ratio else "linear")
         for index, (connection, mine) in enumerate(table.groupby("connection", sort=False)):

@@ -12,6 +12,7 @@ from unrolled.ground.atomic import whole_text
 from unrolled.report.comparison import Comparison
 from unrolled.report.markdown import table
 from unrolled.report.sections import sections
+from unrolled.report.seeds import middle
 
 OPTIONAL = ("learning_rates", "depths", "context")  # tables that not every grid, or task, has
 
@@ -36,17 +37,29 @@ def write_metrics(comparison: Comparison, path: Path) -> None:
 
 
 def metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
-    """Arm -> name -> number: an arm's measures, and the baselines' main score with what stands beside it."""
+    """Configuration -> name -> number, and the baselines' main score with what stands beside it.
+
+    Of several seeds: scores of those that survived together, the spread of the main one, the median of all else.
+    """
     main = comparison.main.name
     names = [*(score.name for score in comparison.scores if score.column == "main"), f"{main}_valid"]
+    summed = set(names)
     names += ["grad_norm_median", "grad_norm_max", "clipped_share", "nonfinite_share"]
     names += ["context_needed", "lyapunov_exponent"]
     names += [name for name in (*comparison.wording.of_text, *comparison.wording.beside) if name in comparison.rows[0]]
     table: dict[str, dict[str, float]] = {}
-    for row in comparison.rows:
+    for each, summary in zip(comparison.configurations, comparison.summaries, strict=True):
+        found = {name: summary[name] if name in summed else middle(each.values(name)) for name in names}
         # nan is left out: it never equals itself, so `dvc metrics diff` would always show a change. inf is a result.
-        known = {name: row[name] for name in names if row[name] is not None and not math.isnan(row[name])}
-        table[row["arm"]] = {**known, "diverged": int(row["status"] == "diverged")}
+        known = {name: value for name, value in found.items() if value is not None and not math.isnan(value)}
+        table[each.name] = {**known, "diverged": summary["diverged"]}
+        if comparison.several:
+            spread = {
+                "seeds": summary["seeds"],
+                "survived": summary["survived"],
+                f"{main}_seeds": summary[f"{main}_seeds"],
+            }
+            table[each.name] |= {name: value for name, value in spread.items() if value is not None}
     return table | _baselines(comparison)
 
 
@@ -77,5 +90,11 @@ def _csv(comparison: Comparison) -> str:
 
 def _json(comparison: Comparison) -> str:
     arms = {row["arm"]: {name: value for name, value in row.items() if name != "arm"} for row in comparison.rows}
-    content = {"arms": arms, "baselines": _baselines(comparison), "paired": comparison.pairs}
+    summaries = {row["configuration"]: row for row in comparison.summaries}
+    content = {
+        "arms": arms,
+        "configurations": summaries,
+        "baselines": _baselines(comparison),
+        "paired": comparison.pairs,
+    }
     return json.dumps(content, indent=2) + "\n"

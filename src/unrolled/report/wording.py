@@ -10,10 +10,11 @@ class Wording:
     """What the report says of a task beyond its scores: `WORDING` in the task's report.py.
 
     ``baselines``: models without recurrence, by name, as tables and figures call them. Those of ``measured`` stand
-    among the measures of every evaluation, {name: measure}; of the others each has an evaluation of its own,
-    baselines/<name>. ``chance``: the one of ``measured`` that an arm must come near to have learned anything.
-    ``of_text``: measures of the test text alone, the same for every model: {measure: (heading, format)}; ``beside``: of
-    a model, {measure: heading}. Both stand beside the scores; ``measures``, {measure: heading}, beside the variants.
+    among the measures of every evaluation, {name: measure}, and what stands beside them as <name>_<measure>; each of
+    the others has an evaluation of its own, baselines/<name>. ``chance``: the one of ``measured`` that an arm must come
+    near to have learned anything. ``of_text``: measures of the test text alone, the same for every model: {measure:
+    (heading, format)}; ``beside``: of a model, {measure: heading}. Both stand beside the scores; ``measures``,
+    {measure: heading}, beside the variants.
     ``notes``: sentences under the tables of "scores", "variants", "gradients", "phenomena" and "pairs"; what stands in
     braces is a key of the section evaluate. ``figures``: {name: (title, how to read it)} where the report's own words
     do not do. ``samples``: what arms write, {arm: {how it was drawn: text}, or why it writes nothing}, introduced by
@@ -48,4 +49,8 @@ class Wording:
         of_text = {name: of_arm[name] for name in self.of_text if name in of_arm}
         shown = (*self.of_text, *self.beside)
         own = {name: {each: of[each] for each in shown if each in of} for name, of in scored.items()}
-        return dict.fromkeys(self.measured, of_text) | own
+        yardsticks = {
+            name: of_text | {each: of_arm[f"{name}_{each}"] for each in self.beside if f"{name}_{each}" in of_arm}
+            for name in self.measured
+        }
+        return yardsticks | own

@@ -1,28 +1,41 @@
 """The only reader of params.yaml: the whole file is validated before anything is done.
 
-An arm is one cell of the grid ``arch`` x ``clipping``. The rows of both state only their differences:
+An arm is one cell of the grid ``arch`` x ``clipping`` x ``seeds``. Rows of the first two state only their differences:
 
     network, train     what all arms share
       + arch.<row>     any key of network or train
       + clipping.<row> clip_norm, and nothing else, so that twins differ by nothing else
-      = one arm, named <arch>-<clipping>
+      + a seed         from which its weights, its masks and the order of its batches are drawn
+      = one arm, named <arch>-<clipping>-<seed>
 """
 
 import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 
 from unrolled.ground.registry import task_names, task_part
 from unrolled.settings.messages import first_error, nearest, shown
-from unrolled.settings.sections import ClippingSettings, CorpusSettings, Strict, VocabularySettings
+from unrolled.settings.sections import ClippingSettings, CorpusSettings, Seed, Strict, VocabularySettings
 from unrolled.shell.errors import UserError
 
 PARAMS = Path("params.yaml")
+
+
+def _all_different(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("the same seed twice would be the same training twice")
+    return seeds
+
+
+SEEDS = TypeAdapter(
+    Annotated[list[Seed], Field(min_length=1, max_length=1000), AfterValidator(_all_different)],
+    config=ConfigDict(strict=True),
+)
 SHARED = ("corpus", "vocabulary")  # sections that every task has
 
 Section = dict[str, Any]  # as params.yaml has it: plain numbers, texts and lists by key
@@ -33,7 +46,7 @@ class Params:
     """params.yaml, validated.
 
     ``sections`` hold what is shared by all arms; ``arms``, in the grid's order, are resolved: each has its ``task``,
-    ``arm``, ``arch`` and ``clipping``, by name, and its sections ``network`` and ``train``.
+    ``arm``, ``arch`` and ``clipping``, by name, and its sections ``network`` and ``train``, the seed in the latter.
     """
 
     task: str
@@ -57,11 +70,13 @@ def params_of(text: str, place: str) -> Params:
     _check_sections(raw, models, place)
     sections = _merged(raw, {}, models, place)
     arms = {}
+    seeds = _seeds(raw, place)
     for arch, clipping in _grid(raw, place):
         rows = {f"arch.{arch}": raw["arch"][arch], f"clipping.{clipping}": raw["clipping"][clipping]}
         own = _merged(raw, rows, models, place)
-        arm = {"task": task, "arm": f"{arch}-{clipping}", "arch": arch, "clipping": clipping}
-        arms[arm["arm"]] = arm | {"network": own["network"], "train": own["train"]}
+        for seed in seeds:
+            arm = {"task": task, "arm": f"{arch}-{clipping}-{seed}", "arch": arch, "clipping": clipping}
+            arms[arm["arm"]] = arm | {"network": dict(own["network"]), "train": {"seed": seed} | own["train"]}
     return Params(task, sections, arms)
 
 
@@ -114,15 +129,29 @@ def _task(raw: dict[str, Any], place: str) -> str:
 
 
 def _check_sections(raw: dict[str, Any], models: dict[str, type[Strict]], place: str) -> None:
-    known = [*models, "arch", "clipping"]
+    sections = [*models, "arch", "clipping"]
+    known = [*sections, "seeds"]
     for name in raw:
         if name not in ("task", *known):
             raise UserError(f"{place}: unknown section {shown(name)}{nearest(shown(name), known)}")
-    for name in known:
+    for name in sections:
         if not isinstance(raw.get(name), dict) or not raw[name]:
             raise UserError(f"{place}: section '{name}' is missing or holds no keys")
     if "clip_norm" in raw["train"]:
         raise UserError(f"{place}: 'train.clip_norm' belongs to the rows of 'clipping'")
+    if "seed" in raw["train"]:
+        raise UserError(f"{place}: 'train.seed' belongs to the list 'seeds', as in seeds: [1]")
+
+
+def _seeds(raw: dict[str, Any], place: str) -> list[int]:
+    if "seeds" not in raw:
+        raise UserError(f"{place}: key 'seeds' is missing: the list of seeds that each arm is trained with, as in [1]")
+    try:
+        return SEEDS.validate_python(raw["seeds"])
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ").lower()
+        due = "a list of seeds is due, as in [1, 2, 3]"
+        raise UserError(f"{place}: 'seeds': {shown(raw['seeds'])}: {said}; {due}") from None
 
 
 def _grid(raw: dict[str, Any], place: str) -> list[tuple[str, str]]:

@@ -63,7 +63,12 @@ class Recipe(Strict):
 
     about: str
     rungs: list[Rung] = Field(default_factory=list)  # none: an experiment, whose outcome is its report
-    params: dict[str, dict[str, Any]]
+    params: dict[str, dict[str, Any] | list[Any]]
+
+    def section(self, name: str) -> dict[str, Any]:
+        """What it states of a section; nothing where it does not name it."""
+        keys = self.params.get(name)
+        return keys if isinstance(keys, dict) else {}
 
 
 class Kept(Strict):
@@ -150,7 +155,7 @@ def _merged(recipe: Path, params: Path) -> str:
     content = sections_in(text_of(params), str(params), yaml)
     for section, keys in yaml_in(text_of(recipe), str(recipe), yaml)["params"].items():
         own = content.get(section)
-        if not isinstance(own, dict):  # a section that no task knows is for `params_of` to tell
+        if not (isinstance(own, dict) and isinstance(keys, dict)):  # of what should be, `params_of` tells
             content[section] = keys
             continue
         if section in ("arch", "clipping"):

@@ -31,7 +31,10 @@ def resolve(path: Path = PARAMS, folder: Path = Path("resolved")) -> None:
         "probe": {"task": params.task, "evaluate": sections["evaluate"], "probe": sections["probe"]},
         "grid": {
             "task": params.task,
-            "arms": [{key: arm[key] for key in ("arm", "arch", "clipping")} for arm in params.arms.values()],
+            "arms": [
+                {key: arm[key] for key in ("arm", "arch", "clipping")} | {"seed": arm["train"]["seed"]}
+                for arm in params.arms.values()
+            ],
         },
         **{f"arms/{name}": arm for name, arm in params.arms.items()},
     }

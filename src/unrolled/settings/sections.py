@@ -54,13 +54,12 @@ class VocabularySettings(Strict):
 class TrainSettings(Strict):
     """How a training goes on; a task adds how its batches are made."""
 
-    seed: Seed
     epochs: Count
     optimiser: Literal["sgd", "adam", "adamw"]
     learning_rate: Rate
     anneal_factor: Annotated[float, Field(ge=1, le=LARGEST, allow_inf_nan=False)]
     anneal_after: Annotated[int, Field(ge=0, le=10**9)] | None
-    average_after: Count | None
+    average_after: Annotated[int, Field(ge=0, le=10**9)] | None
     weight_decay: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 
 

@@ -17,18 +17,19 @@ from packaging.requirements import InvalidRequirement, Requirement
 from unrolled.corpus.catalogue import PublicFile
 from unrolled.corpus.fetch import mirror_within
 from unrolled.corpus.of_task import data_of
-from unrolled.ground.checksums import json_of, load
 from unrolled.ground.corpus import read_corpus
 from unrolled.ground.registry import task_part
+from unrolled.recurrence.compiled.kernel_cache import own_folder
 from unrolled.settings.loader import PARAMS, load_params
 from unrolled.shell.device import CPU, describe, find_device
 from unrolled.shell.dvc_leftovers import half_written
 from unrolled.shell.endings import is_no_defect
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact, without_credentials
+from unrolled.shell.workspace import repository
 from unrolled.tracking.store import Store
 
-RAW, ENCODED, REPORT = Path("data/raw"), Path("data/encoded"), Path("data/corpus.json")
+RAW, ENCODED = Path("data/raw"), Path("data/encoded")
 SECONDS = 3.0  # that an address may take to answer
 COPIES = 8  # of a network's weights that may lie on the disk: run, best, optimiser, checkpoints, DVC's cache, MLflow's
 ROOM = 1 << 29  # bytes for all else
@@ -54,7 +55,7 @@ def examine() -> Iterator[Finding]:
 
 
 def _versions() -> str:
-    pinned = _pinned(Path("requirements.lock").read_text())
+    pinned = _pinned((repository(Path()) / "requirements.lock").read_text())
     found = {name: _version(name) for name in pinned}
     if other := [f"{name} {found[name]} ({pinned[name]})" for name in pinned if found[name] != pinned[name]]:
         said = f"{len(other)} packages differ from requirements.lock: {', '.join(other[:3])}"
@@ -112,12 +113,13 @@ def _writable() -> str:
 def _dvc() -> str:
     if shutil.which("dvc") is None:
         raise UserError("dvc is not on the PATH; `. .venv/bin/activate` puts it there, `make ready` installs it")
-    for mark, mend in (
-        (".git", "git init, or clone the repository again"),
-        (".dvc/config", "clone the repository again"),
-        ("dvc.yaml", "clone the repository again"),
+    root = repository(Path())
+    for place, mark, mend in (
+        (root, ".git", "git init, or clone the repository again"),
+        (root, ".dvc/config", "clone the repository again"),
+        (Path(), "dvc.yaml", "clone the repository again"),
     ):
-        if not Path(mark).exists():
+        if not (place / mark).exists():
             raise UserError(f"{mark} is missing: DVC works in a clone; {mend}")
     done = subprocess.run(["git", "rev-parse", "--verify", "-q", "HEAD"], capture_output=True)
     if done.returncode:
@@ -166,15 +168,21 @@ def _obtainable(file: PublicFile, mirror: str | None) -> None:
         ) from None
 
 
+def _kernels() -> str:
+    try:
+        return f"compiled once, and kept in {own_folder()}"
+    except OSError as error:
+        return f"compiled anew by each process, which takes it seconds: {error}"
+
+
 def _disk() -> str:
     free = shutil.disk_usage(Path()).free
-    if not REPORT.exists():
+    if not ENCODED.exists():
         return f"{free / 1e9:.1f} GB free; what is needed is known once the vocabulary is built"
-    types, needed = load(REPORT.parent, REPORT.name, lambda path: int(json_of(path)["types"])), ROOM
-    params = load_params(PARAMS)
-    parameters = task_part(params.task, "settings").parameters
+    params, corpus, needed = load_params(PARAMS), read_corpus(ENCODED), ROOM
+    parameters, task = task_part(params.task, "settings").parameters, task_part(params.task, "model").Task
     for arm in params.arms.values():
-        needed += COPIES * 4 * parameters(arm["network"], {"vocabulary": types})
+        needed += COPIES * 4 * parameters(arm["network"], task(arm["train"]).sizes(corpus))
     if free < needed:
         raise UserError(f"{free / 1e9:.1f} GB are free, and this grid may need {needed / 1e9:.1f}; make room")
     return f"{free / 1e9:.1f} GB free, of which this grid may need {needed / 1e9:.1f}"
@@ -189,5 +197,6 @@ LOOKS: dict[str, Callable[[], str]] = {
     "DVC": _dvc,
     "MLflow": _mlflow,
     "corpus": _corpus,
+    "kernels": _kernels,
     "disk": _disk,
 }

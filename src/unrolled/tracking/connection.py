@@ -20,6 +20,7 @@ from unrolled.tracking.store import LATER, Store
 
 LOCK_SECONDS = 600.0
 BATCH = 1000  # metrics a request: MLflow's limit
+GROUPED = "unrolled.grouped"  # the tag of an experiment whose view shows configurations of several seeds as one
 COLOURS = "Twins share a hue: the first row of `clipping` is dark, the next one light."
 
 
@@ -76,17 +77,18 @@ def find_experiment(client: MlflowClient, task: str) -> Experiment | None:
     return client.get_experiment_by_name(task_part(task, "publishing").EXPERIMENT)
 
 
-def open_experiment(client: MlflowClient, store: Store, task: str, corpus: str) -> str:
+def open_experiment(client: MlflowClient, store: Store, task: str, corpus: str, *, grouped: bool | None = None) -> str:
     """The id of the task's experiment, made, restored or found, with its description and its saved view.
 
-    ``corpus``: the digest of the one whose runs the view is to show.
+    ``corpus``: the digest of the one whose runs the view is to show; ``grouped``: by configuration, as there are
+    several seeds, or as it was where that is not said.
     """
     experiment = find_experiment(client, task)
     if experiment is None:
         where = None if store.artifacts is None else store.artifacts.as_uri()
         with another_was_first():
             client.create_experiment(task_part(task, "publishing").EXPERIMENT, artifact_location=where)
-        return open_experiment(client, store, task, corpus)
+        return open_experiment(client, store, task, corpus, grouped=grouped)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     if store.database and store.artifacts and experiment.artifact_location != store.artifacts.as_uri():
@@ -94,16 +96,18 @@ def open_experiment(client: MlflowClient, store: Store, task: str, corpus: str) 
             f"{store.database} keeps its artifacts in {experiment.artifact_location}: it was moved or made elsewhere; "
             f"move it aside; {LATER}"
         )
-    _describe(client, experiment, task, corpus)
+    was = experiment.tags.get(GROUPED) == "yes"
+    _describe(client, experiment, task, corpus, was if grouped is None else grouped)
     return str(experiment.experiment_id)
 
 
-def _describe(client: MlflowClient, experiment: Experiment, task: str, corpus: str) -> None:
+def _describe(client: MlflowClient, experiment: Experiment, task: str, corpus: str, grouped: bool) -> None:
     """Description and saved view. A nicety in a format of MLflow's own: a refusal is told and does no harm."""
     tags = {
         "mlflow.note.content": f"{task_part(task, 'publishing').DESCRIPTION} {COLOURS}",
         "mlflow.experimentKind": "custom_model_development",  # else the UI asks what kind of experiment this is
-        saved_view.TAG: saved_view.tag_value(task, corpus),
+        GROUPED: "yes" if grouped else "no",
+        saved_view.TAG: saved_view.tag_value(task, corpus, grouped=grouped),
     }
     try:
         for name, value in tags.items():

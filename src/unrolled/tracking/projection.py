@@ -23,7 +23,7 @@ from unrolled.report.arms import Arm
 from unrolled.report.colours import run_colour
 from unrolled.report.phenomena import phenomena
 from unrolled.report.series import Point, curves, single_values
-from unrolled.tracking.saved_view import CORPUS
+from unrolled.tracking.saved_view import CONFIGURATION, CORPUS
 
 SCHEMA = 3  # of what is published; raising it publishes every run anew
 ENCODED = Path("data/encoded")
@@ -57,6 +57,7 @@ class Projection:
     artifacts: list[tuple[Path, str]]  # file, and the folder that it goes to
     report: list[tuple[Path, str]]
     report_digest: str
+    over_seeds: str  # what the arms of its configuration reached together; empty where it is the only one
     served: Served | None
     seconds: float  # 0 where not known
 
@@ -124,6 +125,7 @@ def _project(
     tags = context | {
         "unrolled.key": key,
         CORPUS: digest,
+        CONFIGURATION: arm.configuration,
         "diverged": f"at step {run.summary['diverged_at_step']}" if values["diverged"] else "no",
         "mlflow.note.content": "\n\n".join(_note(run, values, scores[0], about.note(values))),
     }
@@ -143,6 +145,7 @@ def _project(
         artifacts=[(file, to) for file, to in files if served is None or file.name != WEIGHTS],  # the model has them
         report=report,
         report_digest=_digest({f"{to}/{file.name}": sha256(file) for file, to in report}),
+        over_seeds=_over_seeds(workspace / "report" / "comparison.json", arm.configuration, scores[0]),
         served=served,
         seconds=float(timing.get("seconds", 0.0)),
     )
@@ -196,6 +199,20 @@ def _note(run: Run, values: Mapping[str, float], score: Score, of_task: list[str
         f"Made by `dvc repro train@{run.arm} evaluate@{run.arm}`. Curves show windows of steps; every step is in "
         "`run/steps.parquet`.",
     ]
+
+
+def _over_seeds(comparison: Path, configuration: str, score: Score) -> str:
+    """As "90.7 ± 0.6 [78.9, 102], 5 of 5 seeds survived"; empty of one seed, or where nothing was compared."""
+    found = json_of(comparison)["configurations"] if comparison.is_file() else {}
+    row = found.get(configuration, {"seeds": 1})
+    if row["seeds"] < 2:
+        return ""
+    survived = f"{row['survived']} of {row['seeds']} seeds survived"
+    known = [row[f"{score.name}{of}"] for of in ("", "_seeds", "_low", "_high")]
+    if not row["survived"] or not all(each is not None and math.isfinite(each) for each in known):
+        return survived
+    value, spread, low, high = (f"{each:.4g}" for each in known)
+    return f"{value} ± {spread} [{low}, {high}], {survived}"
 
 
 def _dataset(report: Path, name: str, digest: str) -> dict[str, str]:

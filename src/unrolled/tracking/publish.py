@@ -24,7 +24,7 @@ from unrolled.tracking.published_model import (
     name_champion,
     ready_models,
 )
-from unrolled.tracking.saved_view import CORPUS
+from unrolled.tracking.saved_view import CORPUS, OVER_SEEDS
 from unrolled.tracking.store import Store
 
 
@@ -45,7 +45,10 @@ def publish(grid: Mapping[str, Any], workspace: Path) -> Iterator[Published]:
     store.check()
     projections = project(workspace, grid)
     with connected(store) as client:
-        experiment = open_experiment(client, store, grid["task"], projections[0].tags[CORPUS])
+        experiment = open_experiment(
+            client, store, grid["task"], projections[0].tags[CORPUS],
+            grouped=len({each["seed"] for each in grid["arms"]}) > 1,
+        )  # fmt: skip
         started = int(time.time() * 1000)
         for index, projection in enumerate(projections):
             # A time of its own a run, for MLflow lists runs of the same instant in any order; the newest comes first.
@@ -130,5 +133,7 @@ def _refresh_report(client: MlflowClient, run: Run, projection: Projection) -> b
         return False
     for file, folder in projection.report:
         client.log_artifact(run.info.run_id, str(file), folder)
+    if projection.over_seeds or run.data.tags.get(OVER_SEEDS):
+        client.set_tag(run.info.run_id, OVER_SEEDS, projection.over_seeds)
     client.set_tag(run.info.run_id, "unrolled.report", projection.report_digest)
     return True

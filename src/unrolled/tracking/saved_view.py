@@ -18,7 +18,10 @@ VIEW = "unrolled-overview"
 TAG = f"mlflow.sharedViewState.{VIEW}"
 NAME = "Scores and gradient norms"
 CORPUS = "unrolled.corpus_digest"  # the tag of a run by which the view is of one corpus alone
+CONFIGURATION = "unrolled.configuration"  # that by which runs of several seeds are grouped
+OVER_SEEDS = "unrolled.over_seeds"  # what such a group reached together, as the report has it
 PARAM_COLUMNS = ("train.clip_norm", "train.learning_rate", "network.hidden", "corpus.name")
+GROUPED = {"groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": CONFIGURATION}]}}
 COLUMN_WIDTH = 190  # pixels: the longest heading whole
 
 
@@ -50,7 +53,7 @@ def sections(task: str) -> dict[str, tuple[Chart, ...]]:
         "Through time: norm of dL/dh, addends of dL/dW_hh": (
             Chart(f"lag_profile/{stack}.0", "log"),
             Chart(f"profile/{stack}.0", "log"),
-            Chart("lag_profile/half_life"),
+            Chart("phenomena/half_life"),
             Chart(f"addends/{stack}.0", "log"),
             Chart("addends/alignment"),
         ),
@@ -88,9 +91,12 @@ def _scale(score: Score) -> str:
     return "log" if score.ratio else "linear"
 
 
-def tag_value(task: str, corpus: str) -> str:
-    """The value of the experiment tag `TAG`; ``corpus``: the digest of the one whose runs are shown."""
-    state = json.dumps(_state(task, corpus), sort_keys=True, separators=(",", ":"))
+def tag_value(task: str, corpus: str, *, grouped: bool = False) -> str:
+    """The value of the experiment tag `TAG`; ``corpus``: the digest of the one whose runs are shown.
+
+    ``grouped``: the runs of one configuration, which differ by their seed, stand as one, with their mean.
+    """
+    state = json.dumps(_state(task, corpus) | (GROUPED if grouped else {}), sort_keys=True, separators=(",", ":"))
     packed = base64.b64encode(zlib.compress(state.encode(), 9)).decode()
     return json.dumps({"name": NAME, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"}, sort_keys=True)
 
@@ -104,7 +110,7 @@ def link(server: str, experiment_id: str) -> str:
 def _state(task: str, corpus: str) -> dict[str, Any]:
     drawn = sections(task)
     metrics = [*(f"{score.name}/test" for score in _main_scores(task)), "grad_norm/max", "grad_norm/clipped_share"]
-    columns = [*(f"metrics.`{name}`" for name in metrics), "tags.`diverged`"]
+    columns = [*(f"metrics.`{name}`" for name in metrics), "tags.`diverged`", f"tags.`{OVER_SEEDS}`"]
     columns += [f"params.`{name}`" for name in PARAM_COLUMNS]
     return {
         # Scores of different texts do not compare. MLflow shows these digits beside a run's dataset.

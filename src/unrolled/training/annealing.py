@@ -13,11 +13,11 @@ def anneal(training: Training, valid_loss: float) -> None:
     """Divide the learning rate, and begin to average the weights, where the options say so.
 
     Averaging begins where the loss is above the best of all epochs but the last n (NT-ASGD: Merity, Keskar & Socher
-    2018, algorithm 1), and ends with the training.
+    2018, algorithm 1), with n = 0 after the first epoch, and ends with the training.
     """
     options, before = training.options, training.valid_losses
     patience = options.average_after
-    if patience is not None and training.averages is None and valid_loss > min(before[:-patience], default=math.inf):
+    if patience is not None and training.averages is None and _stalled(valid_loss, before, patience):
         training.averages = {name: each.detach().clone() for name, each in training.model.named_parameters()}
         training.averaged = 0
     lowered = valid_loss < min(before, default=math.inf)
@@ -25,6 +25,10 @@ def anneal(training: Training, valid_loss: float) -> None:
         for group in training.optimiser.param_groups:
             group["lr"] /= options.anneal_factor
     before.append(valid_loss)
+
+
+def _stalled(valid_loss: float, before: list[float], patience: int) -> bool:
+    return patience == 0 or valid_loss > min(before[:-patience], default=math.inf)
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ class KernelCache(UserWideCacheLocator):
 
     def __init__(self, function: Any, file: str) -> None:
         super().__init__(function, file)
-        self._cache_path = str(private_folder(_root()) / digest()[:16])
+        self._cache_path = str(own_folder() / digest()[:16])
 
     @classmethod
     def from_function(cls, function: Any, file: str) -> "KernelCache | None":
@@ -39,11 +39,16 @@ class KernelCache(UserWideCacheLocator):
             return None
 
     def ensure_cache_path(self) -> None:
-        private_folder(_root())  # or numba would make it, for all to read, if it has gone since
+        own_folder()  # or numba would make it, for all to read, if it has gone since
         super().ensure_cache_path()
 
     def get_source_stamp(self) -> str:
         return digest()
+
+
+def own_folder() -> Path:
+    """Where kernels are kept; OSError, which says why, where they are not."""
+    return private_folder(_root())
 
 
 def private_folder(root: Path) -> Path:

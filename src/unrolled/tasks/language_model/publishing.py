@@ -12,7 +12,7 @@ STACK = "forward"  # which every arm has: of its lowest layer are the charts of 
 # The logged model: the module whose _load_pyfunc MLflow calls (None: no model is logged), the files that it reads
 # beside the run's weights and settings, by their paths in the workspace, and the packages that it imports.
 LOADER = "unrolled.tasks.language_model.text.serving"
-FILES = ("data/encoded/tokenizer.json",)
+FILES = ("data/encoded/tokenizer.json", "data/encoded/manifest.json")
 PACKAGES = ("llvmlite", "numba", "numpy", "pandas", "safetensors", "tokenizers", "torch")
 INPUTS = [{"name": "text", "type": "string"}]  # the signature, as MLflow spells it in JSON
 

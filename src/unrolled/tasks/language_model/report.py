@@ -48,7 +48,6 @@ WORDING = Wording(
     chance="unigram",
     of_text={"vocabulary_size": ("vocabulary", ",.0f"), "unknown_share": ("unknown", ".2%")},
     beside={
-        "spelled_nats_per_character": "nats a character",
         "spelled_bits_per_character": "bits a character",
         "spelled_bits_per_byte": "bits a byte",
     },

@@ -109,9 +109,12 @@ class Task:
         bits = sum(map(len, lines(split)))
         return {"loss": Sums(nats, bits), "accuracy": Sums(right, bits)}
 
-    def single_loss(self, model: Network, split: Split, steps: int, profile: Profile) -> Tensor:
+    def single_loss(self, model: Network, split: Split, steps: int, profile: Profile, *, stretch: int = 0) -> Tensor:
         """Of the longest lines' last bit."""
-        batch = batch_of(sorted(lines(split), key=len)[-self.lines :])
+        longest = sorted(lines(split), key=len, reverse=True)[stretch * self.lines :][: self.lines]
+        if stretch and len(longest) < self.lines:
+            raise IndexError
+        batch = batch_of(longest)
         last = batch.odd.clone()
         last[:-1] = IGNORED
         return _nats(model(batch, profile=profile), last)

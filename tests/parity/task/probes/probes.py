@@ -16,5 +16,5 @@ def stacks(network: Network, split: Split, steps: int) -> dict[str, tuple[Stack,
     return {"bits": (network.stack, network.embedded(bits))}
 
 
-def context(network: Network, split: Split, units: Any, probe: Mapping[str, Any], resampling: Any) -> None:
+def context(network: Network, split: Split, units: Any, probe: Mapping[str, Any]) -> None:
     """No such probe: all bits of the line count."""

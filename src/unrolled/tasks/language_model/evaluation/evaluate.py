@@ -4,6 +4,7 @@ Tables: bands.csv, the forward head's perplexity by how often training showed th
 first choice is right, by how sure it was.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -131,8 +132,8 @@ def _scored(
             "vocabulary_size": float(len(corpus.counts)),
             "unknown_share": corpus.texts["test"].unknown / len(targets),
             **of_whole_text(sums_of(units[MAIN]).sum, corpus.texts["test"]),
-            "unigram_perplexity": unigram_perplexity(corpus.counts, targets),
-            "uniform_perplexity": uniform_perplexity(len(corpus.counts)),
+            **_of_yardstick("unigram", unigram_perplexity(corpus.counts, targets), corpus),
+            **_of_yardstick("uniform", uniform_perplexity(len(corpus.counts)), corpus),
             "top1_accuracy": float(first.mean()),
             "top5_accuracy": float(hits(ranks, 5).mean()),
             "calibration_error": reliability.error,
@@ -144,6 +145,12 @@ def _scored(
             "calibration": pd.DataFrame(bins),
         },
     )
+
+
+def _of_yardstick(name: str, reached: float, corpus: Corpus) -> dict[str, float]:
+    """The perplexity of a model that learns next to nothing, and what compares across vocabularies."""
+    whole = of_whole_text(math.log(reached) * len(corpus.test.tokens), corpus.texts["test"])
+    return {f"{name}_perplexity": reached} | {f"{name}_{measure}": value for measure, value in whole.items()}
 
 
 def _with_cache(

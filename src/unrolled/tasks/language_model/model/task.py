@@ -112,15 +112,18 @@ class Task:
         everything = Sums(sum(each.sum for each in totals.values()), sum(each.terms for each in totals.values()))
         return {"loss": everything, **{SCORE_OF_HEAD[head]: sums for head, sums in totals.items()}}
 
-    def single_loss(self, model: Network, split: Split, steps: int, profile: Profile) -> Tensor:
+    def single_loss(self, model: Network, split: Split, steps: int, profile: Profile, *, stretch: int = 0) -> Tensor:
         """Of each stack, the loss at the last step that it reads, summed over the columns.
 
         Each stack first reads a window for its context, a forward stack the one to the left, a backward stack the one
         to the right, so that it is not measured from a cold start. The stacks are apart, so neither loss reaches the
         other's profile.
         """
-        longest = column_length(split.tokens, self.columns) // 2
-        read = windows(split.tokens, columns=self.columns, window=min(steps, longest), device=model.device)
+        length = column_length(split.tokens, self.columns)
+        window = min(steps, length // 2)
+        if length < 2 * (stretch + 1) * window:
+            raise IndexError(f"the split has no stretch {stretch} of two windows of {window} steps")
+        read = windows(split.tokens, columns=self.columns, window=window, first=2 * stretch, device=model.device)
         first, second = next(read), next(read)
         total = second.left.new_zeros((), dtype=model.output_bias.dtype)
         for head, context, measured, last in (("forward", first, second, -1), ("backward", second, first, 0)):

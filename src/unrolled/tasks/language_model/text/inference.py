@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from unrolled.corpus.vocabulary import decode, encode_opening, load_tokenizer
 from unrolled.ground.corpus import read_corpus
+from unrolled.ground.resolved import seeded
 from unrolled.ground.run import Run
 from unrolled.ground.special_tokens import UNKNOWN_ID
 from unrolled.shell.errors import UserError
@@ -45,10 +46,11 @@ class Trained:
 
         UserError where it is not trained or damaged, or was trained on another corpus than data/encoded now holds.
         """
-        name = arm or _best(workspace / "runs")
-        if not (workspace / "runs" / name).is_dir():
+        runs = workspace / "runs"
+        name = seeded(arm, (path.name for path in runs.glob("*"))) if arm else _best(runs)
+        if not (runs / name).is_dir():
             raise UserError(f"runs/{name} does not exist; train it with: dvc repro train@{name}")
-        run = Run.read(workspace / "runs" / name)
+        run = Run.read(runs / name)
         run.check(read_corpus(workspace / ENCODED).digest)
         network = run.model()
         assert isinstance(network, Network)

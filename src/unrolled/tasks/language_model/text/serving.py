@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 
 from unrolled.corpus.text_files import lines_of
 from unrolled.corpus.vocabulary import encode_line, encode_opening, load_tokenizer
+from unrolled.ground.checksums import sha256
+from unrolled.ground.corpus import MANIFEST, corpus_digest
 from unrolled.ground.perplexity import perplexity
 from unrolled.ground.special_tokens import END_ID
 from unrolled.tasks.language_model.model.network import Network
@@ -28,7 +30,11 @@ class Scorer:
     """Text -> nats, tokens and perplexity, each text on its own, its lines as a corpus has them, ended by `<eos>`."""
 
     def __init__(self, folder: Path) -> None:
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        """Raises ValueError where the tokenizer is not that of the corpus that the weights were trained on."""
+        settings, manifest = (json.loads((folder / each).read_text("utf-8")) for each in ("settings.json", MANIFEST))
+        own = manifest["files"]["tokenizer.json"] == sha256(folder / "tokenizer.json")
+        if not own or corpus_digest(manifest["files"]) != settings["corpus_digest"]:
+            raise ValueError(f"{folder}/tokenizer.json is not that of the corpus that these weights were trained on")
         self.tokenizer = load_tokenizer(folder / "tokenizer.json")
         self.network = Network(settings["sizes"]["vocabulary"], **settings["network"])
         self.network.load_state_dict(load_file(folder / "weights.safetensors"))
@@ -61,5 +67,5 @@ class Scorer:
 
 
 def _load_pyfunc(path: str) -> Scorer:
-    """MLflow's entry: `path` is the folder of weights.safetensors, settings.json and tokenizer.json."""
+    """MLflow's entry: `path` is the folder of weights.safetensors, settings.json, tokenizer.json and manifest.json."""
     return Scorer(Path(path))

@@ -111,12 +111,12 @@ class Task:
             "cross_entropy": Sums(nats, words),
         }
 
-    def single_loss(self, model: Network, split: Split, steps: int, profile: Profile) -> Tensor:
+    def single_loss(self, model: Network, split: Split, steps: int, profile: Profile, *, stretch: int = 0) -> Tensor:
         """Of each stack, the loss at the last word that it reads of the longest sentences, all cut to one length.
 
         So the forward stack's is at the last word, the backward stack's at the first.
         """
-        chosen = longest(split, self.sentences, steps)
+        chosen = longest(split, self.sentences, steps, stretch)
         total = model.output.weight.new_zeros(())
         for name, place in (("forward", -1), ("backward", 0)):
             if name in model.stacks:
@@ -155,10 +155,16 @@ def gold_of(batch: Batch) -> Tensor:
     return batch.tags.t()[batch.inside.t()]
 
 
-def longest(split: Split, sentences: int, steps: int) -> Batch:
-    """The longest sentences of a split, each cut to the length of the shortest among them, ``steps`` words at most."""
+def longest(split: Split, sentences: int, steps: int, stretch: int = 0) -> Batch:
+    """The longest sentences of a split, each cut to the length of the shortest among them, ``steps`` words at most.
+
+    ``stretch``: of the next longest, and so on; IndexError where a batch of them is not left.
+    """
     every = Sentences.of(split)
-    batch = every.batch(np.argsort(-every.lengths, kind="stable")[:sentences])
+    chosen = np.argsort(-every.lengths, kind="stable")[stretch * sentences :][:sentences]
+    if stretch and len(chosen) < sentences:
+        raise IndexError(f"the split has no {stretch + 1} batches of {sentences} sentences")
+    batch = every.batch(chosen)
     length = min(int(batch.lengths.min()), steps)
     return batch._replace(
         words=batch.words[:length], counts=batch.counts[:length], tags=batch.tags[:length],

@@ -22,5 +22,5 @@ def stacks(network: Network, split: Split, steps: int) -> dict[str, tuple[Stack,
     return {name: (stack, text) for name, stack in network.stacks.items()}
 
 
-def context(network: Network, split: Split, units: Any, probe: Mapping[str, Any], resampling: Any) -> None:
+def context(network: Network, split: Split, units: Any, probe: Mapping[str, Any]) -> None:
     """No such probe: how much a tagger makes of its context shows in its accuracy by what stands to the right."""

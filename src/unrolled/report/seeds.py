@@ -1,0 +1,167 @@
+"""Configurations: arms that differ by their seed alone, taken together with how far they lie apart.
+
+Two spreads are told apart. Over documents: what another test split would have given these very networks. Over seeds:
+what another start would have given. Of one arm there is only the first.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from unrolled.ground.bootstrap import Interval, Paired, bootstrap_interval, paired_bootstrap, with_spread
+from unrolled.ground.evaluation import Evaluation, Resampling, Units, sums_of
+from unrolled.ground.score import Score
+from unrolled.report.arms import Arm
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The arms of one arch and clipping, by seed, each with its row of the comparison."""
+
+    name: str
+    arms: Sequence[Arm]
+    rows: Sequence[Row]
+
+    @property
+    def alive(self) -> list[Arm]:
+        """Those that ended better than a model that learns nothing."""
+        return [arm for arm, row in zip(self.arms, self.rows, strict=True) if not row["lost"]]
+
+    @property
+    def told(self) -> list[Arm]:
+        """Those whose scores say something together: the survivors; all where there is none."""
+        return self.alive or list(self.arms)
+
+    def values(self, name: str) -> list[Any]:
+        """A column of the comparison, a value a seed."""
+        return [row[name] for row in self.rows]
+
+
+def configurations(arms: Sequence[Arm], rows: Sequence[Row]) -> list[Configuration]:
+    """In the order of the arms."""
+    names = list(dict.fromkeys(arm.configuration for arm in arms))
+    pairs = list(zip(arms, rows, strict=True))
+    of = {name: [pair for pair in pairs if pair[0].configuration == name] for name in names}
+    return [Configuration(name, [arm for arm, _ in each], [row for _, row in each]) for name, each in of.items()]
+
+
+def summary(each: Configuration, scores: Sequence[Score], resampling: Resampling) -> Row:
+    """Its row of scores over seeds: of each score the value of the survivors' terms together, interval and spread.
+
+    ``<score>``: for a perplexity exp of the mean nats, so that it is the score of what paired differences compare.
+    ``<score>_seeds``: the standard deviation of the seeds' scores; None where one seed stands alone. The interval is
+    over documents and, of several seeds, over seeds as well.
+    """
+    main, told = scores[0], each.told
+    row: Row = {"configuration": each.name, "arch": told[0].arch, "clipping": told[0].clipping}
+    row |= {"seeds": len(each.arms)} | survival(each.rows, resampling.confidence)
+    for score in scores:
+        units = [arm.evaluation.units[score.name] for arm in told if score.name in arm.evaluation.units]
+        found = [arm.evaluation.values[score.name] for arm in told if score.name in arm.evaluation.values]
+        low, high = _interval(score, units, told[0].evaluation, resampling) if units else (None, None)
+        value = score.of(sums_of(_together(units))) if len(units) > 1 else next(iter(found), None)
+        row |= {score.name: value, f"{score.name}_low": low, f"{score.name}_high": high}
+        row[f"{score.name}_seeds"] = spread(found)
+    valid = [row[f"{main.name}_valid"] for row in each.rows if row["arm"] in {arm.name for arm in told}]
+    known = [value for value in valid if value is not None]
+    row[f"{main.name}_valid"] = float(np.mean(known)) if known else None
+    row[f"{main.name}_valid_seeds"] = spread(known)
+    return row
+
+
+def survival(rows: Sequence[Row], confidence: float) -> Row:
+    """How many seeds survived, as a share with its interval too, and how many exploded, came back, or diverged."""
+    exploded = [row for row in rows if row["first_explosion"] is not None]
+    survived = sum(not row["lost"] for row in rows)
+    low, high = share_interval(survived, len(rows), confidence)
+    return {
+        "survived": survived,
+        "survival": survived / len(rows),
+        "survival_low": low,
+        "survival_high": high,
+        "exploded": len(exploded),
+        "came_back": sum(not row["lost"] for row in exploded),
+        "diverged": sum(row["status"] == "diverged" for row in rows),
+    }
+
+
+def share_interval(count: int, of: int, confidence: float) -> Interval:
+    """Of the probability behind ``count`` successes in ``of`` trials, exact (Clopper & Pearson 1934)."""
+    found = binomtest(count, of).proportion_ci(confidence)
+    return Interval(float(found.low), float(found.high))
+
+
+def spread(values: Iterable[float]) -> float | None:
+    """The standard deviation (n - 1) of what several seeds reached; None of one, nan where one is not finite."""
+    found = list(values)
+    if len(found) < 2:
+        return None
+    return float(np.std(found, ddof=1)) if all(map(math.isfinite, found)) else math.nan
+
+
+def middle(values: Iterable[float | None]) -> float | None:
+    """The median of what is there, the lower of two; nan counts as the largest, and None where nothing is there."""
+    found = sorted((value for value in values if value is not None), key=lambda value: (math.isnan(value), value))
+    return found[(len(found) - 1) // 2] if found else None
+
+
+def difference(
+    a: Configuration, other: str, b: Configuration | Evaluation, score: Score, resampling: Resampling
+) -> Row | None:
+    """Configuration a minus b on the same units: of the seeds that survived in both, each from its own twin.
+
+    Where none did, of all that both have; None where that is none. ``b`` an evaluation: a baseline's, for every seed.
+    """
+    seeds = _common(a.alive, b) or _common(a.arms, b)
+    if not seeds:
+        return None
+    first = {arm.seed: arm.evaluation for arm in a.arms}
+    second = dict.fromkeys(seeds, b) if isinstance(b, Evaluation) else {arm.seed: arm.evaluation for arm in b.arms}
+    pairs = [(first[seed].units[score.name], second[seed].units[score.name]) for seed in seeds]
+    paired = _paired(pairs, a.arms[0].evaluation, resampling)
+    by_seed = [_mean(first) - _mean(second) for first, second in pairs]
+    row: Row = {"arm": a.name, "minus": other, "score": score.name, "difference": paired.difference}
+    row |= {"difference_low": paired.interval.low, "difference_high": paired.interval.high}
+    return row | {"difference_seeds": spread(by_seed), "seeds": seeds, "terms": len(pairs[0][0])}
+
+
+def _common(arms: Sequence[Arm], b: Configuration | Evaluation) -> list[int]:
+    """Of the arms' seeds those of b that survived there, or, where none did, are there."""
+    if isinstance(b, Evaluation):
+        return [arm.seed for arm in arms]
+    others = {arm.seed for arm in b.told}
+    return [arm.seed for arm in arms if arm.seed in others]
+
+
+def _interval(score: Score, units: Sequence[Units], of: Evaluation, resampling: Resampling) -> Interval:
+    if len(units) == 1:
+        return of.intervals[score.name]
+    low, high = with_spread(
+        bootstrap_interval(_together(units), of.clusters, **resampling._asdict()),
+        [_mean(each) for each in units],
+        resampling.confidence,
+    )
+    return Interval(score.value(low, 1), score.value(high, 1))
+
+
+def _paired(pairs: Sequence[tuple[Units, Units]], of: Evaluation, resampling: Resampling) -> Paired:
+    first, second = (_together([pair[place] for pair in pairs]) for place in (0, 1))
+    paired = paired_bootstrap(first, second, of.clusters, **resampling._asdict())
+    by_seed = [_mean(a) - _mean(b) for a, b in pairs]
+    return Paired(paired.difference, with_spread(paired.interval, by_seed, resampling.confidence))
+
+
+def _together(units: Sequence[Units]) -> Units:
+    """The mean over seeds of each unit, [N]."""
+    return units[0] if len(units) == 1 else np.mean([each.astype(np.float64) for each in units], axis=0)
+
+
+def _mean(units: Units) -> float:
+    total, terms = sums_of(units)
+    return total / terms

@@ -1,0 +1,50 @@
+"""`unrolled classify`: what can be done with a trained text classifier alone."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import BinaryIO
+
+import click
+
+from unrolled.shell.endings import one_line_errors
+from unrolled.shell.errors import UserError
+
+TEXTS = 2048  # read before any is answered: enough to put texts of one length side by side
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--arm", help="Which arm labels; the one with the fewest wrong validation texts if none is.")
+@one_line_errors
+def classify(file: BinaryIO, arm: str | None) -> None:
+    """Label each line of FILE (or of what is piped in), a text a line.
+
+    Writes a line of JSON for each: its likeliest label, and the probability of every label by its name. Texts are read
+    as those of training: where these were tokenised, as sentence_polarity is, a word is what stands between spaces.
+    """
+    from unrolled.tasks.classification.text.inference import read_classifier  # here: torch takes seconds to import
+
+    name, classifier = read_classifier(arm)
+    click.echo(click.style(f"{name}:", dim=True), err=True)
+    lines = _lines(file)
+    while texts := list(islice(lines, TEXTS)):
+        for row in classifier.probabilities(texts).tolist():
+            of_labels = dict(zip(classifier.labels, (round(each, 6) for each in row), strict=True))
+            answer = {"label": max(of_labels, key=lambda label: of_labels[label]), "probabilities": of_labels}
+            click.echo(json.dumps(answer, ensure_ascii=False))
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """UserError names a line that is empty or not UTF-8: each line is answered by one."""
+    for number, line in enumerate(file, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise UserError(f"line {number} is not UTF-8 ({error.reason}); convert the text to UTF-8") from None
+        if not text:
+            raise UserError(f"line {number} is empty; give a text a line")
+        yield text
+
+
+COMMANDS = (classify,)

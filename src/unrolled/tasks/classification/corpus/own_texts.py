@@ -1,0 +1,132 @@
+"""The user's own labelled texts: a folder a label, a file a label, or a table with a column of texts and one of labels.
+
+    reviews/good/1.txt  reviews/good/2.txt  reviews/bad/1.txt     each file a text, its folder's name the label
+    names/English.txt   names/Greek.txt                           each line a text, its file's name the label
+    mail.csv, mail.tsv                                            a row a text, the columns named in the first line
+    mail.jsonl                                                    an object a line
+
+All in UTF-8; every message names file and line.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unrolled.shell.errors import UserError
+from unrolled.tasks.classification.corpus.labelled import LabelledText, one_line
+
+TABLES = {".csv": ",", ".tsv": "\t"}
+LONGEST = 10**9  # characters of a field; csv's own limit is shorter than many a text
+
+
+def own_texts(path: Path, *, text_column: str, label_column: str) -> Iterator[LabelledText]:
+    """The texts in the order of their files' names, and of their lines.
+
+    UserError for a path that holds no such texts, bytes that are not UTF-8, a column that is missing, a row that does
+    not fit, and an empty text or label.
+    """
+    if not path.exists():
+        raise UserError(f"corpus.path: {path} does not exist; name a folder, or a .csv, .tsv or .jsonl file")
+    if path.is_dir():
+        yield from _folder(path)
+    elif path.suffix.lower() in TABLES:
+        yield from _table(path, TABLES[path.suffix.lower()], text_column, label_column)
+    elif path.suffix.lower() == ".jsonl":
+        yield from _objects(path, text_column, label_column)
+    else:
+        raise UserError(f"corpus.path: {path} is no folder, .csv, .tsv or .jsonl file; labelled texts come in these")
+
+
+def _folder(path: Path) -> Iterator[LabelledText]:
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
+    if not files:
+        raise UserError(f"corpus.path: the folder {path} is empty; put a folder, or a file, a label into it")
+    nested = [file for file in files if file.parent != path]
+    if nested and len(nested) < len(files):
+        stray = next(file for file in files if file.parent == path)
+        raise UserError(f"{stray} lies beside folders: is a label a folder or a file? use one of the two")
+    for file in files:
+        if nested:
+            label = file.relative_to(path).parts[0]
+            yield _checked(" ".join(_lines(file)), label, f"{file}:1")
+        else:
+            for number, line in enumerate(_lines(file), 1):
+                if line.strip():  # a last line end, or a line between paragraphs
+                    yield _checked(line, file.stem, f"{file}:{number}")
+
+
+def _table(path: Path, delimiter: str, text_column: str, label_column: str) -> Iterator[LabelledText]:
+    csv.field_size_limit(LONGEST)
+    lines = _lines(path, ends=True)
+    rows = csv.reader(lines, strict=True)
+    if delimiter == "\t":  # no quotes: a text may begin with one
+        rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+    try:
+        header = next(rows, [])
+        for column in (text_column, label_column):
+            if column not in header:
+                there = ", ".join(map(repr, header)) or "none"
+                raise UserError(
+                    f"{path}:1: there is no column {column!r} (there are: {there}); set corpus.text_column and "
+                    "corpus.label_column"
+                )
+        text, label = header.index(text_column), header.index(label_column)
+        for row in rows:
+            place = f"{path}:{rows.line_num}"
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise UserError(f"{place}: {len(row)} fields where the first line names {len(header)} columns")
+            yield _checked(row[text], row[label], place)
+    except csv.Error as error:
+        raise UserError(
+            f"{path}:{rows.line_num}: {error}; a field with quotes in it is quoted, and they doubled"
+        ) from None
+
+
+def _objects(path: Path, text_column: str, label_column: str) -> Iterator[LabelledText]:
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            found: Any = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{place}: not JSON ({str(error).partition(':')[0]}); a line is one object") from None
+        if not isinstance(found, dict):
+            raise UserError(f"{place}: a line is one JSON object, with a text and a label")
+        for column in (text_column, label_column):
+            if column not in found:
+                raise UserError(f"{place}: the object has no {column!r} (it has: {', '.join(map(repr, found))})")
+        text, label = found[text_column], found[label_column]
+        if not isinstance(text, str) or isinstance(label, (dict, list, float)) or label is None:
+            raise UserError(f"{place}: {text_column!r} must be a text, and {label_column!r} a name or a whole number")
+        yield _checked(text, label if isinstance(label, str) else json.dumps(label), place)
+
+
+def _checked(text: str, label: str, place: str) -> LabelledText:
+    text, label = one_line(text), one_line(label)
+    if "\0" in text:
+        raise UserError(f"{place}: not text but binary (it holds a NUL)")
+    if not text:
+        raise UserError(f"{place}: the text is empty; give it words, or take it out")
+    if not label:
+        raise UserError(f"{place}: the label is empty; give the text one, or take it out")
+    return LabelledText(text, label, place)
+
+
+def _lines(path: Path, *, ends: bool = False) -> Iterator[str]:
+    r"""The lines of a file in strict UTF-8, with or without BOM, cut at \n and \r\n; with their ``ends`` if wanted."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path}:{number}: not UTF-8 ({error.reason}); convert the file to UTF-8") from None
+            yield text if ends else text.rstrip("\r\n")
+
+
+def _hidden(name: Path) -> bool:
+    return any(part.startswith(".") for part in name.parts)

@@ -1,0 +1,248 @@
+"""What the report says of text classification beyond its scores."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from unrolled.report.arms import Arm
+from unrolled.report.comparison import Comparison
+from unrolled.report.drawing import INK, Line, draw, finish, row
+from unrolled.report.markdown import number
+from unrolled.report.sections import Section, Table
+from unrolled.report.wording import Wording
+
+BY_ARM = ("neutral_words", "calibration", "lengths")  # tables of an evaluation that figures are drawn from
+QUOTED = {"most_wrong": "Most wrong", "least_sure": "Least sure"}
+LONGEST = 300  # characters of a quoted text
+TOLERANCE = 1e-12  # of the largest norm: what lies below is drawn at the edge
+
+
+def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
+    """The tables of all arms' evaluations one below the other, with their arms; those that are empty left out."""
+    stacked = {}
+    for name in BY_ARM:
+        frames = [arm.evaluation.tables[name].assign(arm=arm.name) for arm in arms]
+        stacked[name] = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    return stacked
+
+
+# ---- sections --------------------------------------------------------------------------------------------------------
+
+
+def sections(comparison: Comparison) -> list[Section]:
+    """Labels, lengths, what neutral words undo, and texts to read."""
+    arms = comparison.arms
+    return [
+        Section("Each label", [_labels(arms)], ["F1: the harmonic mean of precision and recall."]),
+        Section("Short and long texts", [_lengths(arms)], ["Accuracy by quarter of the test texts, by their words."]),
+        Section("Vanishing: words that say nothing behind each text", [_neutral(arms)], [*NEUTRAL, *_stuck(arms)]),
+        *(
+            Section(f"{title} texts", [_quoted(best, name)], [about])
+            for best, name, title, about in _to_read(comparison)
+        ),
+    ]
+
+
+NEUTRAL = [
+    "Accuracy when so many words are set behind each test text that say nothing: drawn from the frequent words of "
+    "training that are as common in texts of one label as of another. Then the norm of dL/dh of one loss at the first "
+    "word of the text and at its last one, with the most words behind it, as shares of the largest norm: what training "
+    "would see of these words.",
+]
+
+
+def _labels(arms: Sequence[Arm]) -> Table:
+    names = list(arms[0].evaluation.tables["labels"]["label"].astype(str))
+    f1 = {arm.name: arm.evaluation.tables["labels"]["f1"].tolist() for arm in arms}
+    texts = arms[0].evaluation.tables["labels"]["texts"].tolist()
+    return (
+        ["label", "test texts", *(f"F1, {arm.name}" for arm in arms)],
+        [
+            [name, f"{count:,}", *(f"{f1[arm.name][place]:.3f}" for arm in arms)]
+            for place, (name, count) in enumerate(zip(names, texts, strict=True))
+        ],
+    )
+
+
+def _lengths(arms: Sequence[Arm]) -> Table:
+    quarters = arms[0].evaluation.tables["lengths"]
+    headings = [
+        f"{short:,} to {long:,} words" for short, long in quarters[["shortest", "longest"]].itertuples(index=False)
+    ]
+    return (
+        ["arm", *headings],
+        [[arm.name, *(f"{each:.1%}" for each in arm.evaluation.tables["lengths"]["accuracy"])] for arm in arms],
+    )
+
+
+def _neutral(arms: Sequence[Arm]) -> Table:
+    counts = arms[0].evaluation.tables["neutral_words"]["neutral_words"].tolist()
+    headings = ["arm", *(f"{count:,} more" for count in counts), "at the first word", "at the last word"]
+    rows = []
+    for arm in arms:
+        table = arm.evaluation.tables["neutral_words"]
+        reached = (_share(table.iloc[-1], end) for end in ("first", "last"))
+        rows.append([arm.name, *(f"{each:.1%}" for each in table["accuracy"]), *reached])
+    return headings, rows
+
+
+def _share(measured: "pd.Series[float]", end: str) -> str:
+    share = measured[end] / measured["largest"] if measured["largest"] > 0 else math.nan
+    return number(float(share)) if math.isfinite(share) else "undefined"
+
+
+def _stuck(arms: Sequence[Arm]) -> list[str]:
+    """In words, why an arm does no better than the most frequent label."""
+    said = []
+    for arm in arms:
+        reached, chance = arm.evaluation.values["accuracy"], arm.evaluation.measures["most_frequent_accuracy"]
+        if arm.evaluation.intervals["accuracy"].low > chance:
+            continue
+        table = arm.evaluation.tables["neutral_words"]
+        measured = table[table["neutral_words"] == table["neutral_words"].min()].iloc[0]
+        words, behind = int(measured["words"]), int(measured["neutral_words"]) + _trained_with(arm)
+        said.append(
+            f"{arm.name} is stuck at {reached:.1%}, where the most frequent label alone gives {chance:.1%}. The loss "
+            f"stands at the end of {words + behind:,} steps, and the gradient at the first word is "
+            f"{_share(measured, 'first')} of the largest, at the text's own last word {_share(measured, 'last')}: "
+            "training cannot tell these words what they did to the loss."
+        )
+    return said
+
+
+def _trained_with(arm: Arm) -> int:
+    return int(arm.run.settings["network"]["neutral_words"])
+
+
+def _to_read(comparison: Comparison) -> list[tuple[Arm, str, str, str]]:
+    """The texts of the best arm by the validation split."""
+    valid = {row["arm"]: row["accuracy_valid"] for row in comparison.rows if row["accuracy_valid"] is not None}
+    if not valid:
+        return []
+    best = next(arm for arm in comparison.arms if arm.name == max(valid, key=lambda name: valid[name]))
+    about = f"Of {best.name}, the best arm on the validation split."
+    return [(best, name, title, about) for name, title in QUOTED.items() if len(best.evaluation.tables[name])]
+
+
+def _quoted(arm: Arm, name: str) -> Table:
+    rows = [
+        [str(label), str(chosen), f"{probability:.3f}", _shortened(str(text))]
+        for label, chosen, probability, text in arm.evaluation.tables[name].itertuples(index=False)
+    ]
+    return ["label", "predicted", "with probability", "text"], rows
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------------
+
+
+def pictures(lines: Sequence[Line], comparison: Comparison) -> dict[str, Callable[[], Figure]]:
+    """What neutral words undo, beside the gradient; how reliable the probabilities are; accuracy by length."""
+    table, chance = comparison.tables["neutral_words"], comparison.baselines["most_frequent"]
+    neutral = [partial(_accuracy, lines, table, chance), partial(_gradient, lines, table)]
+    return {
+        "neutral_words": lambda: row(neutral, lines),
+        "calibration": lambda: row([partial(_reliability, lines, comparison.tables["calibration"])], lines),
+        "lengths": lambda: row([partial(_by_length, lines, comparison.tables["lengths"])], lines),
+    }
+
+
+def _accuracy(lines: Sequence[Line], table: pd.DataFrame, chance: float, axes: Axes) -> None:
+    axes.set(title="Accuracy", xlabel="words that say nothing behind each text")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    for line in lines:
+        mine = table[table["arm"] == line.arm]
+        draw(axes, line, mine["neutral_words"], mine["accuracy"], marker="o")
+    axes.axhline(chance, color=INK, linewidth=1, linestyle=(0, (1, 1.5)))
+
+
+def _gradient(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
+    axes.set(title="Gradient at the text's last word", xlabel="words that say nothing behind each text", yscale="log")
+    axes.set_ylabel("norm of dL/dh, share of the largest")
+    shares = (table["last"] / table["largest"]).where(table["largest"] > 0)
+    for line in lines:
+        mine = table["arm"] == line.arm
+        draw(axes, line, table["neutral_words"][mine], shares[mine].clip(lower=TOLERANCE), marker="o")
+    finish(axes, shares, bottom=TOLERANCE)
+
+
+def _reliability(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
+    axes.set(title="Reliability", xlabel="probability of the predicted label")
+    axes.set_ylabel("share that is right")
+    for line in lines:
+        mine = table[table["arm"] == line.arm]
+        draw(axes, line, mine["confidence"], mine["accuracy"], marker="o")
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (1, 1.5)), scalex=False, scaley=False)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def _by_length(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
+    axes.set(title="Accuracy by length", xlabel="words of the text, middle of the quarter")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    for line in lines:
+        mine = table[table["arm"] == line.arm]
+        draw(axes, line, (mine["shortest"] + mine["longest"]) / 2, mine["accuracy"], marker="o")
+
+
+FIGURES: Mapping[str, tuple[str, str]] = {
+    "score": ("Accuracy by epoch", "The share of the validation split's texts whose likeliest label is the right one."),
+    "neutral_words": (
+        "Vanishing, seen",
+        "Left: the test texts again, with words behind them that say nothing (dotted: the most frequent label alone). "
+        "A read-out that forgets the text falls to the dotted line. Right: how much of the gradient of the one loss "
+        "still reaches the last word of the text itself. What the gradient cannot reach, training could not teach the "
+        "network to keep. Mean and max have a direct path to every word, or to some.",
+    ),
+    "calibration": (
+        "Reliability",
+        "How often the predicted label is right, by its probability. On the dotted line a network is right as often as "
+        "it says; below it, it is too sure.",
+    ),
+    "lengths": ("Accuracy by length", "By quarter of the test texts, the shortest first."),
+    "context": (
+        "How many words the networks use",
+        "Left: accuracy when only the last words of each text are read. Where the curve is flat, what stands further "
+        "back makes no difference. Right, for comparison: how far back the gradient of one loss reaches.",
+    ),
+    "lag_profile": (
+        "How far back the one loss of a text reaches",
+        "The norm of dL/dh by distance back from the end that the stack reads to; every text has one loss. With the "
+        "read-out last, a straight line down is the vanishing gradient; mean and max reach words directly, and stay "
+        "flat.",
+    ),
+}
+
+WORDING = Wording(
+    title="Recurrent text classifiers",
+    loss="loss, nats per text",
+    cluster="text",
+    baselines={
+        "naive_bayes": "naive Bayes",
+        "logistic_regression": "logistic regression",
+        "nb_svm": "NB-SVM",
+        "most_frequent": "most frequent label",
+    },
+    measured={"most_frequent": "most_frequent_accuracy"},
+    beside={"macro_f1": "macro F1", "roc_auc": "ROC-AUC", "calibration_error": "calibration error"},
+    notes={
+        "scores": "Naive Bayes, logistic regression (on tf-idf) and NB-SVM count words and pairs of neighbours in the "
+        "same training texts. ROC-AUC and macro F1 are means over labels. Calibration error: the mean distance between "
+        "the probability of the predicted label and how often it is right. A BiLSTM reads each text from both sides, "
+        "which is fair here: the label is no part of what it reads.",
+        "gradients": "The main stack reads from left to right. A text has one loss, so these norms do not "
+        "compare with those of a language model, whose mean is over words.",
+    },
+    figures=FIGURES,
+    tables=tables,
+    sections=sections,
+    pictures=pictures,
+)

@@ -1,0 +1,128 @@
+"""The sections of params.yaml that are text classification's own, and what a training of it takes in memory."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from unrolled.settings.sections import (
+    LARGEST,
+    Count,
+    DropoutRate,
+    Rate,
+    Seed,
+    Share,
+    Strict,
+    TrainSettings,
+    VocabularySettings,
+    Width,
+)
+
+GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a cell's weights
+
+
+class CorpusSettings(Strict):
+    name: Literal["sentence_polarity", "movie_reviews", "own"]
+    path: Annotated[str, Field(min_length=1)]
+    text_column: Annotated[str, Field(min_length=1)]
+    label_column: Annotated[str, Field(min_length=1)]
+    fold: Annotated[int, Field(ge=0, le=9)]
+    seed: Seed
+
+    @field_validator("path")
+    @classmethod
+    def _no_glob(cls, path: str) -> str:
+        if re.search(r"[*?\[]", path):
+            raise ValueError("is a file or a folder, which DVC can watch, and no pattern")
+        return path
+
+    @model_validator(mode="after")
+    def _two_columns(self) -> Self:
+        if self.text_column == self.label_column:
+            raise ValueError(f"text_column and label_column are both {self.text_column!r}; a label is no text")
+        return self
+
+
+class CutVocabularySettings(VocabularySettings):
+    max_tokens: Count | None
+    keep: Literal["first", "last"]
+
+
+class NetworkSettings(Strict):
+    cell: Literal["rnn", "relu", "gru", "lstm"]
+    bidirectional: bool
+    read_out: Literal["last", "mean", "max"]
+    embedding: Width
+    hidden: Width
+    layers: Annotated[int, Field(ge=1, le=1000)]
+    dropout: DropoutRate
+    word_dropout: DropoutRate
+    weight_dropout: DropoutRate
+    embedding_range: Rate
+    initialisation: Literal["uniform", "orthogonal", "identity"]
+    forget_bias: Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)] | None
+    neutral_words: Annotated[int, Field(ge=0, le=10**5)]
+
+    # A validator knows the fields above its own; what is wrong with those was said of them.
+
+    @field_validator("initialisation")
+    @classmethod
+    def _of_the_cell(cls, initialisation: str, info: ValidationInfo) -> str:
+        cell = info.data.get("cell")
+        if initialisation == "identity" and cell not in ("rnn", "relu"):
+            raise ValueError(f"is for the cells rnn and relu, not {cell}")
+        return initialisation
+
+    @field_validator("forget_bias")
+    @classmethod
+    def _of_a_forget_gate(cls, forget_bias: float | None, info: ValidationInfo) -> float | None:
+        if forget_bias is not None and info.data.get("cell") != "lstm":
+            raise ValueError(f"is for the cell lstm, not {info.data.get('cell')}")
+        return forget_bias
+
+
+class BatchedTrainSettings(TrainSettings):
+    texts: Count  # in a batch
+
+
+class EvaluateSettings(Strict):
+    neutral_words: Annotated[list[Annotated[int, Field(ge=0, le=10**5)]], Field(min_length=1)]
+    shown_texts: Annotated[int, Field(ge=0, le=1000)]
+    bootstrap_samples: Annotated[int, Field(ge=2, le=10**6)]
+    bootstrap_block: Count
+    confidence: Share
+    seed: Seed
+
+
+class ProbeSettings(Strict):
+    contexts: Annotated[list[Annotated[int, Field(ge=1, le=10**5)]], Field(min_length=1)]
+    lyapunov_steps: Annotated[int, Field(ge=2, le=10**6)]
+    lyapunov_exponents: Count
+
+
+SECTIONS: dict[str, type[Strict]] = {
+    "corpus": CorpusSettings,
+    "vocabulary": CutVocabularySettings,
+    "network": NetworkSettings,
+    "train": BatchedTrainSettings,
+    "evaluate": EvaluateSettings,
+    "probe": ProbeSettings,
+}
+
+
+def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
+    """A lower bound of the bytes that training takes, by the settings that would lower it."""
+    copies = 2 if train["optimiser"] == "sgd" else 4  # the best epoch's beside them; adam has two moments
+    steps = (1 + network["neutral_words"]) * (1 + network["bidirectional"]) * network["layers"]  # of texts of one word
+    return {
+        "network.hidden, network.embedding or network.layers": 4 * copies * parameters(network, sizes),
+        "train.texts": 4 * train["texts"] * steps * GATES[network["cell"]] * network["hidden"],
+    }
+
+
+def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
+    """The numbers in the matrices of the network, without drawing one."""
+    hidden, embedding, stacks = network["hidden"], network["embedding"], 1 + network["bidirectional"]
+    of_stack = GATES[network["cell"]] * hidden * (embedding + hidden * (2 * network["layers"] - 1))
+    return int(sizes["vocabulary"] * embedding + stacks * (of_stack + hidden * sizes["labels"]))

@@ -1,0 +1,172 @@
+"""pipelines/classification: its files say what is so, and its stages run on a user's own texts, by letters."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from test_house import ROOT, STAGES, needed, paths_of, shown
+from unrolled.ground.evaluation import Evaluation
+from unrolled.settings.loader import arch_keys, load_params, sections_of
+from unrolled.settings.recipes import applied
+from unrolled.shell.cli import main as cli
+from unrolled.tasks.classification.text.serving import Classifier
+
+FOLDER = ROOT / "pipelines" / "classification"
+BASELINES = ("naive_bayes", "logistic_regression", "nb_svm")
+
+
+def yaml(name: str) -> Any:
+    return YAML(typ="safe", pure=True).load((FOLDER / name).read_text(encoding="utf-8"))
+
+
+# ---- what stands in the folder ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", [path.stem for path in STAGES])
+def test_deps_of_a_stage_hold_what_it_imports(stage: str) -> None:
+    content = yaml("dvc.yaml")["stages"][stage]
+    deps = [(FOLDER / dep).resolve() for dep in paths_of(content, "deps") if dep.startswith("../../")]
+    files = needed(stage, "classification")
+    outside = sorted(shown(file) for file in files if not any(file.is_relative_to(dep) for dep in deps))
+    idle = sorted(shown(dep) for dep in deps if not any(file.is_relative_to(dep) for file in files))
+    assert not outside and not idle, f"stage {stage}: deps must hold {outside}; take out {idle}"
+    assert ("params.yaml" in paths_of(content, "deps")) == (stage == "resolve")
+    assert f"../../stages/{stage}.py" in content["cmd"]
+
+
+def test_params_are_the_fields_of_settings() -> None:
+    params, models = yaml("params.yaml"), sections_of("classification")
+    assert list(params) == ["task", *models, "arch", "clipping"]
+    for name, model in models.items():
+        assert set(params[name]) == set(model.model_fields), name
+    assert all(set(row) <= set(arch_keys("classification")) for row in params["arch"].values())
+    arms = load_params(FOLDER / "params.yaml").arms
+    assert list(arms) == [f"{arch}-{row}" for arch in ("rnn", "lstm", "bilstm") for row in ("clipped", "unclipped")]
+
+
+@pytest.mark.parametrize("name", ["distance", "read-outs"])
+def test_recipes_state_arms_that_differ_by_what_they_are_about(name: str) -> None:
+    _, params = applied(name, FOLDER / "params.yaml", FOLDER / "recipes")
+    networks = [arm["network"] for arm in params.arms.values()]
+    varied = {key for key in networks[0] if len({str(network[key]) for network in networks}) > 1}
+    assert varied == {"distance": {"cell", "read_out", "neutral_words"}, "read-outs": {"cell", "read_out"}}[name]
+    assert len({str(network) for network in networks}) == len(networks)
+
+
+# ---- a user's own texts ----------------------------------------------------------------------------------------------
+
+TINY: dict[str, dict[str, Any]] = {
+    "corpus": {"name": "own", "path": "names"},
+    "vocabulary": {"unit": "character", "lowercase": False, "min_count": 1},
+    "network": {"embedding": 8, "hidden": 8, "read_out": "last", "dropout": 0.0},
+    "train": {"epochs": 3, "texts": 8, "learning_rate": 0.02},
+    "evaluate": {"neutral_words": [0, 4], "shown_texts": 2, "bootstrap_samples": 20},
+    "probe": {"contexts": [1, 2], "lyapunov_steps": 20, "lyapunov_exponents": 4},
+}
+ENDINGS = {"Greek": ("os", "is", "as"), "Slavic": ("ov", "ev", "in"), "Italian": ("i", "o", "a")}
+
+
+def stage(name: str, *arguments: str) -> str:
+    """Run a stage in this process; what it said."""
+    spec = importlib.util.spec_from_file_location(f"stage_{name}", ROOT / "stages" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    result = CliRunner().invoke(module.main, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stages run, but for record, on names of three languages, an arm alone."""
+    place = tmp_path_factory.mktemp("classification")
+    random = np.random.default_rng(1)
+    for language, endings in ENDINGS.items():
+        names = ["".join(random.choice(list("bdklmnprst"), 4)) + str(random.choice(endings)) for _ in range(60)]
+        (place / "names").mkdir(exist_ok=True)
+        (place / "names" / f"{language}.txt").write_text("\n".join(map(str.title, names)), encoding="utf-8")
+    params = yaml("params.yaml")
+    for section, changes in TINY.items():
+        params[section] |= changes
+    params |= {"arch": {"rnn": {"cell": "rnn"}}, "clipping": {"clipped": {"clip_norm": 1.0}}}
+    with (place / "params.yaml").open("w") as file:
+        YAML(typ="safe", pure=True).dump(params, file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for name in ("resolve", "fetch", "preprocess", "vocabulary"):
+            stage(name)
+        for baseline in BASELINES:
+            stage("baseline", baseline)
+        for name in ("train", "evaluate", "probe"):
+            stage(name, "rnn-clipped")
+        stage("compare")
+    return place
+
+
+def test_a_names_language_is_learned_from_its_letters(whole: Path) -> None:
+    evaluation = Evaluation.read(whole / "evaluation" / "rnn-clipped")
+    assert evaluation.values["accuracy"] > 0.8
+    assert evaluation.tables["labels"]["label"].tolist() == sorted(ENDINGS)
+    metrics = json.loads((whole / "metrics.json").read_text())
+    assert set(metrics) == {"rnn-clipped", *BASELINES, "most_frequent"}
+    assert metrics["rnn-clipped"]["accuracy"] == evaluation.values["accuracy"] > metrics["most_frequent"]["accuracy"]
+
+
+def test_the_page_shows_what_is_the_tasks_own(whole: Path) -> None:
+    page = (whole / "report" / "index.html").read_text(encoding="utf-8")
+    for title in (
+        "Each label",
+        "Short and long texts",
+        "Vanishing: words that say nothing",
+        "Least sure texts",
+        "Reliability",
+    ):
+        assert title in page, title
+    for name in ("neutral_words", "calibration", "lengths"):
+        assert (whole / "report" / "figures" / f"{name}.svg").is_file()
+        assert (whole / "report" / "plots" / f"{name}.csv").is_file()
+
+
+def test_lines_are_classified_with_every_labels_probability(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(whole)
+    result = CliRunner().invoke(cli, ["classify"], input=b"Kpelros\nTreskov\n")
+    assert result.exit_code == 0, result.output
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [each["label"] for each in answers] == ["Greek", "Slavic"]
+    for each in answers:
+        assert list(each["probabilities"]) == sorted(ENDINGS)
+        assert sum(each["probabilities"].values()) == pytest.approx(1, abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(b"Kpelros\n\n", "line 2 is empty"), (b"Kpelros\n\xff\n", "line 2 is not UTF-8")],
+)
+def test_a_line_that_cannot_be_classified_is_named(
+    text: bytes, said: str, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(whole)
+    result = CliRunner().invoke(cli, ["classify", "--arm", "rnn-clipped"], input=text)
+    assert result.exit_code == 1 and said in result.output + capsys.readouterr().err
+
+
+def test_the_served_model_answers_as_the_arm_does(whole: Path, tmp_path: Path) -> None:
+    for file in ("runs/rnn-clipped/weights.safetensors", "runs/rnn-clipped/settings.json"):
+        (tmp_path / Path(file).name).write_bytes((whole / file).read_bytes())
+    for file in ("tokenizer.json", "names.json"):
+        (tmp_path / file).write_bytes((whole / "data" / "encoded" / file).read_bytes())
+    classifier = Classifier.load(tmp_path)
+    table = classifier.predict(["Kpelros", "Treskov"])
+    assert table["label"].tolist() == ["Greek", "Slavic"] and table["labels"].iloc[0] == sorted(ENDINGS)
+    assert np.array(table["probabilities"].tolist()).sum(1) == pytest.approx([1, 1])
+    with pytest.raises(ValueError, match="text 2 is empty"):
+        classifier.predict(["Kpelros", " "])
