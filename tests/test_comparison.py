@@ -193,9 +193,14 @@ def evaluated(
 
 
 @pytest.fixture(autouse=True)
-def quickly_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every figure in every test, but without finding the best layout for it, which takes longer than drawing."""
+def quickly_drawn(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Every figure in every test, but without finding the best layout for it, which takes longer than drawing.
+
+    And as svg alone, of the same strokes as the png, but in one test.
+    """
     monkeypatch.setattr(drawing, "ConstrainedLayoutEngine", lambda **_: "none")
+    if "same_bytes" not in request.node.name:
+        monkeypatch.setattr(drawing.FigureCanvasAgg, "print_png", lambda self, path, **_: Path(path).touch())
 
 
 @pytest.fixture
@@ -377,12 +382,12 @@ def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: Grid) -> None:
 def test_several_seeds_stand_together_with_both_spreads(grid: Grid) -> None:
     """And one that exploded is counted, and left out of what the others reached."""
     params = json.loads(PARAMS.read_text()) | {"seeds": [1, 2, 5]}
-    grid.of(params).only("rnn", "lstm")
+    grid.of(params).only("rnn")
     exploded = Made(handicap=90.0, norms=(0.1, 0.1, 0.1, 1e9))
     comparison = made_and_read(grid, rnn_clipped_2=Made(handicap=0.5), rnn_unclipped_5=exploded)
     assert run_stage().exit_code == 0
     text = Path("report/comparison.md").read_text()
-    assert [row["configuration"] for row in comparison.summaries] == CONFIGURATIONS[:4]
+    assert [row["configuration"] for row in comparison.summaries] == CONFIGURATIONS[:2]
     together, one = comparison.summaries[0], STREAM.astype(float).mean()
     assert together["forward_perplexity"] == pytest.approx(math.exp(one + 0.5 / 3), rel=1e-6)
     assert re.search(r"^\| rnn-clipped \| [\d.,]+ ± [\d.,]+ \[[\d.,]+, [\d.,]+\] \|", text, re.M)
@@ -390,7 +395,7 @@ def test_several_seeds_stand_together_with_both_spreads(grid: Grid) -> None:
     assert "2 of 3 exploded, came back; 1 of 3 exploded, never came back" in text
     assert re.search(r"^\| rnn-clipped minus rnn-unclipped \| [-+][\d.]+ ± [\d.]+ \[", text, re.M)
     content = json.loads(Path("report/comparison.json").read_text())
-    assert len(content["arms"]) == 12 and content["configurations"]["rnn-unclipped"]["survived"] == 2
+    assert len(content["arms"]) == 6 and content["configurations"]["rnn-unclipped"]["survived"] == 2
     assert next(pair for pair in content["paired"] if pair["minus"] == "rnn-unclipped")["seeds"] == [1, 2]
     metrics = json.loads(Path("metrics.json").read_text())
     assert metrics["rnn-unclipped"].items() >= {"seeds": 3, "survived": 2, "forward_perplexity_seeds": 0.0}.items()

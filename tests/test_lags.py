@@ -15,7 +15,7 @@ from unrolled.probing.lags import STRETCHES, lags_of_stretches, reaches
 from unrolled.recurrence.bptt import lag_profile
 from unrolled.training.diagnostics import LAG_STEPS
 
-RESAMPLING = Resampling(block=200, samples=200, confidence=0.95, seed=1)
+RESAMPLING = Resampling(block=200, samples=20, confidence=0.95, seed=1)
 
 
 def powers(*factors: float, steps: int = 30) -> np.ndarray:
