@@ -1,8 +1,6 @@
 """pipelines/classification: its files say what is so, and its stages run on a user's own texts, by letters."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from test_house import ROOT
+from miniature import ROOT, run_stage
 from unrolled.ground.evaluation import Evaluation
 from unrolled.settings.recipes import applied
 from unrolled.shell.cli import main as cli
@@ -50,18 +48,6 @@ TINY: dict[str, dict[str, Any]] = {
 ENDINGS = {"Greek": ("os", "is", "as"), "Slavic": ("ov", "ev", "in"), "Italian": ("i", "o", "a")}
 
 
-def stage(name: str, *arguments: str) -> str:
-    """Run a stage in this process; what it said."""
-    spec = importlib.util.spec_from_file_location(f"stage_{name}", ROOT / "stages" / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    result = CliRunner().invoke(module.main, list(arguments), catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stages run, but for record, on names of three languages, an arm alone."""
@@ -80,12 +66,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         for name in ("resolve", "fetch", "preprocess", "vocabulary"):
-            stage(name)
+            run_stage(name)
         for baseline in BASELINES:
-            stage("baseline", baseline)
+            run_stage("baseline", baseline)
         for name in ("train", "evaluate", "probe"):
-            stage(name, "rnn-clipped")
-        stage("compare")
+            run_stage(name, "rnn-clipped")
+        run_stage("compare")
     return place
 
 

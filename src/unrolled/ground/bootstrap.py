@@ -68,9 +68,9 @@ def bootstrap_statistic(
     if table.ndim != 2 or not table.size:
         raise ValueError(f"units must be rows and columns, not of shape {table.shape}")
     columns = [_clustered(column, clusters, block) for column in table.T]
-    sizes = columns[0][0]
-    means = np.stack([_draws(sizes, sums, samples, seed) for _, sums in columns], axis=1)  # the same draws for each
-    found = statistic(np.array([sums.sum() / sizes.sum() for _, sums in columns]))
+    sizes, sums = columns[0][0], np.stack([of_column for _, of_column in columns], axis=1)
+    means = _draws(sizes, sums, samples, seed)
+    found = statistic(sums.sum(axis=0) / sizes.sum())
     return found, _percentiles(np.array([statistic(each) for each in means]), sizes, confidence)
 
 
@@ -119,14 +119,14 @@ def _clustered(stream: Floats, clusters: ArrayLike, block: int) -> tuple[Floats,
 
 
 def _draws(sizes: Floats, sums: Floats, samples: int, seed: int) -> Floats:
-    """Mean of each of `samples` resampled streams, [samples]."""
+    """Mean of each of `samples` resampled streams, [samples]; of sums [C, K] those of the K columns, [samples, K]."""
     if samples < 1:
         raise ValueError(f"a bootstrap needs samples >= 1, not {samples}")
-    random, means = np.random.default_rng(seed), np.empty(samples)
+    random, means = np.random.default_rng(seed), np.empty((samples, *sums.shape[1:]))
     with np.errstate(invalid="ignore", over="ignore"):
         for sample in range(samples):  # one at a time: memory stays flat for a stream of any length
             drawn = random.integers(sizes.size, size=sizes.size)
-            means[sample] = sums[drawn].sum() / sizes[drawn].sum()
+            means[sample] = sums[drawn].sum(axis=0) / sizes[drawn].sum()
     return means
 
 
