@@ -6,7 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unrolled.ground.evaluation import Resampling
 from unrolled.ground.special_tokens import END_ID
+from unrolled.probing.context import Given, context_needed
+from unrolled.tasks.language_model.evaluation.scores import SCORES
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import predictions
 from unrolled.tasks.language_model.probes.context import context_nats
@@ -54,6 +57,20 @@ def test_a_context_that_the_text_does_not_have_is_refused() -> None:
         context_nats(network(), TOKENS, np.array([19]), [5, 20])
     with pytest.raises(ValueError, match="positions must be 5 to 299"):
         context_nats(network(), TOKENS, np.array([300]), [5])
+
+
+def test_an_arm_that_exploded_needs_no_context_and_has_none() -> None:
+    """Its nats are alike whatever it is given, and no perplexity comes of them."""
+    resampling, documents = Resampling(block=10, samples=20, confidence=0.95, seed=1), np.arange(50)
+    for nats, expected in (
+        ([1e17] * 3, math.nan),
+        ([4.5, 4.02, 4.0], 5.0),
+        ([4.0] * 3, 1.0),
+        ([9.0, 8.0, 4.0], math.inf),
+    ):
+        given = Given({each: np.full(50, of) for each, of in zip((1.0, 5.0, math.inf), nats, strict=True)}, documents)
+        needed, interval = context_needed(given, SCORES[0], resampling)
+        assert [needed, *interval] == pytest.approx([expected] * 3, nan_ok=True)
 
 
 def test_a_network_that_exploded_predicts_nothing() -> None:

@@ -45,14 +45,14 @@ def by_context(given: Given | None, score: Score, resampling: Resampling) -> pd.
 def context_needed(given: Given | None, score: Score, resampling: Resampling) -> tuple[float, Interval]:
     """The shortest context from which on the score stays within 5 % of that with all of it, with its interval.
 
-    inf if none does; nan where nothing was given, or a unit is not finite.
+    inf if none does; nan where nothing was given, or the score is not finite, as of an arm that exploded.
     """
     if given is None:
         return math.nan, Interval(math.nan, math.nan)
     contexts, units = list(given.units), np.stack([each.astype(np.float64) for each in given.units.values()])
 
     def needed(means: NDArray[np.float64]) -> float:
-        if not np.isfinite(means).all():
+        if not all(math.isfinite(score.value(float(mean), 1)) for mean in means):
             return math.nan
         far = np.flatnonzero([_times_worse(mean, means[-1], score) > CLOSE for mean in means])
         return contexts[int(far[-1]) + 1 if len(far) else 0]
