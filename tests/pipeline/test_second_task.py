@@ -99,7 +99,7 @@ def test_an_experiment_elsewhere_reaches_the_store_at_the_root(parity: Project) 
 
 def test_a_checkpoint_of_a_killed_training_is_found_by_an_experiment_elsewhere(parity: Project) -> None:
     root = parity.place.parents[1]
-    override = "train.epochs=200"
+    override = "train.epochs=40"
     parity.must("dvc", "exp", "run", "-S", override, "resolve")
     killed = subprocess.Popen(
         ["python", "../../stages/train.py", "rnn-clipped-1"],
