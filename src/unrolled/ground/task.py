@@ -91,3 +91,16 @@ class Task(Protocol):
 
         ``stretch``: which of the split's stretches, that do not overlap; IndexError where it has fewer.
         """
+
+
+class WholeSequences:
+    """What tasks have in common whose batches hold whole sequences, of ``lengths`` [B]: none is carried on."""
+
+    def tokens(self, batch: Batch) -> int:
+        return int(batch.lengths.sum())
+
+    def start(self, model: Model) -> Carry:
+        return ()
+
+    def entry(self, model: Model, batch: Batch, carry: Carry) -> Carry:
+        return carry

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from unrolled.ground.bootstrap import Interval, Paired, bootstrap_interval, paired_bootstrap, with_spread
+from unrolled.ground.bootstrap import Interval, bootstrap_interval, paired_bootstrap, with_spread
 from unrolled.ground.evaluation import Evaluation, Resampling, Units, sums_of
 from unrolled.ground.score import Score
 from unrolled.report.arms import Arm
@@ -124,10 +124,12 @@ def difference(
     first = {arm.seed: arm.evaluation for arm in a.arms}
     second = dict.fromkeys(seeds, b) if isinstance(b, Evaluation) else {arm.seed: arm.evaluation for arm in b.arms}
     pairs = [(first[seed].units[score.name], second[seed].units[score.name]) for seed in seeds]
-    paired = _paired(pairs, a.arms[0].evaluation, resampling)
     by_seed = [_mean(first) - _mean(second) for first, second in pairs]
+    mine, theirs = (_together([pair[place] for pair in pairs]) for place in (0, 1))
+    paired = paired_bootstrap(mine, theirs, a.arms[0].evaluation.clusters, **resampling._asdict())
+    low, high = with_spread(paired.interval, by_seed, resampling.confidence)
     row: Row = {"arm": a.name, "minus": other, "score": score.name, "difference": paired.difference}
-    row |= {"difference_low": paired.interval.low, "difference_high": paired.interval.high}
+    row |= {"difference_low": low, "difference_high": high}
     return row | {"difference_seeds": spread(by_seed), "seeds": seeds, "terms": len(pairs[0][0])}
 
 
@@ -148,13 +150,6 @@ def _interval(score: Score, units: Sequence[Units], of: Evaluation, resampling: 
         resampling.confidence,
     )
     return Interval(score.value(low, 1), score.value(high, 1))
-
-
-def _paired(pairs: Sequence[tuple[Units, Units]], of: Evaluation, resampling: Resampling) -> Paired:
-    first, second = (_together([pair[place] for pair in pairs]) for place in (0, 1))
-    paired = paired_bootstrap(first, second, of.clusters, **resampling._asdict())
-    by_seed = [_mean(a) - _mean(b) for a, b in pairs]
-    return Paired(paired.difference, with_spread(paired.interval, by_seed, resampling.confidence))
 
 
 def _together(units: Sequence[Units]) -> Units:

@@ -3,10 +3,25 @@
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 # Upper bounds lie far above what anyone trains, and below what 32 bits, single precision or a memory hold.
 LARGEST = 1e30
+GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a cell's weights
+
+
+def _no_glob(path: str) -> str:
+    if re.search(r"[*?\[]", path):
+        raise ValueError("is a file or a folder, which DVC can watch; plain text takes a glob as corpus.pattern")
+    return path
+
+
+def _of_a_forget_gate(forget_bias: float | None, info: ValidationInfo) -> float | None:
+    """A validator knows the fields above its own; what is wrong with those was said of them."""
+    if forget_bias is not None and info.data.get("cell") != "lstm":
+        raise ValueError(f"is for the cell lstm, not {info.data.get('cell')}")
+    return forget_bias
+
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # torch's generator heeds 32 bits: others would be the same seed again
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -14,6 +29,10 @@ Width = Annotated[int, Field(ge=1, le=2**16)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
+Layers = Annotated[int, Field(ge=1, le=1000)]
+WatchedPath = Annotated[str, Field(min_length=1), AfterValidator(_no_glob)]
+Bias = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+ForgetBias = Annotated[Bias | None, AfterValidator(_of_a_forget_gate)]
 
 
 class Strict(BaseModel):
@@ -22,26 +41,24 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class CorpusSettings(Strict):
-    name: Literal["python-docs", "ptb", "brown", "text"]
-    path: Annotated[str, Field(min_length=1)]
-    pattern: str | None
+class SplitSettings(Strict):
+    """What a corpus of one text is split by."""
+
     valid_share: Share
     test_share: Share
-    seed: Seed
-
-    @field_validator("path")
-    @classmethod
-    def _no_glob(cls, path: str) -> str:
-        if re.search(r"[*?\[]", path):
-            raise ValueError("is a file or a folder, which DVC can watch; put the glob into corpus.pattern")
-        return path
 
     @model_validator(mode="after")
     def _leave_some_to_train(self) -> Self:
         if self.valid_share + self.test_share >= 1:
             raise ValueError("valid_share + test_share must leave something to train on (below 1)")
         return self
+
+
+class CorpusSettings(SplitSettings):
+    name: Literal["python-docs", "ptb", "brown", "text"]
+    path: WatchedPath
+    pattern: str | None
+    seed: Seed
 
 
 class VocabularySettings(Strict):
@@ -61,6 +78,22 @@ class TrainSettings(Strict):
     anneal_after: Annotated[int, Field(ge=0, le=10**9)] | None
     average_after: Annotated[int, Field(ge=0, le=10**9)] | None
     weight_decay: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+
+
+class ResampledSettings(Strict):
+    """How intervals are found of the scores that an evaluation gives; a task adds what is its own."""
+
+    bootstrap_samples: Annotated[int, Field(ge=2, le=10**6)]
+    bootstrap_block: Count
+    confidence: Share
+    seed: Seed
+
+
+class LyapunovSettings(Strict):
+    """How far the growth of gradients is measured; a task adds its own probes."""
+
+    lyapunov_steps: Annotated[int, Field(ge=2, le=10**6)]
+    lyapunov_exponents: Count
 
 
 class ClippingSettings(Strict):

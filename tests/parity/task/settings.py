@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from unrolled.settings.sections import Count, Seed, Share, Strict, TrainSettings, Width
+from unrolled.settings.sections import Count, LyapunovSettings, ResampledSettings, Strict, TrainSettings, Width
 
 
 class NetworkSettings(Strict):
@@ -15,23 +15,11 @@ class BatchedTrainSettings(TrainSettings):
     lines: Count  # of text, side by side in a batch
 
 
-class EvaluateSettings(Strict):
-    bootstrap_samples: Count
-    bootstrap_block: Count
-    confidence: Share
-    seed: Seed
-
-
-class ProbeSettings(Strict):
-    lyapunov_steps: Count
-    lyapunov_exponents: Count
-
-
 SECTIONS: dict[str, type[Strict]] = {
     "network": NetworkSettings,
     "train": BatchedTrainSettings,
-    "evaluate": EvaluateSettings,
-    "probe": ProbeSettings,
+    "evaluate": ResampledSettings,
+    "probe": LyapunovSettings,
 }
 
 

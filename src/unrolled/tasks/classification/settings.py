@@ -1,41 +1,35 @@
 """The sections of params.yaml that are text classification's own, and what a training of it takes in memory."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from unrolled.settings.sections import (
-    LARGEST,
+    GATES,
     Count,
     DropoutRate,
+    ForgetBias,
+    Layers,
+    LyapunovSettings,
     Rate,
+    ResampledSettings,
     Seed,
-    Share,
     Strict,
     TrainSettings,
     VocabularySettings,
+    WatchedPath,
     Width,
 )
-
-GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a cell's weights
 
 
 class CorpusSettings(Strict):
     name: Literal["sentence_polarity", "movie_reviews", "own"]
-    path: Annotated[str, Field(min_length=1)]
+    path: WatchedPath
     text_column: Annotated[str, Field(min_length=1)]
     label_column: Annotated[str, Field(min_length=1)]
     fold: Annotated[int, Field(ge=0, le=9)]
     seed: Seed
-
-    @field_validator("path")
-    @classmethod
-    def _no_glob(cls, path: str) -> str:
-        if re.search(r"[*?\[]", path):
-            raise ValueError("is a file or a folder, which DVC can watch, and no pattern")
-        return path
 
     @model_validator(mode="after")
     def _two_columns(self) -> Self:
@@ -55,13 +49,13 @@ class NetworkSettings(Strict):
     read_out: Literal["last", "mean", "max"]
     embedding: Width
     hidden: Width
-    layers: Annotated[int, Field(ge=1, le=1000)]
+    layers: Layers
     dropout: DropoutRate
     word_dropout: DropoutRate
     weight_dropout: DropoutRate
     embedding_range: Rate
     initialisation: Literal["uniform", "orthogonal", "identity"]
-    forget_bias: Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)] | None
+    forget_bias: ForgetBias
     neutral_words: Annotated[int, Field(ge=0, le=10**5)]
 
     # A validator knows the fields above its own; what is wrong with those was said of them.
@@ -74,31 +68,18 @@ class NetworkSettings(Strict):
             raise ValueError(f"is for the cells rnn and relu, not {cell}")
         return initialisation
 
-    @field_validator("forget_bias")
-    @classmethod
-    def _of_a_forget_gate(cls, forget_bias: float | None, info: ValidationInfo) -> float | None:
-        if forget_bias is not None and info.data.get("cell") != "lstm":
-            raise ValueError(f"is for the cell lstm, not {info.data.get('cell')}")
-        return forget_bias
-
 
 class BatchedTrainSettings(TrainSettings):
     texts: Count  # in a batch
 
 
-class EvaluateSettings(Strict):
+class EvaluateSettings(ResampledSettings):
     neutral_words: Annotated[list[Annotated[int, Field(ge=0, le=10**5)]], Field(min_length=1)]
     shown_texts: Annotated[int, Field(ge=0, le=1000)]
-    bootstrap_samples: Annotated[int, Field(ge=2, le=10**6)]
-    bootstrap_block: Count
-    confidence: Share
-    seed: Seed
 
 
-class ProbeSettings(Strict):
+class ProbeSettings(LyapunovSettings):
     contexts: Annotated[list[Annotated[int, Field(ge=1, le=10**5)]], Field(min_length=1)]
-    lyapunov_steps: Annotated[int, Field(ge=2, le=10**6)]
-    lyapunov_exponents: Count
 
 
 SECTIONS: dict[str, type[Strict]] = {

@@ -5,9 +5,21 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from unrolled.settings.sections import LARGEST, Count, DropoutRate, Rate, Seed, Share, Strict, TrainSettings, Width
-
-GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a cell's weights
+from unrolled.settings.sections import (
+    GATES,
+    LARGEST,
+    Count,
+    DropoutRate,
+    ForgetBias,
+    Layers,
+    LyapunovSettings,
+    Rate,
+    ResampledSettings,
+    Share,
+    Strict,
+    TrainSettings,
+    Width,
+)
 
 
 class NetworkSettings(Strict):
@@ -15,7 +27,7 @@ class NetworkSettings(Strict):
     bidirectional: bool
     embedding: Width
     hidden: Width
-    layers: Annotated[int, Field(ge=1, le=1000)]
+    layers: Layers
     connection: Literal["plain", "residual", "highway", "dense"]
     dropout: DropoutRate
     dropout_mask: Literal["step", "window"]
@@ -24,7 +36,7 @@ class NetworkSettings(Strict):
     tied: bool
     initialisation: Literal["uniform", "orthogonal", "identity", "chrono"]
     initial_range: Rate | None
-    forget_bias: Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)] | None
+    forget_bias: ForgetBias
     longest: Annotated[int, Field(ge=3, le=10**9)] | None
 
     # A validator knows the fields above its own; what is wrong with those was said of them.
@@ -37,13 +49,6 @@ class NetworkSettings(Strict):
             if initialisation == name and cell not in cells:
                 raise ValueError(f"is for the cells {' and '.join(cells)}, not {cell}")
         return initialisation
-
-    @field_validator("forget_bias")
-    @classmethod
-    def _of_a_forget_gate(cls, forget_bias: float | None, info: ValidationInfo) -> float | None:
-        if forget_bias is not None and info.data.get("cell") != "lstm":
-            raise ValueError(f"is for the cell lstm, not {info.data.get('cell')}")
-        return forget_bias
 
     @field_validator("longest")
     @classmethod
@@ -64,7 +69,7 @@ class BatchedTrainSettings(TrainSettings):
     window: Annotated[int, Field(ge=2, le=10**9)]
 
 
-class EvaluateSettings(Strict):
+class EvaluateSettings(ResampledSettings):
     window: Annotated[int, Field(ge=1, le=2**16)]
     ngram_order: Annotated[int, Field(ge=1, le=100)]
     cache_windows: list[Count]
@@ -73,17 +78,11 @@ class EvaluateSettings(Strict):
     dynamic_segment: Count
     dynamic_rates: list[Rate]
     dynamic_decays: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]
-    bootstrap_samples: Annotated[int, Field(ge=2, le=10**6)]
-    bootstrap_block: Count
-    confidence: Share
-    seed: Seed
 
 
-class ProbeSettings(Strict):
+class ProbeSettings(LyapunovSettings):
     contexts: Annotated[list[Annotated[int, Field(ge=1, le=10**4)]], Field(min_length=1)]
     positions: Annotated[int, Field(ge=1, le=10**7)]
-    lyapunov_steps: Annotated[int, Field(ge=2, le=10**6)]
-    lyapunov_exponents: Count
 
 
 SECTIONS: dict[str, type[Strict]] = {

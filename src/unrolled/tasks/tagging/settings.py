@@ -1,14 +1,24 @@
 """The sections of params.yaml of sequence tagging, and what a training of it takes in memory."""
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from unrolled.settings.sections import Count, DropoutRate, Seed, Share, Strict, TrainSettings, Width
+from unrolled.settings.sections import (
+    GATES,
+    Count,
+    DropoutRate,
+    Layers,
+    LyapunovSettings,
+    ResampledSettings,
+    SplitSettings,
+    Strict,
+    TrainSettings,
+    WatchedPath,
+    Width,
+)
 
-GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a cell's weights
 TAGS = {  # by corpus.name, what a word may be tagged with
     "lines": ("upos", "xpos"),
     "sequoia": ("upos",),
@@ -19,19 +29,10 @@ TAGS = {  # by corpus.name, what a word may be tagged with
 }
 
 
-class CorpusSettings(Strict):
+class CorpusSettings(SplitSettings):
     name: Literal["lines", "sequoia", "brown", "conll2000", "conllu", "columns"]
-    path: Annotated[str, Field(min_length=1)]
+    path: WatchedPath
     tags: Literal["upos", "xpos", "full", "base", "coarse", "pos", "chunk", "second"]
-    valid_share: Share
-    test_share: Share
-
-    @field_validator("path")
-    @classmethod
-    def _no_glob(cls, path: str) -> str:
-        if re.search(r"[*?\[]", path):
-            raise ValueError("is a file or a folder, which DVC can watch")
-        return path
 
     @field_validator("tags")
     @classmethod
@@ -40,12 +41,6 @@ class CorpusSettings(Strict):
         if tags not in known:
             raise ValueError(f"of the corpus {info.data['name']} must be {' or '.join(known)}")
         return tags
-
-    @model_validator(mode="after")
-    def _leave_some_to_train(self) -> Self:
-        if self.valid_share + self.test_share >= 1:
-            raise ValueError("valid_share + test_share must leave something to train on (below 1)")
-        return self
 
 
 class VocabularySettings(Strict):
@@ -58,7 +53,7 @@ class NetworkSettings(Strict):
     bidirectional: bool
     embedding: Width
     hidden: Width
-    layers: Annotated[int, Field(ge=1, le=1000)]
+    layers: Layers
     letter_embedding: Width
     letter_hidden: Annotated[int, Field(ge=0, le=2**16)]
     dropout: DropoutRate
@@ -71,17 +66,8 @@ class BatchedTrainSettings(TrainSettings):
     sentences: Count
 
 
-class EvaluateSettings(Strict):
+class EvaluateSettings(ResampledSettings):
     crf_iterations: Count
-    bootstrap_samples: Annotated[int, Field(ge=2, le=10**6)]
-    bootstrap_block: Count
-    confidence: Share
-    seed: Seed
-
-
-class ProbeSettings(Strict):
-    lyapunov_steps: Annotated[int, Field(ge=2, le=10**6)]
-    lyapunov_exponents: Count
 
 
 SECTIONS: dict[str, type[Strict]] = {
@@ -90,7 +76,7 @@ SECTIONS: dict[str, type[Strict]] = {
     "network": NetworkSettings,
     "train": BatchedTrainSettings,
     "evaluate": EvaluateSettings,
-    "probe": ProbeSettings,
+    "probe": LyapunovSettings,
 }
 
 

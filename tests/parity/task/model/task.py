@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.score import Sums
 from unrolled.ground.special_tokens import END_ID
-from unrolled.ground.task import Model
+from unrolled.ground.task import Model, WholeSequences
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.stack import Stack
 
@@ -50,7 +50,7 @@ class Network(Model):
         return {**self.stack.groups(), "head": list(self.head.parameters())}
 
 
-class Task:
+class Task(WholeSequences):
     def __init__(self, train: Mapping[str, Any]) -> None:
         self.lines = int(train["lines"])
 
@@ -77,15 +77,6 @@ class Task:
         order = np.random.default_rng(epoch).permutation(len(every))
         for start in range(first * self.lines, len(every), self.lines):
             yield batch_of([every[index] for index in order[start : start + self.lines]])
-
-    def tokens(self, batch: Batch) -> int:
-        return int(batch.lengths.sum())
-
-    def start(self, model: Network) -> tuple[()]:
-        return ()
-
-    def entry(self, model: Network, batch: Batch, carry: tuple[()]) -> tuple[()]:
-        return carry
 
     def loss(
         self,

@@ -10,12 +10,13 @@ from torch.nn.functional import cross_entropy
 
 from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.score import Sums
+from unrolled.ground.task import WholeSequences
 from unrolled.recurrence.bptt import Profile
 from unrolled.tasks.classification.model.batches import Batch, batch_of, by_length, epoch_order, texts_of
 from unrolled.tasks.classification.model.network import Network
 
 
-class Task:
+class Task(WholeSequences):
     """Text classification, each text read whole and for itself; see `ground/task.py`."""
 
     def __init__(self, train: Mapping[str, Any]) -> None:
@@ -44,15 +45,6 @@ class Task:
         order = epoch_order(list(map(len, texts)), self.texts, seed=self.seed, epoch=epoch)
         for chosen in order[first:]:
             yield batch_of([texts[index] for index in chosen], [labels[index] for index in chosen], device)
-
-    def tokens(self, batch: Batch) -> int:
-        return int(batch.lengths.sum())
-
-    def start(self, model: Network) -> tuple[()]:
-        return ()
-
-    def entry(self, model: Network, batch: Batch, carry: tuple[()]) -> tuple[()]:
-        return carry
 
     def loss(
         self,

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.score import Sums
+from unrolled.ground.task import WholeSequences
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.softmax_loss import softmax_nats
 from unrolled.tasks.tagging.model.batches import UNSCORED, Batch, Sentences, batches, by_length
@@ -44,7 +45,7 @@ class Tagged(NamedTuple):
         return -torch.where(known, own, self.log_probabilities.amin(1)).nan_to_num(nan=-torch.inf)
 
 
-class Task:
+class Task(WholeSequences):
     """Sequence tagging, a sentence a column; see `ground/task.py`."""
 
     def __init__(self, train: Mapping[str, Any]) -> None:
@@ -73,15 +74,6 @@ class Task:
         """Sentences of about the same length together, in an order that is the epoch's own."""
         for batch in batches(split, self.sentences, np.random.default_rng([self.seed, epoch]), first):
             yield batch.to(device)
-
-    def tokens(self, batch: Batch) -> int:
-        return int(batch.lengths.sum())
-
-    def start(self, model: Network) -> tuple[()]:
-        return ()
-
-    def entry(self, model: Network, batch: Batch, carry: tuple[()]) -> tuple[()]:
-        return carry
 
     def loss(
         self,
