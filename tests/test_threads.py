@@ -77,7 +77,20 @@ def dynamic() -> list[torch.Tensor]:
     return [torch.from_numpy(dynamic_nats(network, TEST[:60], Dynamics(20, 100.0, 0.5), squares=squares))]
 
 
-@pytest.mark.parametrize("measured", [exponents, gates, of_the_weights, passed_on, losses, dynamic])
+def updated() -> list[torch.Tensor]:
+    """By each optimiser that has a pass of its own over the numbers, whose ends no register may fill."""
+    found: list[torch.Tensor] = []
+    for optimiser in ("sgd", "adam", "adamw"):
+        training = Training.of(whole_arm("lstm-clipped-1", optimiser=optimiser, weight_decay=0.01), {"vocabulary": V})
+        for _ in range(3):
+            for each in training.model.parameters():
+                each.grad = torch.randn_like(each)
+            training.optimiser.step()
+        found += training.model.parameters()
+    return found
+
+
+@pytest.mark.parametrize("measured", [exponents, gates, of_the_weights, passed_on, losses, dynamic, updated])
 def test_what_is_measured_has_the_same_bytes_with_any_number_of_threads(
     measured: Callable[[], list[torch.Tensor]],
 ) -> None:
