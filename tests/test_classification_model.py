@@ -17,9 +17,8 @@ from unrolled.tasks.classification.model.task import Task, alike, probabilities_
 
 TYPES = 8
 EVERY = [
-    pytest.param(read_out, both, id=f"{read_out}{'-both' if both else ''}")
-    for read_out in READ_OUTS
-    for both in (False, True)
+    pytest.param(read_out, both, skip, id=f"{read_out}{'-both' if both else ''}{'-skip' if skip else ''}")
+    for read_out, both, skip in itertools.product(READ_OUTS, (False, True), (False, True))
 ]
 
 
@@ -36,9 +35,9 @@ def texts_drawn(count: int, seed: int = 1) -> list[Any]:
 # ---- invariance ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("read_out", "both"), EVERY)
-def test_neither_padding_nor_neighbours_nor_order_change_an_answer(read_out: str, both: bool) -> None:
-    network, texts = network_of(read_out, both), texts_drawn(40)
+@pytest.mark.parametrize(("read_out", "both", "skip"), EVERY)
+def test_neither_padding_nor_neighbours_nor_order_change_an_answer(read_out: str, both: bool, skip: bool) -> None:
+    network, texts = network_of(read_out, both, skip=skip), texts_drawn(40)
     together = probabilities_of(network, texts)
     alone = np.concatenate([probabilities_of(network, [text]) for text in texts])
     reversed_ = probabilities_of(network, texts[::-1])[::-1]
@@ -51,10 +50,10 @@ def test_neither_padding_nor_neighbours_nor_order_change_an_answer(read_out: str
         torch.testing.assert_close(network(more, batch.lengths), network(batch.ids, batch.lengths))
 
 
-@pytest.mark.parametrize(("read_out", "both"), EVERY)
-def test_a_gradient_is_that_of_the_texts_one_by_one(read_out: str, both: bool) -> None:
+@pytest.mark.parametrize(("read_out", "both", "skip"), EVERY)
+def test_a_gradient_is_that_of_the_texts_one_by_one(read_out: str, both: bool, skip: bool) -> None:
     texts, labels = texts_drawn(7), [0, 1, 2, 0, 1, 2, 0]
-    together, alone = network_of(read_out, both), network_of(read_out, both)
+    together, alone = network_of(read_out, both, skip=skip), network_of(read_out, both, skip=skip)
     task = Task(TRAIN)
     loss, terms, _ = task.loss(together, batch_of(texts, labels), ())
     (loss / terms).backward()
@@ -96,6 +95,17 @@ def test_what_each_read_out_reads() -> None:
     padded = outputs.clone()
     padded[2, 1] = 0  # as a layer leaves it
     assert pooled(padded, lengths, "mean").tolist() == [[3.0], [-3.0]]
+
+
+def test_a_skip_leads_the_words_around_the_stacks() -> None:
+    """Where the head heeds nothing else: a sum over what each word alone is worth, in any order."""
+    network, texts = network_of("mean", skip=True), texts_drawn(20)
+    with torch.no_grad():
+        network.head.weight[:, : SMALL["hidden"]] = 0
+        worth = network.embedding.weight @ network.head.weight[:, SMALL["hidden"] :].t()
+        expected = torch.stack([worth[torch.from_numpy(text)].mean(0) + network.head.bias for text in texts])
+    for each in (texts, [np.flip(text).copy() for text in texts]):
+        np.testing.assert_allclose(probabilities_of(network, each), expected.softmax(-1), atol=1e-6)
 
 
 def test_neutral_words_are_read_after_each_texts_own_end() -> None:

@@ -47,6 +47,7 @@ class NetworkSettings(Strict):
     cell: Literal["rnn", "relu", "gru", "lstm"]
     bidirectional: bool
     read_out: Literal["last", "mean", "max"]
+    skip: bool
     embedding: Width
     hidden: Width
     layers: Layers
@@ -106,4 +107,5 @@ def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
     """The numbers in the matrices of the network, without drawing one."""
     hidden, embedding, stacks = network["hidden"], network["embedding"], 1 + network["bidirectional"]
     of_stack = GATES[network["cell"]] * hidden * (embedding + hidden * (2 * network["layers"] - 1))
-    return int(sizes["vocabulary"] * embedding + stacks * (of_stack + hidden * sizes["labels"]))
+    head = (stacks * hidden + network["skip"] * embedding) * sizes["labels"]
+    return int(sizes["vocabulary"] * embedding + stacks * of_stack + head)

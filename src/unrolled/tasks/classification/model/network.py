@@ -2,11 +2,11 @@
 
     logits            [B, L]
       |
-    read-out          last, mean or max over the text's own time steps; where there are two stacks, of both side by side
-      |      \\
-    left to   right to    each stack reads the whole text; a text is no target, so reading it from both sides is fair
-    right     left
-      |      /
+    read-out          last, mean or max over the text's own time steps, of all that leads to it side by side
+      |      \\         \\
+    left to   right to    |      each stack reads the whole text, which is fair from both sides: a text is no target
+    right     left        skip   leads around the stacks
+      |      /           /
     embedding         [T, B, E]
 """
 
@@ -20,7 +20,7 @@ from unrolled.ground.task import Model
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import check_name
 from unrolled.recurrence.compiled.masks import draw_kept
-from unrolled.recurrence.dropout import check_rate
+from unrolled.recurrence.dropout import check_rate, dropout
 from unrolled.recurrence.stack import Stack, drawn
 from unrolled.recurrence.threads import one_thread
 
@@ -30,7 +30,8 @@ READ_OUTS = ("last", "mean", "max")
 class Network(Model):
     """Embedding, stacks, read-out and head; see the picture above.
 
-    ``read_out``: one of READ_OUTS, see `pooled`. ``dropout`` is the share of the embedded words' numbers and of the
+    ``read_out``: one of READ_OUTS, see `pooled`. ``skip``: it reads the embedded words too, beside what the stacks say
+    of them (Lai, Xu, Liu & Zhao 2015, with max). ``dropout`` is the share of the embedded words' numbers and of the
     read-out's that drop out in training, and between layers; ``word_dropout`` the share of the words that are read as
     ``<unk>``, which also trains its vector. ``embedding_range``: the embedding starts uniform in +- it. From
     ``initialisation`` to ``forget_bias`` as in ``RecurrentLayer.initialise``, ``weight_dropout`` as there.
@@ -51,6 +52,7 @@ class Network(Model):
         hidden: int,
         layers: int,
         read_out: str,
+        skip: bool = False,
         dropout: float = 0.0,
         word_dropout: float = 0.0,
         weight_dropout: float = 0.0,
@@ -65,7 +67,7 @@ class Network(Model):
         check_rate("dropout", dropout)
         check_rate("word_dropout", word_dropout)
         self.read_out, self.dropout, self.word_dropout = read_out, dropout, word_dropout
-        self.neutral_words = neutral_words
+        self.skip, self.neutral_words = skip, neutral_words
         # One mask for all steps, so that what drops out after the last layer is the same before and after pooling.
         stack = partial(
             Stack, cell=cell, inputs=embedding, hidden=hidden, layers=layers, dropout=dropout, dropout_mask="window",
@@ -74,7 +76,7 @@ class Network(Model):
         self.embedding = drawn(nn.Embedding, vocabulary, embedding, embedding_range, generator)
         self.left_to_right = stack("left_to_right")
         self.right_to_left = stack("right_to_left", reverse=True) if bidirectional else None
-        width = (1 + bidirectional) * hidden
+        width = (1 + bidirectional) * hidden + skip * embedding
         self.head = drawn(nn.Linear, width, labels, width**-0.5, generator)
         nn.init.zeros_(self.head.bias)
 
@@ -110,6 +112,8 @@ class Network(Model):
             start = stack.initial_state(ids.shape[1])
             outputs, _ = stack(embedded, start, generator, profile, lengths=lengths)
             parts.append(pooled(outputs, lengths, self.read_out, reverse=stack.layers[0].reverse))
+        if self.skip:
+            parts.append(pooled(dropout(embedded, self.dropout, generator, "window"), lengths, self.read_out))
         logits: Tensor = self.head(torch.cat(parts, dim=-1))
         return logits
 
@@ -137,7 +141,7 @@ def pooled(outputs: Tensor, lengths: Tensor, read_out: str, *, reverse: bool = F
     """
     if read_out == "last":
         return outputs[0] if reverse else outputs[lengths - 1, torch.arange(len(lengths), device=outputs.device)]
+    padding = (torch.arange(len(outputs), device=outputs.device)[:, None] >= lengths)[..., None]
     if read_out == "mean":
-        return outputs.sum(0) / lengths[:, None]
-    padding = torch.arange(len(outputs), device=outputs.device)[:, None] >= lengths
-    return outputs.masked_fill(padding[..., None], -torch.inf).max(dim=0).values
+        return outputs.masked_fill(padding, 0).sum(0) / lengths[:, None]
+    return outputs.masked_fill(padding, -torch.inf).max(dim=0).values
