@@ -5,7 +5,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 from stages.compare import main as stage
 
@@ -34,7 +35,7 @@ from unrolled.report import comparison as comparing
 from unrolled.report import drawing, figures, tables
 from unrolled.report.arms import Arm, read_baselines
 from unrolled.report.comparison import Comparison, compare
-from unrolled.report.drawing import lines
+from unrolled.report.drawing import lines, save
 from unrolled.report.figures import Figures
 from unrolled.report.markdown import number
 from unrolled.report.page import FIGURES
@@ -102,7 +103,7 @@ class Grid:
         return entries
 
     def only(self, *archs: str) -> "Grid":
-        """A smaller grid, in params.yaml too: fewer figures to draw."""
+        """A smaller grid, in params.yaml too: fewer arms to make and read, fewer figures to draw."""
         params = json.loads(PARAMS.read_text())
         params["arch"] = {name: row for name, row in params["arch"].items() if name in archs}
         return self.of(params)
@@ -193,14 +194,43 @@ def evaluated(
 
 
 @pytest.fixture(autouse=True)
-def quickly_drawn(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Every figure in every test, but without finding the best layout for it, which takes longer than drawing.
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every figure is made in every test, but drawn in those that ask for it: drawing takes longer than the rest."""
+    monkeypatch.setattr(figures, "save", sketch)
 
-    And as svg alone, of the same strokes as the png, but in one test.
+
+def sketch(figure: Figure, path: Path) -> None:
+    """The files of a figure, the svg with its name alone."""
+    path.with_suffix(".svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg"><title>{path.name}</title></svg>')
+    path.with_suffix(".png").touch()
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch, sketched: None) -> Callable[..., None]:
+    """Figures of these names, or all, are drawn from here on, to the last stroke.
+
+    As svg alone, of the same strokes as the png, unless the `png` is wanted, which then is a small one; and without
+    finding the best layout, which takes longer than drawing.
     """
-    monkeypatch.setattr(drawing, "ConstrainedLayoutEngine", lambda **_: "none")
-    if "same_bytes" not in request.node.name:
-        monkeypatch.setattr(drawing.FigureCanvasAgg, "print_png", lambda self, path, **_: Path(path).touch())
+
+    def asked(*names: str, png: bool = False) -> None:
+        monkeypatch.setattr(drawing, "ConstrainedLayoutEngine", lambda **_: "none")
+        print_png = drawing.FigureCanvasAgg.print_png
+
+        def small(canvas: Any, path: Path, **options: Any) -> None:
+            canvas.figure.set_dpi(40)
+            print_png(canvas, path, **options)
+
+        def none(_: Any, path: Path, **options: Any) -> None:
+            path.touch()
+
+        def chosen(figure: Figure, path: Path) -> None:
+            (sketch if names and path.name not in names else save)(figure, path)
+
+        monkeypatch.setattr(drawing.FigureCanvasAgg, "print_png", small if png else none)
+        monkeypatch.setattr(figures, "save", chosen)
+
+    return asked
 
 
 @pytest.fixture
@@ -243,7 +273,7 @@ def run_stage() -> Result:
 
 def test_a_row_says_what_the_files_say(grid: Grid) -> None:
     arm = Made(handicap=1.0, norms=(0.1, 0.3, 0.5, 100.0), decay=0.9, alignment=0.75, valid=(4.0, 4.5))
-    row = {row["arm"]: row for row in made_and_read(grid, lstm_clipped=arm).rows}["lstm-clipped-1"]
+    row = {row["arm"]: row for row in made_and_read(grid.only("lstm"), lstm_clipped=arm).rows}["lstm-clipped-1"]
     assert row["forward_perplexity"] == pytest.approx(math.exp(STREAM.astype(float).mean() + 1), rel=1e-6)
     assert row["forward_perplexity"] == math.exp(row["forward_perplexity_sum"] / row["forward_perplexity_terms"])
     assert row["forward_perplexity_low"] < row["forward_perplexity"] < row["forward_perplexity_high"]
@@ -258,7 +288,7 @@ def test_a_row_says_what_the_files_say(grid: Grid) -> None:
 
 
 def test_only_a_bidirectional_arm_has_a_pseudo_perplexity(grid: Grid) -> None:
-    for row in made_and_read(grid).rows:
+    for row in made_and_read(grid.only("lstm", "bilstm")).rows:
         bidirectional = row["arch"] == "bilstm"
         assert (row["pseudo_perplexity"] is not None) == (row["backward_perplexity"] is not None) == bidirectional
 
@@ -287,7 +317,7 @@ def test_pairs_are_twins_and_each_arch_beside_the_first(grid: Grid) -> None:
 
 def test_arms_of_different_corpora_do_not_compare(grid: Grid) -> None:
     with pytest.raises(Exception, match=r"runs/lstm-clipped-1 .* another corpus .*: dvc repro train@lstm-clipped-1"):
-        made_and_read(grid, lstm_clipped=Made(digest="another"))
+        made_and_read(grid.only("lstm"), lstm_clipped=Made(digest="another"))
 
 
 def test_a_baseline_of_another_corpus_does_not_compare(grid: Grid) -> None:
@@ -319,7 +349,7 @@ def test_pairs_of_an_arm_that_is_not_there_are_left_out(grid: Grid, lost: str, p
 def test_an_explosion_stays_visible_in_few_points(grid: Grid) -> None:
     norms = np.ones(2000)
     norms[777] = 1e17
-    tables = made_and_read(grid, rnn_unclipped=Made(norms=norms.tolist())).tables
+    tables = made_and_read(grid.only("rnn"), rnn_unclipped=Made(norms=norms.tolist())).tables
     curve = tables["grad_norm"][tables["grad_norm"]["arm"] == "rnn-unclipped-1"]
     assert len(curve) <= 320
     assert (curve["window_max"] == 1e17).sum() == 1
@@ -328,7 +358,7 @@ def test_an_explosion_stays_visible_in_few_points(grid: Grid) -> None:
 
 
 def test_profile_distances_count_from_the_step_a_stack_reads_last(grid: Grid) -> None:
-    profile = made_and_read(grid).tables["profile"]
+    profile = made_and_read(grid.only("bilstm")).tables["profile"]
     one = profile[profile["arm"] == "bilstm-clipped-1"]
     assert one["stack"].tolist() == 5 * ["forward"] + 5 * ["backward"]
     assert one[one["stack"] == "forward"]["distance"].tolist() == [4, 3, 2, 1, 0]
@@ -336,7 +366,7 @@ def test_profile_distances_count_from_the_step_a_stack_reads_last(grid: Grid) ->
 
 
 def test_addends_are_those_of_the_recurrent_weights(grid: Grid) -> None:
-    addends = made_and_read(grid, lstm_clipped=Made(alignment=0.8)).tables["addends"]
+    addends = made_and_read(grid.only("lstm", "bilstm"), lstm_clipped=Made(alignment=0.8)).tables["addends"]
     one = addends[addends["arm"] == "bilstm-clipped-1"]
     assert one["stack"].tolist() == 5 * ["forward"] + 5 * ["backward"] and set(one["epoch"]) == {2}
     assert one["time_step"].tolist() == 2 * [0, 1, 2, 3, 4] and set(one["norm"]) == {0.1}
@@ -344,7 +374,7 @@ def test_addends_are_those_of_the_recurrent_weights(grid: Grid) -> None:
 
 
 def test_clipped_share_by_epoch(grid: Grid) -> None:
-    shares = made_and_read(grid, rnn_clipped=Made(norms=(0.1, 0.3, 0.5, 0.6))).tables["clipped_share"]
+    shares = made_and_read(grid.only("rnn"), rnn_clipped=Made(norms=(0.1, 0.3, 0.5, 0.6))).tables["clipped_share"]
     assert shares[shares["arm"] == "rnn-clipped-1"]["clipped_share"].tolist() == [0.5, 1.0]
     assert shares[shares["arm"] == "rnn-unclipped-1"]["clipped_share"].tolist() == [0.0, 0.0]
 
@@ -352,7 +382,8 @@ def test_clipped_share_by_epoch(grid: Grid) -> None:
 # ---- files
 
 
-def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: Grid) -> None:
+def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: Grid, drawn: Callable[..., None]) -> None:
+    drawn("score")
     made_and_read(grid)
     shutil.copytree("runs/lstm-clipped-1", "runs/gru-clipped-1")
     Path("runs/.gitignore").write_text("/lstm-clipped-1\n")
@@ -379,8 +410,9 @@ def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: Grid) -> None:
     the_page_needs_nothing_else_and_shows_every_arm_and_figure()
 
 
-def test_several_seeds_stand_together_with_both_spreads(grid: Grid) -> None:
+def test_several_seeds_stand_together_with_both_spreads(grid: Grid, drawn: Callable[..., None]) -> None:
     """And one that exploded is counted, and left out of what the others reached."""
+    drawn("score")
     params = json.loads(PARAMS.read_text()) | {"seeds": [1, 2, 5]}
     grid.of(params).only("rnn")
     exploded = Made(handicap=90.0, norms=(0.1, 0.1, 0.1, 1e9))
@@ -406,8 +438,9 @@ def test_several_seeds_stand_together_with_both_spreads(grid: Grid) -> None:
     assert "<td>[1, 2, 5]</td>" in Path("report/index.html").read_text()
 
 
-def test_the_stage_writes_the_same_bytes_again(grid: Grid) -> None:
-    made_and_read(grid.only("bilstm"))
+def test_the_stage_writes_the_same_bytes_again(grid: Grid, drawn: Callable[..., None]) -> None:
+    drawn(png=True)
+    made_and_read(grid.only("lstm"))
     written = []
     for _ in range(2):
         assert run_stage().exit_code == 0
@@ -440,7 +473,7 @@ def test_what_compares_across_vocabularies_stands_beside_each_perplexity(grid: G
 
 
 def test_markdown_shows_the_forward_head_scored_in_other_ways(grid: Grid) -> None:
-    text = tables.markdown(made_and_read(grid))
+    text = tables.markdown(made_and_read(grid.only("lstm")))
     assert "| arm | state reset at each sentence, 95% interval | interpolated with n-grams, 95% interval | w |" in text
     assert "| lstm-clipped | 110.0 [110.0, 110.0] |" in text and " | 0.300 |" in text
     assert "State reset at each sentence: the hidden state is zero" in text
@@ -490,7 +523,10 @@ def the_page_needs_nothing_else_and_shows_every_arm_and_figure() -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
-def test_the_page_opens_without_an_error_and_asks_the_network_for_nothing(grid: Grid) -> None:
+def test_the_page_opens_without_an_error_and_asks_the_network_for_nothing(
+    grid: Grid, drawn: Callable[..., None]
+) -> None:
+    drawn()
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     comparison = made_and_read(grid.only("lstm"))
     draw(comparison, "overview", "cliff", "context")
@@ -545,7 +581,7 @@ def test_samples_begin_with_the_same_words_and_say_why_there_are_none(
 
 
 def test_metrics_are_numbers_under_names_without_dots(grid: Grid) -> None:
-    metrics = tables.metrics(made_and_read(grid))
+    metrics = tables.metrics(made_and_read(grid.only("lstm", "bilstm")))
     for arm, values in metrics.items():
         assert "." not in arm
         assert {name: type(value) for name, value in values.items() if type(value) not in (int, float)} == {}
@@ -564,7 +600,7 @@ def test_metrics_are_numbers_under_names_without_dots(grid: Grid) -> None:
 )
 @pytest.mark.parametrize("harm", ["missing", "damaged"])
 def test_a_lost_file_is_one_line_with_the_mend(grid: Grid, file: str, stage_of_it: str, harm: str) -> None:
-    made_and_read(grid)
+    made_and_read(grid.only("lstm"))
     one_of = {"runs": "summary.json", "probes": "context.csv"}
     path = Path(file.format(one_of.get(file.partition("/")[0], "units.safetensors")))
     if harm == "missing":
@@ -599,11 +635,8 @@ def test_without_an_arm_the_others_are_reported(grid: Grid, lost: list[str], sta
 
 
 @pytest.mark.parametrize("sweeping", [False, True])
-def test_whichever_arms_are_there_they_are_reported(
-    grid: Grid, sweeping: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whichever_arms_are_there_they_are_reported(grid: Grid, sweeping: bool) -> None:
     """Every choice of them, of several architectures; in every figure and table, though not drawn to the last pixel."""
-    monkeypatch.setattr(figures, "save", lambda figure, path: path.with_suffix(".svg").touch())
     params = json.loads(PARAMS.read_text())
     rows: dict[str, dict[str, Any]] = {"rnn": {"cell": "rnn"}, "bilstm": {"bidirectional": True}}
     if sweeping:  # rows that differ in learning rate, and in depth
@@ -660,8 +693,11 @@ def without_context_probe(folder: Path) -> None:
 ACCURACY = Score("accuracy", "accuracy", "sequence", lambda hits, sequences: hits / sequences, lower_is_better=False)
 
 
-def test_a_task_of_one_score_and_few_words_is_compared(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_of_one_score_and_few_words_is_compared(
+    grid: Grid, drawn: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The higher the better, without variants, baselines, samples or a probe of context."""
+    drawn("score")
     parts = {"scores": {"SCORES": (ACCURACY,)}, "report": {"WORDING": Wording("Parity of bits")}}
     for module in (comparing, reading):
         monkeypatch.setattr(module, "task_part", lambda task, part: SimpleNamespace(**parts[part]))
@@ -694,7 +730,8 @@ def test_a_task_of_one_score_and_few_words_is_compared(grid: Grid, monkeypatch: 
 DIVERGED = Made(handicap=1e30, norms=(1.0, 1e17, 3e20, math.inf), decay=1.5, valid=(800.0, 0.0), diverged=2)
 
 
-def test_a_diverged_arm_is_shown(grid: Grid) -> None:
+def test_a_diverged_arm_is_shown(grid: Grid, drawn: Callable[..., None]) -> None:
+    drawn()
     made_and_read(grid.only("rnn"), rnn_unclipped=DIVERGED)
     result = run_stage()
     assert result.exit_code == 0, result.output
@@ -712,7 +749,8 @@ def test_a_diverged_arm_is_shown(grid: Grid) -> None:
         assert np.isfinite(pd.read_csv(path).select_dtypes("number")).all(axis=None)
 
 
-def test_an_arm_that_diverged_before_anything_was_known(grid: Grid) -> None:
+def test_an_arm_that_diverged_before_anything_was_known(grid: Grid, drawn: Callable[..., None]) -> None:
+    drawn()
     nothing = Made(handicap=math.inf, norms=(math.nan, math.nan), diverged=1)
     comparison = made_and_read(grid.only("rnn"), rnn_unclipped=nothing)
     tables.write(comparison, Path("report"))
@@ -745,9 +783,12 @@ def test_twins_share_a_hue_and_no_two_arms_look_alike(grid: Grid) -> None:
 
 
 @pytest.mark.parametrize("addend", [0.0, 1e30, math.nan])
-def test_addends_of_an_arm_that_exploded_are_drawn_or_left_out(grid: Grid, addend: float) -> None:
+def test_addends_of_an_arm_that_exploded_are_drawn_or_left_out(
+    grid: Grid, drawn: Callable[..., None], addend: float
+) -> None:
     """0: a saturated tanh passes no gradient on."""
-    comparison = made_and_read(grid, rnn_unclipped=Made(addend=addend))
+    drawn()
+    comparison = made_and_read(grid.only("rnn", "lstm"), rnn_unclipped=Made(addend=addend))
     [alignment] = [row["addend_alignment"] for row in comparison.rows if row["arm"] == "rnn-unclipped-1"]
     assert alignment == 0.5 if addend == 1e30 else math.isnan(alignment)
     draw(comparison, "addends", "overview")
@@ -770,7 +811,8 @@ def test_the_cliff_shows_where_a_step_landed_and_where_it_would_have_clipped(gri
     ]
 
 
-def test_more_architectures_than_panels_in_a_row(grid: Grid) -> None:
+def test_more_architectures_than_panels_in_a_row(grid: Grid, drawn: Callable[..., None]) -> None:
+    drawn()
     params = YAML(typ="safe", pure=True).load(PARAMS)
     params["arch"] |= {"small": {"cell": "rnn"}, "other": {"cell": "rnn"}}
     params["clipping"] = {"loose": {"clip_norm": 5.0}, "tight": {"clip_norm": 0.1}, "unclipped": {"clip_norm": None}}
