@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from unrolled.ground.atomic import whole_folder
-from unrolled.ground.checksums import json_of, load
+from unrolled.ground.corpus import read_report
 from unrolled.ground.resolved import read_resolved
 from unrolled.report import page, tables
 from unrolled.report.arms import read_baselines, read_grid
@@ -20,7 +20,7 @@ def main() -> None:
     """Compare all arms of the grid; or, run by hand before all are there, those that are."""
     grid, evaluate = read_resolved("grid"), read_resolved("evaluate")["evaluate"]
     arms, missing = read_grid(grid["arms"])
-    corpus = load(Path("data"), "corpus.json", json_of)
+    corpus = read_report(Path("data"))
     comparison = compare(grid, evaluate, corpus["digest"], arms, read_baselines(grid["task"]), list(missing))
     write = comparison.wording.samples
     samples = write([each.arms[0].name for each in comparison.configurations]) if write else {}

@@ -19,7 +19,7 @@ from unrolled.shell.stage import stage
 def main(arm: str) -> None:
     """Score the test split with ARM's best weights."""
     arm = arm_named(arm)
-    settings, corpus, run = read_resolved("evaluate"), read_corpus(Path("data/encoded")), Run.read(Path("runs", arm))
+    settings, corpus, run = read_resolved("evaluate"), read_corpus(Path("data/encoded")), Run.of_arm(arm)
     task, scores = task_part(settings["task"], "evaluation"), task_part(settings["task"], "scores").SCORES
     baselines = {name: Evaluation.read(Path("baselines", name)) for name in task.BASELINES}
     made_of = {"corpus": corpus.digest, "settings": settings["evaluate"]}

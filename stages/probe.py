@@ -18,7 +18,7 @@ from unrolled.shell.stage import stage
 def main(arm: str) -> None:
     """Probe ARM's best weights on the test split, and its training around the first explosion."""
     arm = arm_named(arm)
-    run, evaluation = Run.read(Path("runs", arm)), Evaluation.read(Path("evaluation", arm))
+    run, evaluation = Run.of_arm(arm), Evaluation.read(Path("evaluation", arm))
     probe(Path("probes", arm), run, evaluation, read_corpus(Path("data/encoded")), read_resolved("probe"))
 
 

@@ -10,10 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from benchmarks.coverage import Source, coverage
-from unrolled.ground.bootstrap import FEWEST, bootstrap_interval, count_clusters, paired_bootstrap
+from unrolled.ground.bootstrap import (
+    FEWEST,
+    bootstrap_interval,
+    bootstrap_statistic,
+    count_clusters,
+    fewest_samples,
+    paired_bootstrap,
+)
 from unrolled.ground.perplexity import exp, perplexity
 
-streams = hnp.arrays(np.float64, st.integers(1, 300), elements=st.floats(0, 50))
+streams = hnp.arrays(np.float64, st.integers(2, 300), elements=st.floats(0, 50))
 blocks = st.integers(1, 40)
 
 
@@ -30,7 +37,7 @@ def test_interval_holds_the_point_estimate(nats: np.ndarray, block: int, seed: i
     assert low <= point * (1 + 1e-9) and point <= high * (1 + 1e-9)
 
 
-@given(st.floats(0, 100), st.integers(1, 500), blocks)
+@given(st.floats(0, 100), st.integers(2, 500), blocks)
 def test_a_constant_stream_leaves_no_doubt(nats: float, tokens: int, block: int) -> None:
     low, high = bootstrap_interval(
         np.full(tokens, nats), of_one(np.full(tokens, nats)), value=exp, block=block, samples=50
@@ -58,7 +65,7 @@ def test_same_seed_same_interval_and_another_seed_another() -> None:
 
 
 @settings(max_examples=50)
-@given(st.integers(1, 200), blocks, st.integers(0, 2**32 - 1))
+@given(st.integers(2, 200), blocks, st.integers(0, 2**32 - 1))
 def test_paired_difference_is_antisymmetric(tokens: int, block: int, seed: int) -> None:
     a, b = np.random.default_rng(seed).exponential(3, (2, tokens))
     forth = paired_bootstrap(a, b, of_one(a), block=block, samples=40)
@@ -157,3 +164,19 @@ def test_intervals_hold_the_truth_as_often_as_they_say(source: Source) -> None:
     found = coverage(source, splits=300, samples=300)
     assert 0.906 <= found["one model"] <= 0.994 and 0.906 <= found["difference"] <= 0.994
     assert found["blocks"] < 0.9
+
+
+def test_one_cluster_says_nothing_of_others() -> None:
+    assert np.isnan(bootstrap_interval([3.0], [0], block=10)).all()
+    assert np.isnan(bootstrap_statistic([[3.0, 4.0]], [0], lambda means: float(means[0]), block=10)[1]).all()
+
+
+@pytest.mark.parametrize(("confidence", "fewest"), [(0.95, 40), (0.9, 20), (0.5, 4), (0.99, 200)])
+def test_fewer_samples_than_an_interval_takes_are_known(confidence: float, fewest: int) -> None:
+    """With one fewer an interval leaves none out at either end, and is the range of the samples."""
+    assert fewest_samples(confidence) == fewest
+    units, clusters = np.random.default_rng(0).normal(size=20_000), np.arange(20_000)
+    for samples, left_out in ((fewest + 1, 1), (fewest - 1, 0)):
+        found = bootstrap_interval(units, clusters, block=1, samples=samples, confidence=confidence)
+        every = bootstrap_interval(units, clusters, block=1, samples=samples, confidence=1 - 1e-9)
+        assert (found == every) == (left_out == 0)

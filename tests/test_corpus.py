@@ -1,5 +1,6 @@
 """data/encoded read back: mapped, told apart, every damage named, and each token known by its document."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from miniature import split_of
 from unrolled.corpus.encoded import write_encoded
 from unrolled.ground.checksums import seal
-from unrolled.ground.corpus import MANIFEST, SPLITS, Split, Text, read_corpus
+from unrolled.ground.corpus import MANIFEST, SPLITS, Split, Text, read_corpus, read_report
 from unrolled.shell.errors import UserError
 
 ARRAYS = [*(f"{split}.npy" for split in SPLITS), *(f"{split}.documents.npy" for split in SPLITS), "counts.npy"]
@@ -46,7 +47,9 @@ def test_what_else_a_task_keeps_comes_back_by_name(tmp_path: Path) -> None:
         for size, split in enumerate(SPLITS)
     }
     letters, names = np.arange(6).reshape(2, 3), {"tags": ["NOUN", "VERB"], "labels": ["ja", "nein"]}
-    digest = write_encoded(tmp_path / "encoded", splits, np.array([3, 1]), arrays={"letters": letters}, names=names)
+    counts, settings = np.array([3, 1]), {"vocabulary": {"min_count": 1}}
+    encoded, arrays = tmp_path / "encoded", {"letters": letters}
+    digest = write_encoded(encoded, splits, counts, arrays=arrays, names=names, settings=settings)
     corpus = read_corpus(tmp_path / "encoded")
     assert {name: split.arrays["tags"].tolist() for name, split in zip(SPLITS, corpus[:3], strict=True)} == {
         name: split.arrays["tags"].tolist() for name, split in splits.items()
@@ -54,8 +57,17 @@ def test_what_else_a_task_keeps_comes_back_by_name(tmp_path: Path) -> None:
     assert corpus.valid.documents.tolist() == [0, 2] and set(corpus.valid.arrays) == {"tags", "letters"}
     assert corpus.arrays["letters"].tolist() == letters.tolist() and set(corpus.arrays) == {"letters"}
     assert (corpus.names, corpus.digest, corpus.texts) == (names, digest, {})
+    report = {"digest": digest, "settings": settings, "types": 2}
+    for change in ({}, {"digest": "another"}, {"settings": {"vocabulary": {"min_count": 50}}}):
+        (tmp_path / "corpus.json").write_text(json.dumps(report | change))
+        if not change:
+            assert read_report(tmp_path) == report
+            continue
+        with pytest.raises(UserError, match=r"corpus\.json is not of the corpus in .*encoded; .* dvc repro vocabulary"):
+            read_report(tmp_path)
     names["tags"].reverse()
-    assert write_encoded(tmp_path / "other", splits, np.array([3, 1]), names=names, arrays=corpus.arrays) != digest
+    other = write_encoded(tmp_path / "other", splits, counts, names=names, arrays=corpus.arrays, settings=settings)
+    assert other != digest
 
 
 def test_the_digest_tells_texts_and_vocabularies_apart(encoded: Path) -> None:

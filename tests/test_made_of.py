@@ -1,6 +1,7 @@
 """Every reader refuses a result that was made of something else than there is now: in one line, nothing written."""
 
 import json
+import re
 import runpy
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,11 @@ from click.testing import CliRunner, Result
 from ruamel.yaml import YAML
 
 from miniature import ROOT, lay_out
+from unrolled.ground.checksums import seal
+from unrolled.ground.resolved import seeded
+from unrolled.ground.trained import read_trained
 from unrolled.settings.resolve import resolve
+from unrolled.shell.errors import UserError
 
 ARM = "lstm-clipped-1"
 READERS = {
@@ -83,6 +88,36 @@ def again(stage: str, section: str, key: str, value: object) -> Callable[[Path],
     return change
 
 
+def resealed(directory: Path, name: str, **changed: Any) -> None:
+    content = json.loads((directory / name).read_text()) | changed
+    (directory / name).unlink()
+    seal(directory / name, {key: value for key, value in content.items() if key not in ("files", "seal")})
+
+
+def trained_otherwise(place: Path) -> None:
+    """As on another machine: settings alike, and other bytes."""
+    resealed(place / "runs" / ARM, "summary.json", parameters=1)
+
+
+def others_run(place: Path) -> None:
+    """The run of an arm of another name, in the place of this one's."""
+    run = place / "runs" / ARM
+    settings = json.loads((run / "settings.json").read_text())
+    (run / "settings.json").write_text(json.dumps(settings | {"arm": "rnn-clipped-1", "arch": "rnn"}))
+    resealed(run, "summary.json")
+
+
+def probed_again(place: Path) -> None:
+    set_key("probe", "positions", 20)(place)
+    assert run(place, "probe", ARM).exit_code == 0
+
+
+def restate(report: Path) -> None:
+    content = json.loads(report.read_text())
+    content["settings"]["vocabulary"]["min_count"] = 50
+    report.write_text(json.dumps(content))
+
+
 CHANGES: dict[str, tuple[Callable[[Path], None], dict[str, str]]] = {
     "another vocabulary": (
         another_vocabulary,
@@ -92,14 +127,25 @@ CHANGES: dict[str, tuple[Callable[[Path], None], dict[str, str]]] = {
     "another training": (
         again("train", "train", "weight_decay", 0.5),
         {
-            "probe": f"evaluation/{ARM} was made from another training of this arm",
-            "compare": f"runs/{ARM} was made with other settings than params.yaml now states",
-            "record": f"runs/{ARM} was made with other settings than params.yaml now states",
+            name: f"runs/{ARM} was made with other settings than params.yaml now states"
+            for name in ("evaluate", "probe", "compare", "record")
         },
+    ),
+    "another training of the same settings": (
+        trained_otherwise,
+        {
+            "probe": f"evaluation/{ARM} was made from another training of this arm",
+            "compare": f"evaluation/{ARM} was made from another training of this arm",
+            "record": f"evaluation/{ARM} was made from another training of this arm",
+        },
+    ),
+    "another arm's run": (
+        others_run,
+        dict.fromkeys(READERS, f"runs/{ARM} was made with other settings than params.yaml now states"),
     ),
     "other settings of training": (
         set_key("train", "learning_rate", 0.5),
-        dict.fromkeys(("compare", "record"), f"runs/{ARM} was made with other settings"),
+        dict.fromkeys(("evaluate", "probe", "compare", "record"), f"runs/{ARM} was made with other settings"),
     ),
     "other settings of scoring": (
         set_key("evaluate", "seed", 9),
@@ -114,6 +160,14 @@ CHANGES: dict[str, tuple[Callable[[Path], None], dict[str, str]]] = {
         set_key("probe", "positions", 20),
         dict.fromkeys(("compare", "record"), f"probes/{ARM} was made with other settings"),
     ),
+    "probes that were not compared": (
+        probed_again,
+        {"record": "report was made from other arms, or other probes of these, than there are now"},
+    ),
+    "a corpus report of other settings": (
+        lambda place: restate(place / "data/corpus.json"),
+        dict.fromkeys(("compare", "record"), "data/corpus.json is not of the corpus in data/encoded"),
+    ),
 }
 
 
@@ -127,7 +181,9 @@ def test_a_result_of_something_else_is_refused(place: Path, what: str, reader: s
     done = run(place, *READERS[reader])
     assert done.exit_code == 1, done.output
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: {refused[reader]}") and "; bring it up to date with: dvc repro " in line
+    assert line.startswith(f"error: {refused[reader]}") and re.search(
+        r"; (bring it up to date with|make both with): dvc repro ", line
+    )
     assert digest_of(place) == before
 
 
@@ -147,3 +203,37 @@ def test_every_result_states_what_it_was_made_of(place: Path) -> None:
 def digest_of(place: Path) -> dict[str, bytes]:
     folders = ("evaluation", "probes", "report", "runs", "baselines")
     return {str(path): path.read_bytes() for each in folders for path in (place / each).rglob("*") if path.is_file()}
+
+
+def test_a_resolved_file_of_another_params_yaml_is_refused(place: Path) -> None:
+    """Each vouches for itself and its name; that they belong together, the one with the digests of all."""
+    other = place / "resolved" / "arms" / f"{ARM}.json"
+    before = other.read_bytes()
+    set_key("train", "learning_rate", 0.5)(place)
+    kept = other.read_bytes()
+    other.write_bytes(before)
+    for words in (("train", ARM), *READERS.values()):
+        done = run(place, *words)
+        assert done.exit_code == 1
+        assert done.stderr.startswith(
+            f"error: resolved/arms/{ARM}.json was made from another params.yaml than the files"
+        )
+    other.write_bytes(kept)
+    assert run(place, "train", ARM).exit_code == 0
+
+
+def test_a_person_is_told_that_a_folder_holds_another_arm(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others_run(place)
+    monkeypatch.chdir(place)
+    with pytest.raises(
+        UserError, match=f"runs/{ARM} holds rnn-clipped-1; make it again with: dvc repro -f -s train@{ARM}"
+    ):
+        read_trained(ARM, "language_model", lambda run: 0.0)
+
+
+def test_an_arm_of_several_seeds_is_named_with_one() -> None:
+    there = ["lstm-clipped-1", "lstm-clipped-10", "lstm-clipped-2", "rnn-clipped-3"]
+    assert seeded("rnn-clipped", there) == "rnn-clipped-3" and seeded("gru-clipped", there) == "gru-clipped"
+    assert seeded("lstm-clipped-1", there) == "lstm-clipped-1"
+    with pytest.raises(UserError, match=r"^lstm-clipped has the seeds 1, 2, 10: name one, as lstm-clipped-1$"):
+        seeded("lstm-clipped", there)

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from miniature import made_of
 from unrolled.ground.checksums import seal
-from unrolled.ground.corpus import Corpus, Split, Text
+from unrolled.ground.corpus import Corpus, Split, Text, corpus_digest
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.run import Run
 from unrolled.report.ladder import climb, write
@@ -83,10 +83,12 @@ def train_and_score(name: str, **train: Any) -> None:
     settings = params.sections["evaluate"]
     tokens = (np.cumsum(np.random.default_rng(0).integers(0, 3, 700)) % V).astype(np.uint16)
     splits = [Split(part, np.array([0])) for part in np.split(tokens, (400, 550))]
-    corpus = Corpus(*splits, np.bincount(tokens[:400], minlength=V), {"test": Text(500, 500, 0, 0.0)}, "digest")
-    Path("data").mkdir(exist_ok=True)
+    digest = corpus_digest({})
+    corpus = Corpus(*splits, np.bincount(tokens[:400], minlength=V), {"test": Text(500, 500, 0, 0.0)}, digest)
+    Path("data/encoded").mkdir(parents=True, exist_ok=True)
     of_corpus = {name: params.sections[name] for name in ("corpus", "vocabulary")}
-    Path("data/corpus.json").write_text(json.dumps({"digest": "digest", "settings": of_corpus}))
+    Path("data/corpus.json").write_text(json.dumps({"digest": digest, "settings": of_corpus}))
+    Path("data/encoded/manifest.json").write_text(json.dumps({"settings": of_corpus, "files": {}}))
     sizes, runs, timings = {"vocabulary": V}, Path("runs"), Path("timings")
     training = Training.of(arm, sizes)
     history = History(training)
@@ -215,7 +217,7 @@ def test_a_note_has_the_keys_that_those_in_the_repository_have(workspace: Path) 
     adapting = {"cache", "cache_perplexity", "cache_perplexity_interval"}
     adapting |= {each.replace("cache", "dynamic") for each in adapting}  # which the settings did not ask for
     for arm, old in (("tiny-clipped-1", kept["lstm-clipped-1"]), ("kneser_ney", kept["kneser_ney"])):
-        assert set(noted[arm]) == set(old)
+        assert set(noted[arm]) - {"made_with"} == set(old)  # noted since
         assert set(noted[arm]["scores"]) == set(old["scores"]) - adapting
 
 
@@ -229,12 +231,11 @@ def test_a_run_of_other_settings_is_not_noted(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: restate("data/corpus.json", "settings", "corpus", "name", "brown"), "corpus.name brown, not "),
-        (
-            lambda: restate("data/corpus.json", "settings", "vocabulary", "unit", "character"),
-            "unit character, not",
-        ),
-        (lambda: restate("data/corpus.json", "digest", "another"), "made from another corpus"),
+        (lambda: remake("corpus", "name", "brown"), "corpus.name brown, not "),
+        (lambda: remake("vocabulary", "unit", "character"), "unit character, not"),
+        (lambda: restate("data/corpus.json", "settings", "corpus", "name", "brown"), "is not of the corpus in"),
+        (lambda: restate("data/corpus.json", "digest", "another"), "is not of the corpus in"),
+        (lambda: rescore("evaluation/tiny-clipped-1", "corpus", "another"), "made from another corpus"),
         (
             lambda: rescore("evaluation/tiny-clipped-1", "settings", "seed", 99),
             "tiny-clipped-1 was made with other settings",
@@ -252,6 +253,34 @@ def test_figures_of_something_else_are_not_noted(workspace: Path, change: Callab
     with pytest.raises(UserError, match=message):
         keep("tiny")
     assert not Path("recipes/tiny.json").exists()
+
+
+def test_seeds_of_another_recipe_are_not_noted_beside_these(workspace: Path) -> None:
+    """A recipe that was edited since: the mean over both would be nobody's."""
+    for arm in ("tiny-clipped-1", "tiny-clipped-2"):
+        train_and_score(arm)
+    keep("tiny")
+    before = Path("recipes/tiny.json").read_bytes()
+    Path("recipes/tiny.yaml").write_text(TINY.replace("learning_rate: 2.0", "learning_rate: 8.0"))
+    shutil.rmtree("runs/tiny-clipped-2")
+    train_and_score("tiny-clipped-1")
+    with pytest.raises(UserError, match=r"has tiny-clipped-1 and tiny-clipped-2, which were made with different"):
+        keep("tiny")
+    assert Path("recipes/tiny.json").read_bytes() == before
+
+
+def test_the_ladders_intervals_are_of_one_confidence(workspace: Path) -> None:
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("confidence: 0.95", "confidence: 0.9"))
+    train_and_score("tiny-clipped-1")
+    with pytest.raises(UserError, match=r"the ladder has 95% intervals, and evaluate\.confidence is 0\.9"):
+        keep("tiny")
+
+
+def remake(*keys: Any) -> None:
+    """Set one key of the settings that the corpus was made with."""
+    for file in ("data/corpus.json", "data/encoded/manifest.json"):
+        restate(file, "settings", *keys)
 
 
 def restate(file: str, *keys: Any) -> None:

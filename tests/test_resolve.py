@@ -45,7 +45,8 @@ def changed_by(place: Path, edit: Callable[[Raw], object]) -> set[str]:
     edited = copy.deepcopy(raw)
     edit(edited)
     after = resolved(place, dumped(edited, place))
-    assert (before["params.json"] == after["params.json"]) == (raw == edited)
+    digests = [json.loads(each["params.json"])["digest"] for each in (before, after)]
+    assert (digests[0] == digests[1]) == (raw == edited)
     return {name for name in before | after if before.get(name) != after.get(name)} - {"params.json"}
 
 

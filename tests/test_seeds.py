@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from unrolled.ground.bootstrap import Interval, bootstrap_interval, paired_bootstrap, with_spread
 from unrolled.ground.evaluation import Evaluation, Resampling, sums_of
-from unrolled.ground.score import Score
+from unrolled.ground.score import Score, Sums
 from unrolled.report.markdown import over_seeds
 from unrolled.report.seeds import Configuration, difference, middle, share_interval, spread, summary, survival
 
@@ -41,11 +42,13 @@ def configuration(name: str, handicaps: Sequence[float], lost: Sequence[int] = (
         SimpleNamespace(
             name=f"{name}-{seed}", arch=arch, clipping=clipping, seed=seed,
             evaluation=scored((NATS + np.float32(handicap)).astype(np.float32)),
+            run=SimpleNamespace(valid=lambda seed=seed: {SCORE.name: Sums(100 * math.log(50 + seed), 100)}),
         )
         for seed, handicap in enumerate(handicaps, start=1)
     ]  # fmt: skip
     rows = [
-        {"arm": arm.name, "lost": arm.seed in lost, "status": "finished", "perplexity_valid": 50.0 + arm.seed,
+        {"arm": arm.name, "lost": arm.seed in lost, "status": "finished",
+         "came_back": arm.seed == 2 and arm.seed not in lost,
          "first_explosion": 7 if arm.seed in lost or arm.seed == 2 else None}
         for arm in arms
     ]  # fmt: skip
@@ -66,7 +69,9 @@ def test_seeds_are_taken_together_term_by_term() -> None:
     assert row["perplexity"] == pytest.approx(math.exp(mean + 0.1), rel=1e-6)
     each = [math.exp(mean + handicap) for handicap in (0.0, 0.1, 0.2)]
     assert row["perplexity_seeds"] == pytest.approx(np.std(each, ddof=1), rel=1e-5)
-    assert (row["perplexity_valid"], row["perplexity_valid_seeds"]) == (52.0, 1.0)
+    assert row["perplexity_valid"] == pytest.approx((51 * 52 * 53) ** (1 / 3)) and row[
+        "perplexity_valid_seeds"
+    ] == pytest.approx(1)
     documents = bootstrap_interval(NATS + 0.1, DOCUMENTS, **RESAMPLING._asdict(), value=math.exp)
     assert row["perplexity_low"] < documents.low and row["perplexity_high"] > documents.high
 
@@ -91,7 +96,7 @@ def test_a_difference_is_between_twins_of_one_seed() -> None:
     """The spread over seeds of each is large, that of their difference is not."""
     first, second = configuration("rnn-clipped", [0.0, 1.0, 2.0]), configuration("rnn-unclipped", [0.5, 1.5, 2.5])
     row = difference(first, second.name, second, SCORE, RESAMPLING)
-    assert row and row["seeds"] == [1, 2, 3]
+    assert row["seeds"] == [1, 2, 3]
     assert row["difference"] == pytest.approx(-0.5, abs=1e-5) and row["difference_seeds"] == pytest.approx(0, abs=1e-5)
     assert (row["difference_low"], row["difference_high"]) == pytest.approx((-0.5, -0.5), abs=1e-4)
 
@@ -100,20 +105,21 @@ def test_only_seeds_that_both_survived_are_compared() -> None:
     first = configuration("rnn-clipped", [0.0, 0.0, 0.0], lost=[1])
     second = configuration("rnn-unclipped", [1.0, 2.0, 9.0], lost=[3])
     row = difference(first, second.name, second, SCORE, RESAMPLING)
-    assert row and row["seeds"] == [2] and row["difference"] == pytest.approx(-2, abs=1e-5)
+    assert row["seeds"] == [2] and row["difference"] == pytest.approx(-2, abs=1e-5)
     assert row["difference_seeds"] is None
-    gone = configuration("lstm-clipped", [0.0], lost=[1])
-    assert difference(gone, "rnn-clipped", first, SCORE, RESAMPLING) is None  # seed 1 alone, which the other lost
+    for alone in (configuration("lstm-clipped", [0.0]), configuration("lstm-clipped", [0.0], lost=[1])):
+        row = difference(alone, "rnn-clipped", first, SCORE, RESAMPLING)
+        assert row["seeds"] == [] and "difference" not in row  # seed 1 alone, which the other lost
 
 
 def test_a_baseline_is_the_same_for_every_seed() -> None:
     baseline = scored(NATS)
     row = difference(configuration("rnn-clipped", [0.1, 0.3]), "kneser_ney", baseline, SCORE, RESAMPLING)
-    assert row and row["difference"] == pytest.approx(0.2, abs=1e-5)
+    assert row["difference"] == pytest.approx(0.2, abs=1e-5)
     assert row["difference_seeds"] == pytest.approx(np.std([0.1, 0.3], ddof=1), abs=1e-4)
     alone = difference(configuration("rnn-clipped", [0.1]), "kneser_ney", baseline, SCORE, RESAMPLING)
     paired = paired_bootstrap((NATS + np.float32(0.1)), NATS, DOCUMENTS, **RESAMPLING._asdict())
-    assert alone and (alone["difference_low"], alone["difference_high"]) == paired.interval
+    assert (alone["difference_low"], alone["difference_high"]) == paired.interval
 
 
 def test_the_interval_of_several_seeds_covers_the_mean_of_all_that_there_could_be() -> None:
@@ -154,16 +160,24 @@ def test_survival_has_the_exact_interval_of_a_share(count: int, of: int, low: fl
 
 def test_survival_of_every_kind() -> None:
     rows = [
-        {"lost": False, "first_explosion": None, "status": "finished"},
-        {"lost": False, "first_explosion": 3, "status": "finished"},
-        {"lost": True, "first_explosion": 3, "status": "finished"},
-        {"lost": True, "first_explosion": 9, "status": "diverged"},
+        {"lost": False, "first_explosion": None, "status": "finished", "came_back": False},
+        {"lost": False, "first_explosion": 3, "status": "finished", "came_back": True},
+        {"lost": True, "first_explosion": 3, "status": "finished", "came_back": False},
+        {"lost": True, "first_explosion": 9, "status": "diverged", "came_back": False},
+        {"lost": False, "first_explosion": 9, "status": "diverged", "came_back": False},  # kept from an epoch before
     ]
     found = survival(rows, 0.95)
     assert {name: found[name] for name in ("survived", "exploded", "came_back", "diverged")} == {
-        "survived": 2, "exploded": 3, "came_back": 1, "diverged": 1,
+        "survived": 2, "exploded": 4, "came_back": 1, "diverged": 2,
     }  # fmt: skip
-    assert found["survival"] == 0.5
+    assert found["survival"] == 0.4
+
+
+def test_an_interval_over_seeds_stays_where_a_score_can_be() -> None:
+    row = summary(configuration("rnn-clipped", [0.0, 9.0]), [SCORE], RESAMPLING)
+    assert row["perplexity_low"] == 1  # no less than no surprise
+    hits = replace(SCORE, value=lambda total, n: total / n, ratio="", most=5.0)
+    assert summary(configuration("rnn-clipped", [0.0, 0.9]), [hits], RESAMPLING)["perplexity_high"] <= 5.0
 
 
 def test_a_spread_needs_two_and_a_median_needs_one() -> None:
@@ -179,7 +193,8 @@ def test_a_spread_needs_two_and_a_median_needs_one() -> None:
         ([None], ""),
         ([2.0, 2.0], "2.0"),
         ([3.0, 1.0, 2.0], "2.0 (1.0 to 3.0)"),
-        ([3.0, math.nan, 1.0], "1.0 (1.0 to 3.0); 1 inf"),
+        ([3.0, math.nan, 1.0], "1.0 (1.0 to 3.0); 1 nan"),
+        ([math.nan, 1.0, math.inf, 1.0, math.inf], "1.0; 1 nan; 2 inf"),
         ([math.nan, math.nan], "nan"),
     ],
 )

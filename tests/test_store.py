@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact
@@ -54,6 +55,20 @@ def test_the_default_lies_in_the_repository(tmp_path: Path) -> None:
     assert store.artifacts == tmp_path / "mlartifacts"
     store.check()
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["p%20q", "100%", "what?", "a#b", "o'clock", "x y"])
+def test_the_database_lies_where_the_repository_does_whatever_that_is_called(tmp_path: Path, name: str) -> None:
+    """SQLAlchemy decodes %20 in an address, and ends a path at a question mark."""
+    root = tmp_path / name
+    root.mkdir()
+    store = Store.locate(root, {})
+    engine = sqlalchemy.create_engine(store.uri)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("create table t (x)")
+    engine.dispose()
+    assert store.database == root / "mlflow.db" and store.database.is_file()
+    assert Store.locate(root, {"MLFLOW_TRACKING_URI": "sqlite:///a%20b.db"}).database == root / "a b.db"
 
 
 @pytest.mark.parametrize("folder", [".", "docs", "pipelines/tagging", "pipelines/tagging/runs"])

@@ -62,7 +62,7 @@ def lay_out(root: Path, archs: dict[str, Any], steps: int, spike_at: int) -> Non
     tokenizer = build_tokenizer(TEXT, unit="word")
     tokenizer.save(str(root / "data/encoded/tokenizer.json"))
     stated = {"corpus": dict(params["corpus"]), "vocabulary": dict(params["vocabulary"])}
-    seal(root / "data/encoded/manifest.json", {})
+    seal(root / "data/encoded/manifest.json", {"settings": stated})
     digest = corpus_digest(read_sealed(root / "data/encoded", "manifest.json")["files"])
     report = {"digest": digest, "settings": stated, "types": 9}
     (root / "data/corpus.json").write_text(json.dumps(report), encoding="utf-8")

@@ -106,11 +106,13 @@ def encode_corpus(
             np.save(partial / f"{s}.documents.npy", splits[s].documents)
         spelling, which = _spelling(tokenizer, splits["train"], unit)
         texts = {s: splits[s].text((text / f"{s}.txt").stat().st_size, spelling) for s in SPLITS}
-        seal(partial / MANIFEST, {"texts": {s: each._asdict() for s, each in texts.items()}, "spelling": which})
+        stated = {"corpus": facts.get("settings"), "vocabulary": vocabulary}
+        told = {"texts": {s: each._asdict() for s, each in texts.items()}, "spelling": which, "settings": stated}
+        seal(partial / MANIFEST, told)
     files = read_sealed(encoded, MANIFEST)["files"]
     written = {
         "digest": corpus_digest(files),
-        "settings": {"corpus": facts.get("settings"), "vocabulary": vocabulary},
+        "settings": stated,
         **{key: value for key, value in facts.items() if key not in (*SPLITS, "files", "settings")},
         "unit": unit,
         "vocabulary": "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}",

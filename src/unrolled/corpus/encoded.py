@@ -21,12 +21,13 @@ def write_encoded(
     arrays: Mapping[str, Array] | None = None,
     names: Mapping[str, Sequence[str]] | None = None,
     files: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any],
 ) -> str:
     """Write what `ground/corpus.py` reads back, whole or not at all; returns the digest of the corpus.
 
     ``splits``: train, valid and test; ``counts`` int64 [V]: how often training shows each type; ``arrays``: of the
     whole corpus, by name; ``names``: of each kind what its ids stand for, in their order; ``files``: others, by
-    name, with their text.
+    name, with their text; ``settings``: the sections of params.yaml that it was made with.
     """
     with whole_folder(folder) as place:
         for name, split in splits.items():
@@ -38,5 +39,5 @@ def write_encoded(
             write_json(place / NAMES, {kind: list(each) for kind, each in names.items()})
         for name, text in (files or {}).items():
             (place / name).write_text(text, encoding="utf-8")
-        seal(place / MANIFEST, {})
+        seal(place / MANIFEST, {"settings": dict(settings)})
     return corpus_digest(read_sealed(folder, MANIFEST)["files"])

@@ -97,6 +97,16 @@ def count_clusters(clusters: ArrayLike) -> int | None:
     return found if found >= FEWEST else None
 
 
+def stretch_length(units: int, block: int) -> int:
+    """Of the stretches that take the place of clusters where these are too few: such that there are FEWEST at least."""
+    return min(block, math.ceil(units / FEWEST))
+
+
+def fewest_samples(confidence: float) -> int:
+    """That an interval of this confidence takes, so that it leaves one of them out at either end."""
+    return math.ceil(2 / (1 - confidence) - 1e-9)
+
+
 def _stream(units: ArrayLike, name: str) -> Floats:
     stream = np.asarray(units, dtype=np.float64)
     if stream.ndim != 1 or not stream.size:
@@ -112,7 +122,7 @@ def _clustered(stream: Floats, clusters: ArrayLike, block: int) -> tuple[Floats,
     if cluster.shape != stream.shape:
         raise ValueError(f"every unit has a cluster: {stream.size} units, {cluster.size} clusters")
     if len(names) < FEWEST:
-        cluster = np.arange(stream.size) // min(block, math.ceil(stream.size / FEWEST))
+        cluster = np.arange(stream.size) // stretch_length(stream.size, block)
     with np.errstate(invalid="ignore", over="ignore"):
         sums = np.bincount(cluster, weights=stream).astype(np.float64)
     return np.bincount(cluster).astype(np.float64), sums
@@ -134,7 +144,7 @@ def _percentiles(draws: Floats, sizes: Floats, confidence: float, value: Callabl
     """Order statistics, the same number left out on each side: a - b mirrors b - a, and inf needs no arithmetic."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
-    if np.isnan(draws).any():
+    if np.isnan(draws).any() or sizes.size < 2:  # one cluster says nothing of others
         return Interval(math.nan, math.nan)
     effective = max(float(sizes.sum() ** 2 / np.square(sizes).sum()), 2.0)
     share = ndtr(math.sqrt(effective / (effective - 1)) * stdtrit(effective - 1, (1 - confidence) / 2))

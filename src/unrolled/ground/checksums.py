@@ -11,7 +11,13 @@ from unrolled.shell.errors import UserError
 T = TypeVar("T")
 
 # Who writes which folder; in the second kind each arm, or baseline, has one of its own.
-STAGES = {"text": "preprocess", "encoded": "vocabulary", "data": "vocabulary", "resolved": "resolve"}
+STAGES = {
+    "text": "preprocess",
+    "encoded": "vocabulary",
+    "data": "vocabulary",
+    "resolved": "resolve",
+    "report": "compare",
+}
 STAGES_OF_ARMS = {"runs": "train", "evaluation": "evaluate", "baselines": "baseline", "probes": "probe"}
 
 

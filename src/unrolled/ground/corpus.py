@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unrolled.ground.checksums import json_of, load, read_sealed
+from unrolled.shell.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 MANIFEST = "manifest.json"  # the digest of each file
+REPORT = "corpus.json"  # what a person wants to know of it, beside its folder
 NAMES = "names.json"
 ALWAYS = (*(f"{split}.npy" for split in SPLITS), *(f"{split}.documents.npy" for split in SPLITS), "counts.npy")
 
@@ -80,6 +82,19 @@ def read_corpus(encoded: Path) -> Corpus:
     texts = {name: Text(**of_split) for name, of_split in manifest.get("texts", {}).items()}
     names = load(encoded, NAMES, json_of) if NAMES in files else {}
     return Corpus(train, valid, test, counts, texts, corpus_digest(files), arrays, names)
+
+
+def read_report(data: Path) -> dict[str, Any]:
+    """data/corpus.json, a metric that DVC shows; UserError where it says other than data/encoded, which vouches for it.
+
+    That is, of which corpus it is, and with what settings that was made.
+    """
+    report, manifest = load(data, REPORT, json_of), load(data / "encoded", MANIFEST, json_of)
+    if report.get("digest") != corpus_digest(manifest["files"]) or report.get("settings") != manifest["settings"]:
+        raise UserError(
+            f"{data / REPORT} is not of the corpus in {data / 'encoded'}; make both with: dvc repro vocabulary"
+        )
+    return report
 
 
 def _split(name: str, arrays: dict[str, Array]) -> Split:

@@ -13,6 +13,7 @@ DIFFERENCES = {
     "run": "from another training of this arm than runs/ now holds",
     "baselines": "beside other baselines than there are now",
     "evaluation": "from another evaluation of this arm than there is now",
+    "probes": "from other arms, or other probes of these, than there are now",
     "settings": "with other settings than params.yaml now states",
 }
 

@@ -45,17 +45,35 @@ def arm_named(name: str, folder: Path = RESOLVED) -> str:
 
 
 def seeded(name: str, there: Iterable[str]) -> str:
-    """The one of the arms ``there`` that is ``name`` with a seed; the name itself where there is none, or several."""
+    """The one of the arms ``there`` that is ``name`` with a seed; the name itself where there is none.
+
+    UserError where there are several.
+    """
     arms = set(there)
-    found = [arm for arm in arms if re.fullmatch(rf"{re.escape(name)}-\d+", arm)]
-    return found[0] if len(found) == 1 and name not in arms else name
+    seeds = sorted(int(arm.rpartition("-")[2]) for arm in arms if re.fullmatch(rf"{re.escape(name)}-\d+", arm))
+    if name in arms or not seeds:
+        return name
+    if len(seeds) > 1:
+        raise UserError(f"{name} has the seeds {', '.join(map(str, seeds))}: name one, as {name}-{seeds[0]}")
+    return f"{name}-{seeds[0]}"
 
 
-def write_resolved(name: str, content: Mapping[str, Any], folder: Path = RESOLVED) -> None:
-    """Write ``folder``/<name>.json with its name in it and a digest over all; its folder is made if need be."""
+def write_resolved(name: str, content: Mapping[str, Any], folder: Path = RESOLVED) -> str:
+    """Write ``folder``/<name>.json, with its name in it and a digest over all; return that digest."""
     path, named = folder / f"{name}.json", {"file": name, **content}
+    digest = _digest(named)
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**named, "sha256": _digest(named)}, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**named, "sha256": digest}, indent=2) + "\n", encoding="utf-8")
+    return digest
+
+
+def check_together(folder: Path = RESOLVED) -> None:
+    """UserError naming a file that was not written together with the others, as params.json has their digests."""
+    for name, digest in read_resolved("params", folder)["files"].items():
+        path = folder / f"{name}.json"
+        if path.is_file() and load(path.parent, path.name, json_of).get("sha256") != digest:
+            read_resolved(name, folder)  # it may be of another name, or altered by hand
+            raise UserError(f"{path} was made from another params.yaml than the files beside it; {AGAIN}")
 
 
 def digest_of_params(path: Path) -> str:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from unrolled.ground.checksums import json_of, load, read_sealed, sha256
 from unrolled.ground.made_of import check_made_of
 from unrolled.ground.registry import task_part
+from unrolled.ground.resolved import RESOLVED, read_arm
 from unrolled.ground.score import Sums
 from unrolled.ground.task import Model, Task
 
@@ -41,6 +42,14 @@ class Run:
             load(directory, "steps.parquet", pd.read_parquet),
             *(load(directory, f"{name}.csv", read_table) for name in TABLES),
         )
+
+    @classmethod
+    def of_arm(cls, arm: str, workspace: Path = Path()) -> "Run":
+        """The run of an arm; UserError as ``read``, and where it is another's, or its settings are not those of now."""
+        run, wanted = cls.read(workspace / "runs" / arm), read_arm(arm, workspace / RESOLVED)
+        stated = {key: run.settings.get(key) for key in wanted}
+        check_made_of(run.directory, {"settings": stated}, {"settings": wanted})
+        return run
 
     @property
     def arm(self) -> str:

@@ -21,6 +21,8 @@ class Score:
     it stands in, "main", or "variant" for the same models evaluated in another way. ``note``: what a reader has to know
     of it, a few words beside the heading in the main table, a clause of its own below that of the variants.
 
+    ``most``: the largest that the mean of the terms can be; the least is 0.
+
     Two models are compared by the mean difference of their terms. ``summed`` names what a term is measured in where
     that is not the score itself ("nats"), ``ratio`` the exponential of such a difference where that is the quotient of
     the two scores ("perplexity ratio"): a score that has one is drawn on a logarithmic axis.
@@ -31,6 +33,7 @@ class Score:
     unit: str  # of what each term is one: "token"
     value: Callable[[float, int], float]
     lower_is_better: bool = True
+    most: float = math.inf
     note: str = ""
     column: str = "main"
     summed: str = ""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from unrolled.ground.checksums import stage_of
 from unrolled.ground.corpus import Corpus, read_corpus
 from unrolled.ground.resolved import seeded
 from unrolled.ground.run import Run
@@ -29,6 +30,10 @@ def read_trained(
         run = Run.read(runs / name)
     else:
         raise UserError(f"runs/{name} does not exist; train it with: dvc repro train@{name}")
+    if run.arm != run.directory.name:
+        raise UserError(
+            f"{run.directory} holds {run.arm}; make it again with: dvc repro -f -s {stage_of(run.directory)}"
+        )
     if run.settings["task"] != task:
         raise UserError(f"{run.directory} is of the task {run.settings['task']}, not {task}; go to that one's pipeline")
     corpus = read_corpus(workspace / ENCODED)

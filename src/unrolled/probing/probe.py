@@ -20,7 +20,7 @@ import pandas as pd
 from torch import Tensor
 
 from unrolled.ground.atomic import whole_folder
-from unrolled.ground.checksums import load, read_sealed, seal
+from unrolled.ground.checksums import load, read_sealed, seal, sha256
 from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.evaluation import Evaluation, Resampling
 from unrolled.ground.made_of import check_made_of
@@ -65,6 +65,11 @@ class Probes:
             figures,
             *(load(directory, f"{name}.csv", read_table) for name in tables),
         )
+
+    @property
+    def digest(self) -> str:
+        """Of all its bytes, and so of the run and the evaluation that they state."""
+        return sha256(self.directory / "probe.json")
 
     def check(self, now: Mapping[str, Any]) -> None:
         """UserError where they were made of something else than there is ``now``."""

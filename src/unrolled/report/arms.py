@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.ground.evaluation import Evaluation
-from unrolled.ground.made_of import check_made_of
 from unrolled.ground.registry import task_part
-from unrolled.ground.resolved import read_arm, read_resolved
+from unrolled.ground.resolved import RESOLVED, read_resolved
 from unrolled.ground.run import Run
 from unrolled.probing.probe import Probes
 from unrolled.report.wording import Wording
@@ -30,10 +29,8 @@ class Arm:
 
         So too where they are not made of each other, or with other settings than are resolved now.
         """
-        run, evaluation = Run.read(workspace / "runs" / name), Evaluation.read(workspace / "evaluation" / name)
-        probes, resolved = Probes.read(workspace / "probes" / name), workspace / "resolved"
-        wanted, settings = read_arm(name, resolved), read_resolved("probe", resolved)
-        check_made_of(run.directory, {"settings": {key: run.settings.get(key) for key in wanted}}, {"settings": wanted})
+        run, evaluation = Run.of_arm(name, workspace), Evaluation.read(workspace / "evaluation" / name)
+        probes, settings = Probes.read(workspace / "probes" / name), read_resolved("probe", workspace / RESOLVED)
         made_of = {"corpus": run.settings["corpus_digest"], "run": run.digest}
         evaluation.check(made_of | {"settings": settings["evaluate"]})
         probes.check(made_of | {"evaluation": evaluation.digest, "settings": settings["probe"]})

@@ -147,6 +147,7 @@ def _row(arm: Arm, scores: Sequence[Score], measures: Sequence[str], wording: Wo
     row: Row = {"arm": arm.name, "arch": arm.arch, "clipping": arm.clipping, "seed": arm.seed}
     row |= {"status": summary["status"], "diverged_at_step": summary["diverged_at_step"]}
     row |= {"outcome": phenomena.outcome(arm.run, arm.probes, lost), "lost": lost}
+    row["came_back"] = phenomena.came_back(arm.run, arm.probes, lost)
     for name in (score.name for score in scores):
         low, high = evaluation.intervals.get(name, (None, None))
         row |= {name: evaluation.values.get(name), f"{name}_low": low, f"{name}_high": high}
@@ -171,8 +172,7 @@ def _pairs(
 ) -> Iterable[Row]:  # fmt: skip
     """Within each arch the first clipping row minus every other; within each clipping every arch minus the first.
 
-    Then every configuration minus every baseline. Where one is not there yet, or no seed of it survived, neither are
-    its pairs.
+    Then every configuration minus every baseline. Where one is not there yet, neither are its pairs.
     """
     archs, clippings = (list(dict.fromkeys(cell[axis] for cell in grid)) for axis in ("arch", "clipping"))
     cells = {each.name: each for each in found}
@@ -183,10 +183,11 @@ def _pairs(
     beside = [(kind, cells[a], b, cells[b]) for kind, a, b in named if a in cells and b in cells]
     beside += [("baseline", each, name, baseline) for each in found for name, baseline in baselines.items()]
     for kind, first, name, second in beside:
-        if row := difference(first, name, second, score, resampling):
-            low, high = row["difference_low"], row["difference_high"]
-            ratio = {"ratio": exp(row["difference"]), "ratio_low": exp(low), "ratio_high": exp(high)}
-            yield {"differ_by": kind, **row, **(ratio if score.ratio else {})}
+        row = {"differ_by": kind, **difference(first, name, second, score, resampling)}
+        if score.ratio and row["seeds"]:
+            ends = {"": "difference", "_low": "difference_low", "_high": "difference_high"}
+            row |= {f"ratio{end}": exp(row[of]) for end, of in ends.items()}
+        yield row
 
 
 # ---- long tables, with an `arm` column ---------------------------------------------------------------------------

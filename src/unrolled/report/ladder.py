@@ -22,7 +22,7 @@ from unrolled.ground.registry import task_part
 from unrolled.ground.score import Score
 from unrolled.report.drawing import FAINT, INK, STYLE, save
 from unrolled.report.markdown import number, table
-from unrolled.settings.recipes import RECIPES, Measurement, Rung, measured, names, read
+from unrolled.settings.recipes import CONFIDENCE, RECIPES, Measurement, Rung, measured, names, read
 
 HUES = ["#4269D0", "#EFB118", "#FF725C", "#6CC5B0", "#3CA951", "#A463F2"]  # Observable's ten, for as many recipes
 
@@ -94,7 +94,7 @@ def _page(ladder: Ladder, figure: str) -> str:
     own = {step.own.name: step.own for step in steps if step.own}  # scores that have a column of their own
     headings = ["rung", "published valid / test", "here: valid", "here: test"]
     headings += [f"{score.heading}, test" for score in own.values()]
-    headings += ["95 % interval", "seeds", "minutes a seed", "parameters", "recipe"]
+    headings += [f"{100 * CONFIDENCE:g} % interval", "seeds", "minutes a seed", "parameters", "recipe"]
     return "\n".join(
         [
             f"# {ladder.words.TITLE}",

@@ -1,6 +1,7 @@
 """How numbers and tables read in a page of text."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -45,12 +46,14 @@ def with_spread(row: Mapping[str, Any], name: str, *, signed: bool = False) -> s
 def over_seeds(values: Sequence[float | None], form: Callable[[float], str]) -> str:
     """The median of what the seeds gave, and the range of it where they differ; empty where none gave anything."""
     given = [value for value in values if value is not None]
-    finite = sorted(filter(math.isfinite, given))
-    if len(given) <= 1 or not finite:
-        return form(given[0]) if given else ""
-    middle, low, high = (form(each) for each in (finite[(len(finite) - 1) // 2], finite[0], finite[-1]))
-    said = middle if low == high else f"{middle} ({low} to {high})"
-    return said if len(finite) == len(given) else f"{said}; {len(given) - len(finite)} {form(math.inf)}"
+    finite, others = sorted(filter(math.isfinite, given)), [each for each in given if not math.isfinite(each)]
+    parts = []
+    if finite:
+        middle, low, high = (form(each) for each in (finite[(len(finite) - 1) // 2], finite[0], finite[-1]))
+        parts.append(middle if low == high else f"{middle} ({low} to {high})")
+    said = Counter(form(each) for each in others)
+    parts += [word if count == len(given) else f"{count} {word}" for word, count in said.items()]
+    return "; ".join(parts)
 
 
 def bounded(value: float | None) -> str:

@@ -68,6 +68,18 @@ def _with_intervals(probes: Probes) -> Iterator[tuple[str, float]]:
         yield from zip((f"{name}_low", f"{name}_high"), probes.figures["intervals"][name], strict=True)
 
 
+def came_back(run: Run, probes: Probes, lost: bool) -> bool:
+    """It exploded, trained on to its end, and was at its best after that, better than what learns nothing (``lost``).
+
+    Weights that are kept from an epoch before the explosion say nothing of what came after.
+    """
+    explosion = probes.figures["explosion"]
+    if explosion is None or lost or run.summary["diverged_at_step"] is not None:
+        return False
+    exploded_in = int(run.steps["epoch"].iloc[explosion["step"] - 1])
+    return bool(run.summary["best_epoch"] >= exploded_in)
+
+
 def outcome(run: Run, probes: Probes, lost: bool) -> str:
     """How a training ended, in words; ``lost``: what came out is worse than every model that learns nothing."""
     diverged, explosion = run.summary["diverged_at_step"], probes.figures["explosion"]
@@ -75,7 +87,9 @@ def outcome(run: Run, probes: Probes, lost: bool) -> str:
         return f"diverged at step {diverged:,}"
     if explosion is None:
         return "finished, but worse than a model that learns nothing" if lost else "finished"
-    return f"exploded at step {explosion['step']:,}, {'never came back' if lost else 'came back'}"
+    return (
+        f"exploded at step {explosion['step']:,}, {'came back' if came_back(run, probes, lost) else 'never came back'}"
+    )
 
 
 def lag_by_training(run: Run) -> pd.DataFrame:

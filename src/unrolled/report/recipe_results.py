@@ -1,6 +1,7 @@
 """What a recipe's arms reached where they were trained: recipes/<name>.json, read off their files, never by hand."""
 
 import datetime
+import hashlib
 import json
 import os
 import platform
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 
 from unrolled.ground.atomic import whole_text
-from unrolled.ground.checksums import json_of, load, sha256
+from unrolled.ground.checksums import json_of, sha256
+from unrolled.ground.corpus import read_report
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
@@ -19,7 +21,7 @@ from unrolled.ground.score import Score
 from unrolled.report.series import by_epoch
 from unrolled.report.wording import Wording
 from unrolled.settings.loader import PARAMS
-from unrolled.settings.recipes import RECIPES, Measurement, applied, measured, read
+from unrolled.settings.recipes import CONFIDENCE, RECIPES, Measurement, applied, measured, read
 from unrolled.shell.errors import UserError
 
 
@@ -31,9 +33,11 @@ def keep(name: str, workspace: Path = Path()) -> list[str]:
     """
     folder = workspace / RECIPES
     _, params = applied(name, workspace / PARAMS, folder)
-    corpus = load(workspace / "data", "corpus.json", json_of)
+    corpus = read_report(workspace / "data")
     if other := _difference(_of_corpus(corpus["settings"]), _of_corpus(params.sections)):
         raise UserError(f"the corpus here was made with {other}: nothing to keep of recipe '{name}'")
+    if (confidence := params.sections["evaluate"]["confidence"]) != CONFIDENCE:
+        raise UserError(f"the ladder has {CONFIDENCE:.0%} intervals, and evaluate.confidence is {confidence}")
     now = {"corpus": corpus["digest"], "settings": params.sections["evaluate"]}
     task, noted, reasons = params.task, {}, []
     for arm, wanted in params.arms.items():
@@ -48,7 +52,9 @@ def keep(name: str, workspace: Path = Path()) -> list[str]:
         read_back.check(corpus["digest"])
         evaluation = Evaluation.read(workspace / "evaluation" / arm)
         evaluation.check(now | {"run": read_back.digest})
-        noted[arm] = _of_run(read_back, evaluation, _timing(workspace, arm, run))
+        noted[arm] = _of_run(read_back, evaluation, _timing(workspace, arm, run)) | {
+            "made_with": _digest_of(read_back, evaluation)
+        }
     if not noted:
         raise UserError(f"nothing to keep of recipe '{name}': {'; '.join(reasons)}; use it and run dvc repro first")
     for baseline in dict.fromkeys(
@@ -57,9 +63,31 @@ def keep(name: str, workspace: Path = Path()) -> list[str]:
         evaluation = Evaluation.read(workspace / "baselines" / baseline)
         evaluation.check(now)
         noted[baseline] = _of_baseline(task, evaluation, _timing(workspace, baseline, None))
-    everything = dict(sorted((measured(name, folder) | noted).items()))
+    before = measured(name, folder)
+    _check_alike(before | noted, folder / f"{name}.json")
+    everything = dict(sorted((before | noted).items()))
     whole_text(folder / f"{name}.json", json.dumps(everything, indent=1) + "\n")
     return list(noted)
+
+
+def _digest_of(run: Run, evaluation: Evaluation) -> str:
+    """Of corpus and settings, but for the seed: figures of one configuration may be averaged where it is the same."""
+    network, train = run.settings["network"], {**run.settings["train"], "seed": None}
+    content = [run.settings["corpus_digest"], network, train, evaluation.made_of["settings"]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_alike(noted: Mapping[str, Measurement], path: Path) -> None:
+    """UserError where the seeds of a configuration were not all made with the same settings and corpus."""
+    first: dict[str, tuple[str, str]] = {}
+    for arm, note in noted.items():
+        if "made_with" in note:  # notes of before it was noted have none
+            other, digest = first.setdefault(arm.rpartition("-")[0], (arm, note["made_with"]))
+            if digest != note["made_with"]:
+                raise UserError(
+                    f"{path} has {other} and {arm}, which were made with different settings or on different corpora; "
+                    "take out the one that is no longer the recipe's"
+                )
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Mapping[str, Any]]) -> str | None:

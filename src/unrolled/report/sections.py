@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unrolled.ground.bootstrap import count_clusters
+from unrolled.ground.bootstrap import count_clusters, fewest_samples, stretch_length
 from unrolled.ground.score import Score
 from unrolled.report.comparison import Comparison
 from unrolled.report.markdown import bounded, defined, number, over_seeds, with_interval, with_spread
@@ -43,7 +43,7 @@ class Section(NamedTuple):
 def sections(comparison: Comparison) -> list[Section]:
     """Scores, gradients, memory and paired differences; to the report's own words on each come the task's."""
     evaluate, main, rows = comparison.evaluate, comparison.main, comparison.rows
-    share = f"{evaluate['confidence']:.0%} interval"
+    share = f"{100 * evaluate['confidence']:.6g}% interval"
     variants = [score for score in comparison.scores if score.column == "variant" and _known(rows, score.name)]
     phenomena = {name: each for name, each in PHENOMENA.items() if name == "first_explosion" or _defined_in(rows, name)}
     own = {name: f" {note.format(**evaluate)}" for name, note in comparison.wording.notes.items()}
@@ -72,10 +72,16 @@ def _meaning(comparison: Comparison, phenomena: Mapping[str, tuple[str, str]], s
     better = "Below" if main.lower_is_better else "Above"
     ratio = f", or a ratio {better.lower()} 1" if main.ratio else ""
     context = f", of the context needed {comparison.wording.cluster}s" if "context_needed" in phenomena else ""
+    fewest = fewest_samples(evaluate["confidence"])
+    few = (
+        f" They are too few for a {share}, which takes {fewest:,}: it is too narrow."
+        if evaluate["bootstrap_samples"] < fewest
+        else ""
+    )
     seeds, intervals, pairs = (f" {SEEDS}", f" {INTERVALS}", TWINS) if comparison.several else ("", "", ONE_SEED)
     return {
         "scores": f"{terms:,} test {main.unit}s, each scored once. Intervals: {evaluate['bootstrap_samples']:,} "
-        f"bootstrap samples of {_resampled(comparison)}, of which a test split could have had others.{intervals}",
+        f"bootstrap samples of {_resampled(comparison)}, of which a test split could have had others.{few}{intervals}",
         "gradients": "L2 norm of the whole gradient, at every step. Loss, gradient and clip_norm refer to the "
         f"{comparison.reduction}. Half-life: over how many time steps back the gradient of one loss halves, in the "
         "lowest layer of the main stack (negative: it doubles). Alignment: each time step adds a term to the gradient "
@@ -89,7 +95,9 @@ def _meaning(comparison: Comparison, phenomena: Mapping[str, tuple[str, str]], s
 
 def _left_out(comparison: Comparison) -> list[str]:
     names = ", ".join(f"{name} ({outcome})" for name, outcome in _lost(comparison).items())
-    return [f"Left out, as worse than a model that learns nothing: {names}."] if names else []
+    apart = ", ".join(f"{pair['arm']} minus {pair['minus']}" for pair in _told_pairs(comparison) if not pair["seeds"])
+    said = [f"Left out, as worse than a model that learns nothing: {names}."] if names else []
+    return [*said, f"Left out, as no seed survived in both: {apart}."] if apart else said
 
 
 def _not_replayed(comparison: Comparison) -> list[str]:
@@ -135,8 +143,9 @@ def _survival(comparison: Comparison, share: str) -> list[Section]:
         for row in comparison.summaries
     ]
     meaning = (
-        "Survived: a seed that ended better than a model that learns nothing. Exploded: one whose gradient norm "
-        "exceeded 10 times the median of the 10 steps before it at least once. The interval is that of the probability "
+        "Survived: a seed that was trained to the end, better than a model that learns nothing. Exploded: one whose "
+        "gradient norm exceeded 10 times the median of the 10 steps before it at least once. Came back: one that "
+        "survived that, and was at its best only then. The interval is that of the probability "
         "of surviving, exact (Clopper and Pearson 1934): of few seeds it is wide."
     )
     return [Section("Survival over seeds", [(headings, rows)], [meaning])]
@@ -147,7 +156,7 @@ def _resampled(comparison: Comparison) -> str:
     clusters = comparison.arms[0].evaluation.clusters
     if count := count_clusters(clusters):
         return f"its {count:,} {cluster}s"
-    block, few = comparison.evaluate["bootstrap_block"], len(np.unique(clusters))
+    block, few = stretch_length(len(clusters), comparison.evaluate["bootstrap_block"]), len(np.unique(clusters))
     return f"stretches of {block} {unit}s, as it has only {few} {cluster}{'' if few == 1 else 's'}"
 
 
@@ -278,6 +287,12 @@ def _pairs(comparison: Comparison, share: str) -> Table:
             with_interval(pair, "difference", signed=True),
             *([with_interval(pair, "ratio")] if main.ratio else []),
         ]
-        for pair in comparison.pairs
-        if not {pair["arm"], pair["minus"]} & _lost(comparison).keys()
+        for pair in _told_pairs(comparison)
+        if pair["seeds"]
     ]
+
+
+def _told_pairs(comparison: Comparison) -> list[Row]:
+    """Those of configurations that did not lose all their seeds."""
+    lost = _lost(comparison).keys()
+    return [pair for pair in comparison.pairs if not {pair["arm"], pair["minus"]} & lost]

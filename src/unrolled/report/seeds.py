@@ -30,13 +30,19 @@ class Configuration:
 
     @property
     def alive(self) -> list[Arm]:
-        """Those that ended better than a model that learns nothing."""
-        return [arm for arm, row in zip(self.arms, self.rows, strict=True) if not row["lost"]]
+        """Those whose scores say something: the survivors; where there is none, those not yet lost as they diverged."""
+        pairs = list(zip(self.arms, self.rows, strict=True))
+        return [arm for arm, row in pairs if survived(row)] or [arm for arm, row in pairs if not row["lost"]]
 
     @property
     def told(self) -> list[Arm]:
-        """Those whose scores say something together: the survivors; all where there is none."""
+        """Those that are told of together; all where none is alive."""
         return self.alive or list(self.arms)
+
+    @property
+    def told_rows(self) -> list[Row]:
+        names = {arm.name for arm in self.told}
+        return [row for row in self.rows if row["arm"] in names]
 
     def values(self, name: str) -> list[Any]:
         """A column of the comparison, a value a seed."""
@@ -68,25 +74,30 @@ def summary(each: Configuration, scores: Sequence[Score], resampling: Resampling
         value = score.of(sums_of(_together(units))) if len(units) > 1 else next(iter(found), None)
         row |= {score.name: value, f"{score.name}_low": low, f"{score.name}_high": high}
         row[f"{score.name}_seeds"] = spread(found)
-    valid = [row[f"{main.name}_valid"] for row in each.rows if row["arm"] in {arm.name for arm in told}]
-    known = [value for value in valid if value is not None]
-    row[f"{main.name}_valid"] = float(np.mean(known)) if known else None
-    row[f"{main.name}_valid_seeds"] = spread(known)
+    valid = [sums[main.name] for arm in told if (sums := arm.run.valid())]
+    means = [each.sum / each.terms for each in valid]
+    row[f"{main.name}_valid"] = main.value(float(np.mean(means)), 1) if means else None
+    row[f"{main.name}_valid_seeds"] = spread(main.of(each) for each in valid)
     return row
+
+
+def survived(row: Row) -> bool:
+    """It trained to its end, and ended better than a model that learns nothing."""
+    return not row["lost"] and row["status"] != "diverged"
 
 
 def survival(rows: Sequence[Row], confidence: float) -> Row:
     """How many seeds survived, as a share with its interval too, and how many exploded, came back, or diverged."""
     exploded = [row for row in rows if row["first_explosion"] is not None]
-    survived = sum(not row["lost"] for row in rows)
-    low, high = share_interval(survived, len(rows), confidence)
+    count = sum(map(survived, rows))
+    low, high = share_interval(count, len(rows), confidence)
     return {
-        "survived": survived,
-        "survival": survived / len(rows),
+        "survived": count,
+        "survival": count / len(rows),
         "survival_low": low,
         "survival_high": high,
         "exploded": len(exploded),
-        "came_back": sum(not row["lost"] for row in exploded),
+        "came_back": sum(row["came_back"] for row in exploded),
         "diverged": sum(row["status"] == "diverged" for row in rows),
     }
 
@@ -113,14 +124,15 @@ def middle(values: Iterable[float | None]) -> float | None:
 
 def difference(
     a: Configuration, other: str, b: Configuration | Evaluation, score: Score, resampling: Resampling
-) -> Row | None:
-    """Configuration a minus b on the same units: of the seeds that survived in both, each from its own twin.
+) -> Row:
+    """Configuration a minus b on the same units: of the seeds that are alive in both, each from its own twin.
 
-    Where none did, of all that both have; None where that is none. ``b`` an evaluation: a baseline's, for every seed.
+    No more than who they are where there is none. ``b`` an evaluation: a baseline's, for every seed.
     """
-    seeds = _common(a.alive, b) or _common(a.arms, b)
+    seeds = _common(a.alive, b)
+    row: Row = {"arm": a.name, "minus": other, "score": score.name, "seeds": seeds}
     if not seeds:
-        return None
+        return row
     first = {arm.seed: arm.evaluation for arm in a.arms}
     second = dict.fromkeys(seeds, b) if isinstance(b, Evaluation) else {arm.seed: arm.evaluation for arm in b.arms}
     pairs = [(first[seed].units[score.name], second[seed].units[score.name]) for seed in seeds]
@@ -128,16 +140,15 @@ def difference(
     mine, theirs = (_together([pair[place] for pair in pairs]) for place in (0, 1))
     paired = paired_bootstrap(mine, theirs, a.arms[0].evaluation.clusters, **resampling._asdict())
     low, high = with_spread(paired.interval, by_seed, resampling.confidence)
-    row: Row = {"arm": a.name, "minus": other, "score": score.name, "difference": paired.difference}
-    row |= {"difference_low": low, "difference_high": high}
-    return row | {"difference_seeds": spread(by_seed), "seeds": seeds, "terms": len(pairs[0][0])}
+    row |= {"difference": paired.difference, "difference_low": low, "difference_high": high}
+    return row | {"difference_seeds": spread(by_seed), "terms": len(pairs[0][0])}
 
 
 def _common(arms: Sequence[Arm], b: Configuration | Evaluation) -> list[int]:
-    """Of the arms' seeds those of b that survived there, or, where none did, are there."""
+    """Of the arms' seeds those that are alive in b."""
     if isinstance(b, Evaluation):
         return [arm.seed for arm in arms]
-    others = {arm.seed for arm in b.told}
+    others = {arm.seed for arm in b.alive}
     return [arm.seed for arm in arms if arm.seed in others]
 
 
@@ -149,7 +160,8 @@ def _interval(score: Score, units: Sequence[Units], of: Evaluation, resampling: 
         [_mean(each) for each in units],
         resampling.confidence,
     )
-    return Interval(score.value(low, 1), score.value(high, 1))
+    within = (min(max(each, 0.0), score.most) for each in (low, high))  # Student's ends know of no bounds
+    return Interval(*(score.value(each, 1) for each in within))
 
 
 def _together(units: Sequence[Units]) -> Units:

@@ -39,17 +39,25 @@ def write_metrics(comparison: Comparison, path: Path) -> None:
 def metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
     """Configuration -> name -> number, and the baselines' main score with what stands beside it.
 
-    Of several seeds: scores of those that survived together, the spread of the main one, the median of all else.
+    Of several seeds: scores of those that survived together, the spread of the main one, and the median of what stands
+    beside them; of gradients and probes the median over all.
     """
     main = comparison.main.name
     names = [*(score.name for score in comparison.scores if score.column == "main"), f"{main}_valid"]
     summed = set(names)
     names += ["grad_norm_median", "grad_norm_max", "clipped_share", "nonfinite_share"]
     names += ["context_needed", "lyapunov_exponent"]
-    names += [name for name in (*comparison.wording.of_text, *comparison.wording.beside) if name in comparison.rows[0]]
+    beside = (*comparison.wording.of_text, *comparison.wording.beside)
+    names += (of_scores := [name for name in beside if name in comparison.rows[0]])
     table: dict[str, dict[str, float]] = {}
     for each, summary in zip(comparison.configurations, comparison.summaries, strict=True):
-        found = {name: summary[name] if name in summed else middle(each.values(name)) for name in names}
+        told, every = each.told_rows, each.rows
+        found = {
+            name: summary[name]
+            if name in summed
+            else middle(row[name] for row in (told if name in of_scores else every))
+            for name in names
+        }
         # nan is left out: it never equals itself, so `dvc metrics diff` would always show a change. inf is a result.
         known = {name: value for name, value in found.items() if value is not None and not math.isnan(value)}
         table[each.name] = {**known, "diverged": summary["diverged"]}
@@ -96,5 +104,6 @@ def _json(comparison: Comparison) -> str:
         "configurations": summaries,
         "baselines": _baselines(comparison),
         "paired": comparison.pairs,
+        "made_of": {"probes": {arm.name: arm.probes.digest for arm in comparison.arms}},
     }
     return json.dumps(content, indent=2) + "\n"

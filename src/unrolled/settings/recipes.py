@@ -82,6 +82,7 @@ class Kept(Strict):
     machine: str
     device: str = "cpu"
     status: str = "finished"
+    made_with: str = ""  # a digest of settings and corpus; notes of before it was noted have none
     seconds: float = 0.0
     valid_by_epoch: list[Two] = Field(default_factory=list)
 
@@ -109,6 +110,9 @@ def read(name: str, folder: Path = RECIPES) -> Recipe:
         return Recipe.model_validate(yaml_in(text_of(path), str(path)))
     except ValidationError as error:
         raise UserError(f"{path} is not a recipe: {_first(error)}") from None
+
+
+CONFIDENCE = 0.95  # of the intervals of all that was measured
 
 
 def measured(name: str, folder: Path = RECIPES) -> dict[str, Measurement]:

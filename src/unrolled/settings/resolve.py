@@ -5,7 +5,8 @@
       arms/<arm>.json                                 what the arm is trained with
       evaluate.json, probe.json                       how all arms are scored and probed
       grid.json                                       the arms there are
-      params.json                                     the digest of the params.yaml that all this was made from
+      params.json                                     the digests of the params.yaml that all this was made from, and of
+                                                      all the files above
 
 A stage depends on its file alone, so that an edit runs again what it changes and nothing else.
 """
@@ -23,7 +24,6 @@ def resolve(path: Path = PARAMS, folder: Path = Path("resolved")) -> None:
     params = load_params(path)
     sections, name = params.sections, {"name": params.sections["corpus"]["name"]}
     files: dict[str, dict[str, Any]] = {
-        "params": {"digest": digest_of_params(path)},
         "fetch": {"task": params.task, "corpus": name},
         "preprocess": {"task": params.task, "corpus": sections["corpus"]},
         "vocabulary": {"task": params.task, "corpus": name, "vocabulary": sections["vocabulary"]},
@@ -39,5 +39,5 @@ def resolve(path: Path = PARAMS, folder: Path = Path("resolved")) -> None:
         **{f"arms/{name}": arm for name, arm in params.arms.items()},
     }
     with whole_folder(folder) as place:
-        for file, content in files.items():
-            write_resolved(file, content, place)
+        digests = {file: write_resolved(file, content, place) for file, content in files.items()}
+        write_resolved("params", {"digest": digest_of_params(path), "files": digests}, place)

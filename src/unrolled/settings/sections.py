@@ -85,7 +85,7 @@ class ResampledSettings(Strict):
 
     bootstrap_samples: Annotated[int, Field(ge=2, le=10**6)]
     bootstrap_block: Count
-    confidence: Share
+    confidence: Annotated[float, Field(ge=0.5, le=0.9999)]
     seed: Seed
 
 

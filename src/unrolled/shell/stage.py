@@ -5,7 +5,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
 
-from unrolled.ground.resolved import digest_of_params, read_resolved
+from unrolled.ground.resolved import check_together, digest_of_params, read_resolved
 from unrolled.shell.endings import one_line_errors
 from unrolled.shell.errors import UserError
 
@@ -27,6 +27,7 @@ def stage(command: Callable[P, None]) -> Callable[P, None]:
 def check_resolved() -> None:
     """UserError where params.yaml has changed since resolved/ was made; DVC sees to that, a person may not."""
     made_from = read_resolved("params")["digest"]
+    check_together()
     if PARAMS.is_file() and _digest() != made_from:
         raise UserError("resolved/ was made from another params.yaml; bring it up to date with: dvc repro resolve")
 

@@ -16,16 +16,19 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 
 from unrolled.ground.checksums import json_of, load, sha256
+from unrolled.ground.corpus import read_report
+from unrolled.ground.made_of import check_made_of
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
 from unrolled.ground.score import Score
+from unrolled.probing.probe import Probes
 from unrolled.report.arms import Arm
 from unrolled.report.colours import run_colour
 from unrolled.report.phenomena import phenomena
 from unrolled.report.series import Point, curves, single_values
 from unrolled.tracking.saved_view import CONFIGURATION, CORPUS
 
-SCHEMA = 3  # of what is published; raising it publishes every run anew
+SCHEMA = 4  # of what is published; raising it publishes every run anew
 ENCODED = Path("data/encoded")
 CORPUS_REPORT = Path("data/corpus.json")
 WEIGHTS = "weights.safetensors"
@@ -81,7 +84,8 @@ def project(workspace: Path, grid: Mapping[str, Any], environ: Mapping[str, str]
     report = _below(workspace / "report", "report")
     report.append((workspace / CORPUS_REPORT, "report"))
     rows = {axis: list(dict.fromkeys(each[axis] for each in grid["arms"])) for axis in ("arch", "clipping")}
-    corpus = load(workspace / CORPUS_REPORT.parent, CORPUS_REPORT.name, json_of)
+    corpus = read_report(workspace / CORPUS_REPORT.parent)
+    compared = _comparison(workspace, grid)
     projections = []
     for each in grid["arms"]:
         arm, place = each["arm"], (rows["arch"].index(each["arch"]), rows["clipping"].index(each["clipping"]))
@@ -98,12 +102,29 @@ def project(workspace: Path, grid: Mapping[str, Any], environ: Mapping[str, str]
             "mlflow.source.name": f"dvc repro train@{arm}",
             "mlflow.source.type": "LOCAL",
         }
-        projections.append(_project(workspace, arm, corpus, {k: v for k, v in context.items() if v}, report))
+        stated = {k: v for k, v in context.items() if v}
+        projections.append(_project(workspace, arm, corpus, stated, report, compared))
     return projections
 
 
+def _comparison(workspace: Path, grid: Mapping[str, Any]) -> dict[str, Any]:
+    """report/comparison.json, empty where nothing was compared; UserError where it is of other arms than these."""
+    file = workspace / "report" / "comparison.json"
+    if not file.is_file():
+        return {}
+    found = load(file.parent, file.name, json_of)
+    now = {each["arm"]: Probes.read(workspace / "probes" / each["arm"]).digest for each in grid["arms"]}
+    check_made_of(file.parent, found.get("made_of", {}), {"probes": now})
+    return found
+
+
 def _project(
-    workspace: Path, name: str, corpus: dict[str, Any], context: dict[str, str], report: list[tuple[Path, str]]
+    workspace: Path,
+    name: str,
+    corpus: dict[str, Any],
+    context: dict[str, str],
+    report: list[tuple[Path, str]],
+    compared: Mapping[str, Any],
 ) -> Projection:
     arm = Arm.read(name, workspace)
     run, evaluation, probes = arm.run, arm.evaluation, arm.probes
@@ -125,7 +146,7 @@ def _project(
     tags = context | {
         "unrolled.key": key,
         CORPUS: digest,
-        CONFIGURATION: arm.configuration,
+        CONFIGURATION: f"{arm.configuration} {_digest(params | {'train.seed': None})[:6]}",
         "diverged": f"at step {run.summary['diverged_at_step']}" if values["diverged"] else "no",
         "mlflow.note.content": "\n\n".join(_note(run, values, scores[0], about.note(values))),
     }
@@ -145,7 +166,7 @@ def _project(
         artifacts=[(file, to) for file, to in files if served is None or file.name != WEIGHTS],  # the model has them
         report=report,
         report_digest=_digest({f"{to}/{file.name}": sha256(file) for file, to in report}),
-        over_seeds=_over_seeds(workspace / "report" / "comparison.json", arm.configuration, scores[0]),
+        over_seeds=_over_seeds(compared.get("configurations", {}).get(arm.configuration), scores[0]),
         served=served,
         seconds=float(timing.get("seconds", 0.0)),
     )
@@ -201,11 +222,9 @@ def _note(run: Run, values: Mapping[str, float], score: Score, of_task: list[str
     ]
 
 
-def _over_seeds(comparison: Path, configuration: str, score: Score) -> str:
+def _over_seeds(row: Mapping[str, Any] | None, score: Score) -> str:
     """As "90.7 ± 0.6 [78.9, 102], 5 of 5 seeds survived"; empty of one seed, or where nothing was compared."""
-    found = json_of(comparison)["configurations"] if comparison.is_file() else {}
-    row = found.get(configuration, {"seeds": 1})
-    if row["seeds"] < 2:
+    if row is None or row["seeds"] < 2:
         return ""
     survived = f"{row['survived']} of {row['seeds']} seeds survived"
     known = [row[f"{score.name}{of}"] for of in ("", "_seeds", "_low", "_high")]

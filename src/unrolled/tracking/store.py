@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact
@@ -47,9 +47,10 @@ class Store:
         if not match:
             server = re.match(r"(postgresql|mysql|mssql)\b", uri)
             return cls(uri, root / ".dvc" / "tmp" / "record.lock", artifacts=root / ARTIFACTS if server else None)
-        database = (root / match[2]).resolve()
+        database = (root / unquote(match[2])).resolve()
+        quoted = str(database).replace("%", "%25").replace("?", "%3F")  # SQLAlchemy reads these two as more than a path
         return cls(
-            uri=f"{match[1]}{database}{match[3] or ''}",
+            uri=f"{match[1]}{quoted}{match[3] or ''}",
             lock=database.with_name(f"{database.name}.lock"),
             database=database,
             artifacts=database.with_name(ARTIFACTS),

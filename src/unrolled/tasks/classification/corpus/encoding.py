@@ -52,14 +52,15 @@ def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path)
     splits = {name: _split(tokenizer.get_vocab(), each, labels) for name, each in read.items()}
     counts = np.bincount(splits["train"].tokens, minlength=tokenizer.get_vocab_size()).astype(np.int64)
     names, files = {"labels": labels, "unit": [own["unit"]]}, {"tokenizer.json": tokenizer.to_str(pretty=True)}
-    digest = write_encoded(encoded, splits, counts, names=names, files=files)
+    stated = {"corpus": facts["settings"], "vocabulary": own}
+    digest = write_encoded(encoded, splits, counts, names=names, files=files, settings=stated)
     if own["max_tokens"] is not None:
         shares = ", ".join(f"{each.cut_share:.1%} of {name}" for name, each in read.items())
         click.echo(f"cut, with max_tokens {own['max_tokens']} and keep {own['keep']}: {shares}", err=True)
     trained_on = set(map(tuple, read["train"].words))
     written = {
         "digest": digest,
-        "settings": {"corpus": facts["settings"], "vocabulary": own},
+        "settings": stated,
         **{key: facts[key] for key in ("corpus", "split", "labels")},
         "unit": own["unit"],
         "types": len(counts),

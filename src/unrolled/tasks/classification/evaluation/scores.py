@@ -13,7 +13,7 @@ _of_texts = partial(Score, unit="text", value=_mean)
 
 # The first is what arms are compared by.
 SCORES = (
-    _of_texts("accuracy", "accuracy", lower_is_better=False),
+    _of_texts("accuracy", "accuracy", lower_is_better=False, most=1.0),
     _of_texts("cross_entropy", "cross-entropy", note="nats a text"),
-    _of_texts("brier", "Brier score", note="squared error of the probabilities, summed over the labels"),
+    _of_texts("brier", "Brier score", most=2.0, note="squared error of the probabilities, summed over the labels"),
 )

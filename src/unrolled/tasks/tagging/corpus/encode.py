@@ -62,11 +62,13 @@ def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path)
     word_counts[UNKNOWN_ID] = sum(looked_up.values()) - word_counts.sum()
     of_form = np.array([ids["words"].get(fold(form), UNKNOWN_ID) for form in every_form], dtype=np.uint32)
     splits = {split: _split(sentences[split], ids, of_form, word_counts) for split in SPLITS}
+    stated = {"corpus": facts["settings"], "vocabulary": vocabulary}
     digest = write_encoded(
         encoded,
         splits,
         word_counts,
         names=names,
+        settings=stated,
         arrays={
             "letters": np.array([ids["letters"].get(each, 0) for form in every_form for each in form], dtype=np.uint16),
             "letter_starts": np.array([0, *accumulate(map(len, every_form))], dtype=np.int64),
@@ -77,7 +79,7 @@ def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path)
     unseen = [tag for tag, count in tags.items() if not count]
     written = {
         "digest": digest,
-        "settings": {"corpus": facts["settings"], "vocabulary": vocabulary},
+        "settings": stated,
         "corpus": facts["corpus"],
         "split": facts["split"],
         "unit": "word",
