@@ -24,10 +24,12 @@ hypothesis.settings.load_profile("fixed")
 torch.set_num_threads(1)
 
 
-# What takes longest begins first, so that two processes, which take a file each, end at about the same time.
+# What takes longest begins first, so that processes, which take a file each, end at about the same time; but one file
+# alone of those that want the project built once, for which the others would wait.
 LONGEST = (
-    *("test_second_task", "test_edits", "test_repro", "test_experiments", "test_crashes", "test_mistakes"),
-    *("test_comparison", "test_faults", "test_servers", "test_publishing", "test_any_settings", "test_any_text"),
+    *("test_second_task", "test_comparison", "test_crashes", "test_experiments", "test_repro", "test_edits"),
+    *("test_mistakes", "test_faults", "test_publishing", "test_browser", "test_servers", "test_kernel_cache"),
+    *("test_tagging_stages", "test_ui", "test_any_recipe", "test_tagging", "test_made_of", "test_any_settings"),
 )
 
 
