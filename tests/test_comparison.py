@@ -441,6 +441,34 @@ def test_several_seeds_stand_together_with_both_spreads(grid: Grid, drawn: Calla
     assert "<td>[1, 2, 5]</td>" in Path("report/index.html").read_text()
 
 
+def test_what_stands_beside_a_score_is_of_the_seeds_that_it_is_of(grid: Grid) -> None:
+    params = json.loads(PARAMS.read_text()) | {"seeds": [1, 2, 3]}
+    grid.of(params).only("rnn")
+    comparison = made_and_read(grid, rnn_unclipped_3=Made(handicap=90.0))
+    for row, value in zip(comparison.configurations[1].rows, (1.0, 2.0, 100.0), strict=True):
+        row |= {"spelled_bits_per_character": value, "lyapunov_exponent": value}
+    comparison.rows[0].setdefault("spelled_bits_per_character", 1.0)
+    found = tables.metrics(comparison)["rnn-unclipped"]
+    assert found["spelled_bits_per_character"] == 1.0  # the lower median of two, for the third is lost
+    assert found["lyapunov_exponent"] == 2.0  # as in the table, where it is of all
+
+
+@pytest.mark.parametrize(
+    ("made", "came_back"),
+    [
+        (Made(), True),  # exploded at step 4, in the second of two epochs, which was the better one
+        (Made(valid=(4.0, 4.5)), False),  # the weights that are kept are those of before
+        (Made(handicap=90.0), False),
+        (Made(diverged=2, norms=(1.0, 1.0, 1.0, math.inf)), False),
+    ],
+)
+def test_who_came_back_was_at_its_best_after_the_explosion(grid: Grid, made: Made, came_back: bool) -> None:
+    comparison = made_and_read(grid.only("rnn"), rnn_clipped=made)
+    (row, _), summary = comparison.rows, comparison.summaries[0]
+    assert row["came_back"] == came_back and summary["came_back"] == came_back
+    assert (", came back" in row["outcome"]) == came_back
+
+
 def test_the_stage_writes_the_same_bytes_again(grid: Grid, drawn: Callable[..., None]) -> None:
     drawn(png=True)
     made_and_read(grid.only("lstm"))
