@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import threading
 import time
@@ -19,9 +20,11 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import OperationalError
 
 from unrolled.ground.registry import task_part
+from unrolled.probing.probe import Probes
 from unrolled.shell.errors import UserError
 from unrolled.tracking import saved_view
 from unrolled.tracking.connection import open_experiment
+from unrolled.tracking.projection import group_of, project
 from unrolled.tracking.publish import publish as publish_all
 from unrolled.tracking.published_model import CHAMPION
 from unrolled.tracking.store import Store
@@ -152,10 +155,11 @@ def test_what_the_seeds_of_a_configuration_reached_together_is_a_tag_of_each_run
     row = {"forward_perplexity": 90.71, "forward_perplexity_seeds": 0.6, "forward_perplexity_low": 78.9,
            "forward_perplexity_high": 102.0, "seeds": 3, "survived": 3}  # fmt: skip
     lost = row | {"survived": 0, "forward_perplexity": math.inf}
-    comparison.write_text(json.dumps({"configurations": {"lstm-clipped": row, "lstm-unclipped": lost}}))
+    probes = {each.name: Probes.read(each).digest for each in (root / "probes").iterdir()}
+    found = {"configurations": {"lstm-clipped": row, "lstm-unclipped": lost}, "made_of": {"probes": probes}}
+    comparison.write_text(json.dumps(found))
     assert publish()["lstm-clipped-1"] == "mended"
     tags = run_of("lstm-clipped-1").data.tags
-    assert tags[saved_view.CONFIGURATION] == "lstm-clipped"
     assert tags[saved_view.OVER_SEEDS] == "90.71 ± 0.6 [78.9, 102], 3 of 3 seeds survived"
     assert run_of("lstm-unclipped-1").data.tags[saved_view.OVER_SEEDS] == "0 of 3 seeds survived"
     assert saved_view.OVER_SEEDS not in run_of("bilstm-clipped-1").data.tags
@@ -167,6 +171,16 @@ def test_what_the_seeds_of_a_configuration_reached_together_is_a_tag_of_each_run
     comparison.unlink()
     publish()
     assert run_of("lstm-clipped-1").data.tags[saved_view.OVER_SEEDS] == ""
+
+
+def test_runs_of_several_seeds_are_grouped_where_all_else_is_alike(root: Path) -> None:
+    """Else MLflow would show the mean over trainings of different settings."""
+    arm = next(each for each in project(root, grid(root), {}) if each.arm == "lstm-clipped-1")
+    group = arm.tags[saved_view.CONFIGURATION]
+    assert re.fullmatch("lstm-clipped [0-9a-f]{6}", group)
+    assert {group_of(arm.params | {"train.seed": str(seed)}, "lstm-clipped") for seed in (1, 2)} == {group}
+    for key in ("train.learning_rate", "network.hidden", "vocabulary.min_count", "evaluate.seed"):
+        assert group_of(arm.params | {key: "7"}, "lstm-clipped") != group
 
 
 def test_the_saved_view_is_of_the_corpus_that_was_published_last(

@@ -146,7 +146,7 @@ def _project(
     tags = context | {
         "unrolled.key": key,
         CORPUS: digest,
-        CONFIGURATION: f"{arm.configuration} {_digest(params | {'train.seed': None})[:6]}",
+        CONFIGURATION: group_of(params, arm.configuration),
         "diverged": f"at step {run.summary['diverged_at_step']}" if values["diverged"] else "no",
         "mlflow.note.content": "\n\n".join(_note(run, values, scores[0], about.note(values))),
     }
@@ -180,6 +180,11 @@ def _params(arm: Arm, of_corpus: dict[str, dict[str, Any]]) -> dict[str, str]:
     flat = {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
     flat |= {axis: settings[axis] for axis in ("arch", "clipping")}
     return {name: as_param(value) for name, value in sorted(flat.items())}
+
+
+def group_of(params: Mapping[str, str], configuration: str) -> str:
+    """By which MLflow groups runs: those that differ by their seed alone, as an average over others is nobody's."""
+    return f"{configuration} {_digest({**params, 'train.seed': None})[:6]}"
 
 
 def as_param(value: Any) -> str:
