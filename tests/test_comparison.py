@@ -471,7 +471,7 @@ def test_who_came_back_was_at_its_best_after_the_explosion(grid: Grid, made: Mad
 
 def test_the_stage_writes_the_same_bytes_again(grid: Grid, drawn: Callable[..., None]) -> None:
     drawn(png=True)
-    made_and_read(grid.only("lstm"))
+    made_and_read(grid.only("bilstm"))
     written = []
     for _ in range(2):
         assert run_stage().exit_code == 0
