@@ -90,7 +90,7 @@ def read_report(data: Path) -> dict[str, Any]:
     That is, of which corpus it is, and with what settings that was made.
     """
     report, manifest = load(data, REPORT, json_of), load(data / "encoded", MANIFEST, json_of)
-    if report.get("digest") != corpus_digest(manifest["files"]) or report.get("settings") != manifest["settings"]:
+    if report.get("digest") != corpus_digest(manifest["files"]) or report.get("settings") != manifest.get("settings"):
         raise UserError(
             f"{data / REPORT} is not of the corpus in {data / 'encoded'}; make both with: dvc repro vocabulary"
         )

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,6 @@ from unrolled.ground.made_of import check_made_of
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
 from unrolled.ground.score import Score
-from unrolled.probing.probe import Probes
 from unrolled.report.arms import Arm
 from unrolled.report.colours import run_colour
 from unrolled.report.phenomena import phenomena
@@ -85,9 +84,12 @@ def project(workspace: Path, grid: Mapping[str, Any], environ: Mapping[str, str]
     report.append((workspace / CORPUS_REPORT, "report"))
     rows = {axis: list(dict.fromkeys(each[axis] for each in grid["arms"])) for axis in ("arch", "clipping")}
     corpus = read_report(workspace / CORPUS_REPORT.parent)
-    compared = _comparison(workspace, grid)
+    arms = [Arm.read(each["arm"], workspace) for each in grid["arms"]]
+    for arm in arms:
+        arm.run.check(corpus["digest"])
+    compared = _comparison(workspace, arms)
     projections = []
-    for each in grid["arms"]:
+    for each, read in zip(grid["arms"], arms, strict=True):
         arm, place = each["arm"], (rows["arch"].index(each["arch"]), rows["clipping"].index(each["clipping"]))
         context = {
             "git.commit": commit,
@@ -103,36 +105,33 @@ def project(workspace: Path, grid: Mapping[str, Any], environ: Mapping[str, str]
             "mlflow.source.type": "LOCAL",
         }
         stated = {k: v for k, v in context.items() if v}
-        projections.append(_project(workspace, arm, corpus, stated, report, compared))
+        projections.append(_project(workspace, read, corpus["settings"], stated, report, compared))
     return projections
 
 
-def _comparison(workspace: Path, grid: Mapping[str, Any]) -> dict[str, Any]:
+def _comparison(workspace: Path, arms: Sequence[Arm]) -> dict[str, Any]:
     """report/comparison.json, empty where nothing was compared; UserError where it is of other arms than these."""
     file = workspace / "report" / "comparison.json"
     if not file.is_file():
         return {}
     found = load(file.parent, file.name, json_of)
-    now = {each["arm"]: Probes.read(workspace / "probes" / each["arm"]).digest for each in grid["arms"]}
-    check_made_of(file.parent, found.get("made_of", {}), {"probes": now})
+    check_made_of(file.parent, found.get("made_of", {}), {"probes": {arm.name: arm.probes.digest for arm in arms}})
     return found
 
 
 def _project(
     workspace: Path,
-    name: str,
-    corpus: dict[str, Any],
+    arm: Arm,
+    of_corpus: dict[str, dict[str, Any]],
     context: dict[str, str],
     report: list[tuple[Path, str]],
     compared: Mapping[str, Any],
 ) -> Projection:
-    arm = Arm.read(name, workspace)
     run, evaluation, probes = arm.run, arm.evaluation, arm.probes
-    run.check(corpus["digest"])
     task = str(run.settings["task"])
     scores, about = task_part(task, "scores").SCORES, task_part(task, "publishing")
-    params = _params(arm, corpus["settings"])
-    timing = _timing(workspace / "timings" / f"{name}.json", run)
+    params = _params(arm, of_corpus)
+    timing = _timing(workspace / "timings" / f"{arm.name}.json", run)
     values = single_values(run, evaluation, scores)
     values |= {f"phenomena/{name}": float(value) for name, value in phenomena(run, probes).items() if value is not None}
     values |= {f"time/{name}": float(timing[name]) for name in ("seconds", "tokens_per_second") if name in timing}
@@ -156,7 +155,7 @@ def _project(
         tags["not_finite"] = ", ".join(f"{name} = {value}" for name, value in left_out.items())
     return Projection(
         task=task,
-        arm=name,
+        arm=arm.name,
         key=key,
         params=params,
         curves=curves(run, probes, scores),
@@ -201,8 +200,9 @@ def _served(workspace: Path, run: Run, about: Any) -> Served | None:
     network = run.settings["network"]
     files = (run.directory / WEIGHTS, run.directory / "settings.json", *beside)
     return Served(
-        about.LOADER, files, about.PACKAGES, about.INPUTS, about.outputs(network), about.may_be_champion(network)
-    )
+        about.LOADER, files, about.PACKAGES, about.inputs(run.settings), about.outputs(network),
+        about.may_be_champion(network),
+    )  # fmt: skip
 
 
 def _note(run: Run, values: Mapping[str, float], score: Score, of_task: list[str]) -> list[str]:
