@@ -5,7 +5,7 @@ what another start would have given. Of one arm there is only the first.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from unrolled.ground.bootstrap import Interval, bootstrap_interval, paired_boots
 from unrolled.ground.evaluation import Evaluation, Resampling, Units, sums_of
 from unrolled.ground.score import Score
 from unrolled.report.arms import Arm
+from unrolled.report.markdown import over_seeds
 
 Row = dict[str, Any]
 
@@ -43,6 +44,10 @@ class Configuration:
     def told_rows(self) -> list[Row]:
         names = {arm.name for arm in self.told}
         return [row for row in self.rows if row["arm"] in names]
+
+    def told_over_seeds(self, values: Callable[[Arm], Iterable[float]], form: Callable[[float], str]) -> list[str]:
+        """Of each of an arm's ``values`` the median over seeds, and the range."""
+        return [over_seeds(each, form) for each in zip(*map(values, self.told), strict=True)]
 
     def values(self, name: str) -> list[Any]:
         """A column of the comparison, a value a seed."""

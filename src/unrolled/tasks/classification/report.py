@@ -12,8 +12,9 @@ from matplotlib.ticker import PercentFormatter
 from unrolled.report.arms import Arm
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import INK, Line, draw, finish, row
-from unrolled.report.markdown import number
+from unrolled.report.markdown import defined
 from unrolled.report.sections import Section, Table
+from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
 
 BY_ARM = ("neutral_words", "calibration", "lengths")  # tables of an evaluation that figures are drawn from
@@ -36,11 +37,12 @@ def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
 
 def sections(comparison: Comparison) -> list[Section]:
     """Labels, lengths, what neutral words undo, and texts to read."""
-    arms = comparison.arms
+    every = comparison.configurations
+    stuck = _stuck(comparison.arms)
     return [
-        Section("Each label", [_labels(arms)], ["F1: the harmonic mean of precision and recall."]),
-        Section("Short and long texts", [_lengths(arms)], ["Accuracy by quarter of the test texts, by their words."]),
-        Section("Vanishing: words that say nothing behind each text", [_neutral(arms)], [*NEUTRAL, *_stuck(arms)]),
+        Section("Each label", [_labels(every)], ["F1: the harmonic mean of precision and recall."]),
+        Section("Short and long texts", [_lengths(every)], ["Accuracy by quarter of the test texts, by their words."]),
+        Section("Vanishing: words that say nothing behind each text", [_neutral(every)], [*NEUTRAL, *stuck]),
         *(
             Section(f"{title} texts", [_quoted(best, name)], [about])
             for best, name, title, about in _to_read(comparison)
@@ -56,44 +58,46 @@ NEUTRAL = [
 ]
 
 
-def _labels(arms: Sequence[Arm]) -> Table:
-    names = list(arms[0].evaluation.tables["labels"]["label"].astype(str))
-    f1 = {arm.name: arm.evaluation.tables["labels"]["f1"].tolist() for arm in arms}
-    texts = arms[0].evaluation.tables["labels"]["texts"].tolist()
+def _labels(every: Sequence[Configuration]) -> Table:
+    labels = every[0].told[0].evaluation.tables["labels"]
+    columns = [
+        each.told_over_seeds(lambda arm: arm.evaluation.tables["labels"]["f1"], "{:.3f}".format) for each in every
+    ]
+    rows = zip(labels["label"].astype(str), labels["texts"].tolist(), *columns, strict=True)
     return (
-        ["label", "test texts", *(f"F1, {arm.name}" for arm in arms)],
-        [
-            [name, f"{count:,}", *(f"{f1[arm.name][place]:.3f}" for arm in arms)]
-            for place, (name, count) in enumerate(zip(names, texts, strict=True))
-        ],
+        ["label", "test texts", *(f"F1, {each.name}" for each in every)],
+        [[name, f"{count:,}", *f1] for name, count, *f1 in rows],
     )
 
 
-def _lengths(arms: Sequence[Arm]) -> Table:
-    quarters = arms[0].evaluation.tables["lengths"]
+def _lengths(every: Sequence[Configuration]) -> Table:
+    quarters = every[0].told[0].evaluation.tables["lengths"]
     headings = [
         f"{short:,} to {long:,} words" for short, long in quarters[["shortest", "longest"]].itertuples(index=False)
     ]
-    return (
-        ["arm", *headings],
-        [[arm.name, *(f"{each:.1%}" for each in arm.evaluation.tables["lengths"]["accuracy"])] for arm in arms],
-    )
+    return ["arm", *headings], [[each.name, *_accuracies(each, "lengths")] for each in every]
 
 
-def _neutral(arms: Sequence[Arm]) -> Table:
-    counts = arms[0].evaluation.tables["neutral_words"]["neutral_words"].tolist()
+def _accuracies(each: Configuration, table: str) -> list[str]:
+    return each.told_over_seeds(lambda arm: arm.evaluation.tables[table]["accuracy"], "{:.1%}".format)
+
+
+def _neutral(every: Sequence[Configuration]) -> Table:
+    counts = every[0].told[0].evaluation.tables["neutral_words"]["neutral_words"].tolist()
     headings = ["arm", *(f"{count:,} more" for count in counts), "at the first word", "at the last word"]
-    rows = []
-    for arm in arms:
-        table = arm.evaluation.tables["neutral_words"]
-        reached = (_share(table.iloc[-1], end) for end in ("first", "last"))
-        rows.append([arm.name, *(f"{each:.1%}" for each in table["accuracy"]), *reached])
-    return headings, rows
+
+    def reached(arm: Arm) -> list[float]:
+        last = arm.evaluation.tables["neutral_words"].iloc[-1]
+        return [_share(last, end) for end in ("first", "last")]
+
+    return headings, [
+        [each.name, *_accuracies(each, "neutral_words"), *each.told_over_seeds(reached, defined)] for each in every
+    ]
 
 
-def _share(measured: "pd.Series[float]", end: str) -> str:
-    share = measured[end] / measured["largest"] if measured["largest"] > 0 else math.nan
-    return number(float(share)) if math.isfinite(share) else "undefined"
+def _share(measured: "pd.Series[float]", end: str) -> float:
+    """Of the largest norm; nan where there is no gradient."""
+    return float(measured[end] / measured["largest"]) if measured["largest"] > 0 else math.nan
 
 
 def _stuck(arms: Sequence[Arm]) -> list[str]:
@@ -109,7 +113,8 @@ def _stuck(arms: Sequence[Arm]) -> list[str]:
         said.append(
             f"{arm.name} is stuck at {reached:.1%}, where the most frequent label alone gives {chance:.1%}. The loss "
             f"stands at the end of {words + behind:,} steps, and the gradient at the first word is "
-            f"{_share(measured, 'first')} of the largest, at the text's own last word {_share(measured, 'last')}: "
+            f"{defined(_share(measured, 'first'))} of the largest, at the text's own last word "
+            f"{defined(_share(measured, 'last'))}: "
             "training cannot tell these words what they did to the loss."
         )
     return said

@@ -12,6 +12,7 @@ from unrolled.report.arms import Arm
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import FAINT, INK, Line, draw, row
 from unrolled.report.sections import Section, Table
+from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
 
 PARTS = {  # tables of accuracy by part: by what, and the heading of its column
@@ -56,18 +57,18 @@ def _parts(arm: Arm, by: str) -> pd.DataFrame:
 
 
 def sections(comparison: Comparison) -> list[Section]:
-    arms = comparison.arms
+    every = comparison.configurations
     best = _best(comparison)
-    chunks = [_chunks(arms)] if "chunks" in arms[0].evaluation.tables else []
+    chunks = [_chunks(every)] if "chunks" in best.evaluation.tables else []
     return [
-        Section("What both sides of a word are worth", [_by(arms, "right")], [*_lessons(comparison), PUBLISHED]),
+        Section("What both sides of a word are worth", [_by(every, "right")], [*_lessons(comparison), PUBLISHED]),
         Section(
             "Known and rare words, beginnings and long sentences",
-            [_by(arms, by) for by in PARTS if by != "right"],
-            ["Accuracy in percent, its interval over sentences in brackets."],
+            [_by(every, by) for by in PARTS if by != "right"],
+            ["Accuracy in percent; in brackets its interval over sentences, of several seeds the lowest and highest."],
         ),
         *(Section("Chunks", [table], ["F1 in percent, as conlleval reads chunks."]) for table in chunks),
-        Section("Each tag", [_by_tag(arms)], ["F1: the harmonic mean of precision and recall, in percent."]),
+        Section("Each tag", [_by_tag(every)], ["F1: the harmonic mean of precision and recall, in percent."]),
         Section(
             "Tags that are confused",
             [_confused(best)],
@@ -128,29 +129,43 @@ def _is(arm: Arm, cell: str, bidirectional: bool) -> bool:
     return bool(network["cell"] == cell and network["bidirectional"] == bidirectional)
 
 
-def _by(arms: Sequence[Arm], by: str) -> Table:
-    frames = {arm.name: _parts(arm, by) for arm in arms}
-    first = frames[arms[0].name]
+def _by(every: Sequence[Configuration], by: str) -> Table:
+    first = _parts(every[0].told[0], by)
     headings = [f"{part} ({words:,})" for part, words in first[["part", "words"]].itertuples(index=False)]
-    return (
-        [f"accuracy by {PARTS[by]}", *headings],
-        [
-            [name, *(f"{each.accuracy:.2f} ({each.low:.1f} to {each.high:.1f})" for each in frame.itertuples())]
-            for name, frame in frames.items()
-        ],
-    )
+    return [f"accuracy by {PARTS[by]}", *headings], [[each.name, *_accuracies(each, by)] for each in every]
 
 
-def _by_tag(arms: Sequence[Arm]) -> Table:
-    frames = {arm.name: arm.evaluation.tables["per_tag"].set_index("tag") for arm in arms}
-    tags = {tag: int(support) for frame in frames.values() for tag, support in frame["support"].items()}
-    return (
-        ["tag", "test words", *(f"F1, {name}" for name in frames)],
-        [
-            [str(tag), f"{count:,}", *(f"{frame['f1'].get(tag, 0.0):.1f}" for frame in frames.values())]
-            for tag, count in sorted(tags.items(), key=lambda each: (-each[1], str(each[0])))
-        ],
-    )
+def _accuracies(each: Configuration, by: str) -> list[str]:
+    if len(each.told) > 1:
+        return each.told_over_seeds(lambda arm: _parts(arm, by)["accuracy"], "{:.2f}".format)
+    parts = _parts(each.told[0], by)
+    return [f"{part.accuracy:.2f} ({part.low:.1f} to {part.high:.1f})" for part in parts.itertuples()]
+
+
+def _by_tag(every: Sequence[Configuration]) -> Table:
+    support = {
+        str(tag): int(count)
+        for each in every
+        for arm in each.told
+        for tag, count in arm.evaluation.tables["per_tag"][["tag", "support"]].itertuples(index=False)
+    }
+    tags = sorted(support, key=lambda tag: (-support[tag], tag))
+    headings = ["tag", "test words", *(f"F1, {each.name}" for each in every)]
+    return headings, _f1_by(every, "per_tag", "tag", tags, support, "{:.1f}")
+
+
+def _f1_by(
+    every: Sequence[Configuration], table: str, key: str, names: Sequence[str], support: Mapping[str, int], form: str
+) -> list[list[str]]:
+    """A row for each of ``names``, which a column ``key`` of the table holds: how many there are, and F1."""
+
+    def f1(arm: Arm) -> list[float]:
+        frame = arm.evaluation.tables[table]
+        of = dict(zip(frame[key].astype(str), frame["f1"].tolist(), strict=True))
+        return [of.get(name, 0.0) for name in names]
+
+    columns = [each.told_over_seeds(f1, form.format) for each in every]
+    return [[name, f"{support[name]:,}", *row] for name, row in zip(names, zip(*columns, strict=True), strict=True)]
 
 
 def _confused(arm: Arm) -> Table:
@@ -161,17 +176,11 @@ def _confused(arm: Arm) -> Table:
     )
 
 
-def _chunks(arms: Sequence[Arm]) -> Table:
-    frames = {arm.name: arm.evaluation.tables["chunks"].set_index("type") for arm in arms}
-    support = frames[arms[0].name]["support"]
-    return (
-        ["chunks", "in the test split", *(f"F1, {name}" for name in frames)],
-        [
-            [str(kind), f"{count:,}", *(f"{frame['f1'].get(kind, 0.0):.2f}" for frame in frames.values())]
-            for kind, count in support.items()
-            if count
-        ],
-    )
+def _chunks(every: Sequence[Configuration]) -> Table:
+    table = every[0].told[0].evaluation.tables["chunks"]
+    support = {str(kind): int(count) for kind, count in table[["type", "support"]].itertuples(index=False) if count}
+    headings = ["chunks", "in the test split", *(f"F1, {each.name}" for each in every)]
+    return headings, _f1_by(every, "chunks", "type", list(support), support, "{:.2f}")
 
 
 # ---- pictures --------------------------------------------------------------------------------------------------------
