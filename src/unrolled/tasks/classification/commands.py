@@ -1,4 +1,4 @@
-"""`unrolled classify`: what can be done with a trained text classifier alone."""
+"""`unrolled classify`, `unrolled folds`: what can be done with text classifiers alone."""
 
 import json
 from collections.abc import Iterator
@@ -47,4 +47,24 @@ def _lines(file: BinaryIO) -> Iterator[str]:
         yield text
 
 
-COMMANDS = (classify,)
+@click.command()
+@one_line_errors
+def folds() -> None:
+    """The mean accuracy over folds of every arm and baseline, from DVC's experiments, one a fold.
+
+    To test all ten: dvc exp run --queue -S 'corpus.fold=range(10)', then dvc queue start.
+    """
+    from unrolled.tasks.classification import over_folds as found  # here: numpy takes a while to import
+
+    shown, folder = found.shown_by_dvc(), found.folder_in_repository()
+    groups = found.over_folds(list(found.fold_scores(shown, folder)))
+    if not groups:
+        raise UserError(
+            "one fold alone is tested; test all: dvc exp run --queue -S 'corpus.fold=range(10)', then dvc queue start"
+        )
+    for group in groups:
+        for line in found.lines(group, found.settings_of(shown[0].get("data") or {}, folder)):
+            click.echo(line)
+
+
+COMMANDS = (classify, folds)
