@@ -16,10 +16,11 @@ from unrolled.tasks.tagging.model.task import Task
 from unrolled.training.fit import fit
 from unrolled.training.training import Training
 
-Drawn = list[tuple[list[str], list[str]]]  # the words and the tags of sentences
+Drawn = list[tuple[list[str], ...]]  # the words and the tags of sentences; third, what is given of the words
 NETWORK: dict[str, Any] = {
     "cell": "lstm", "bidirectional": False, "embedding": 8, "hidden": 16, "layers": 1, "letter_embedding": 4,
-    "letter_hidden": 3, "dropout": 0.0, "dropout_mask": "step", "word_dropout": 0.0, "chain": False,
+    "letter_hidden": 3, "given_embedding": 3, "dropout": 0.0, "dropout_mask": "step", "word_dropout": 0.0,
+    "chain": False,
 }  # fmt: skip
 TRAIN: dict[str, Any] = {
     "seed": 1, "epochs": 1, "sentences": 8, "optimiser": "adam", "learning_rate": 0.01, "anneal_factor": 1.0,
@@ -29,7 +30,7 @@ TRAIN: dict[str, Any] = {
 
 def encoded(train: Drawn, valid: Drawn, test: Drawn) -> Corpus:
     splits = {"train": train, "valid": valid, "test": test}
-    sentences = {split: [Sentence(*each, "d") for each in drawn] for split, drawn in splits.items()}
+    sentences = {split: [Sentence(*each[:2], "d", *each[2:]) for each in drawn] for split, drawn in splits.items()}
     with TemporaryDirectory() as folder:
         place = Path(folder)
         write_text(place / "text", sentences, how="by hand", facts={"corpus": "made up", "settings": {}})
@@ -39,6 +40,11 @@ def encoded(train: Drawn, valid: Drawn, test: Drawn) -> Corpus:
         return corpus._replace(
             **{split: held(getattr(corpus, split)) for split in splits}, counts=np.array(corpus.counts)
         )
+
+
+def told(sentences: Drawn, of: Callable[[Sequence[str], int], str]) -> Drawn:
+    """The same, and beside each word what ``of`` gives of the word at a place."""
+    return [(words, tags, [of(words, place) for place in range(len(words))]) for words, tags, *_ in sentences]
 
 
 def held(split: Any) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tagging_corpora import NETWORK, TRAIN, drawn, encoded, trained, untrained
+from tagging_corpora import NETWORK, TRAIN, drawn, encoded, told, trained, untrained
 from unrolled.ground.corpus import Corpus
 from unrolled.recurrence.bptt import Profile
 from unrolled.shell.errors import UserError
@@ -35,7 +35,11 @@ def corpus() -> Corpus:
     def own(words: Any, place: int) -> str:
         return f"T{WORDS.index(words[place]) % 3}"
 
-    return encoded(*(drawn(count, WORDS, own, seed=seed) for seed, count in enumerate((40, 15, 15))))
+    def beside(words: Any, place: int) -> str:
+        return f"G{place % 3}"
+
+    splits = (drawn(count, WORDS, own, seed=seed) for seed, count in enumerate((40, 15, 15)))
+    return encoded(*(told(sentences, beside) for sentences in splits))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -197,6 +201,26 @@ def test_shuffled_tags_fall_to_chance() -> None:
     network, _ = trained(corpus, ARCHS["bilstm"], epochs=3)
     right = predictions(network, corpus.test).tags == corpus.test.arrays["tags"]
     assert right.mean() == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / len(right)))
+
+
+@pytest.mark.parametrize("arch", ["lstm", "bilstm"])
+def test_what_is_given_beside_a_word_is_learned_from(arch: str) -> None:
+    """The tag is what is given of the word after, which no word tells: all of it, or what is guessed unseen."""
+    draw = np.random.default_rng(1)
+
+    def coins(count: int, seed: int) -> Any:
+        made = []
+        for words, _ in drawn(count, WORDS, lambda *_: "", seed=seed, longest=6):
+            coin = [f"C{each}" for each in draw.integers(0, 2, len(words))]
+            made.append((words, [*coin[1:], "C0"], coin))
+        return made
+
+    corpus = encoded(coins(300, 1), coins(50, 2), coins(200, 3))
+    network, _ = trained(corpus, ARCHS[arch] | {"letter_hidden": 0}, epochs=6, sentences=16, learning_rate=0.03)
+    right = (predictions(network, corpus.test).tags == corpus.test.arrays["tags"]).mean()
+    assert right == 1 if arch == "bilstm" else 0.4 < right < 0.8
+    without = [(words, tags) for words, tags, _ in coins(20, 4)]
+    assert Task(TRAIN).sizes(encoded(without, without, without))["given"] == 0
 
 
 def test_a_chain_learns_what_follows_what() -> None:

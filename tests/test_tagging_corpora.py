@@ -22,7 +22,7 @@ from unrolled.tasks.tagging.corpus.sentences import Sentence, cut, read_text, wr
 from unrolled.tasks.tagging.evaluation.baselines import most_frequent
 from unrolled.tasks.tagging.evaluation.tables import form_counts
 
-SETTINGS: dict[str, Any] = {"path": "none", "valid_share": 0.1, "test_share": 0.1}
+SETTINGS: dict[str, Any] = {"path": "none", "given": None, "valid_share": 0.1, "test_share": 0.1}
 ROW = "{}\t{}\t_\t{}\t{}\t_\t0\troot\t_\t_"
 
 
@@ -119,6 +119,31 @@ def test_whatever_is_written_is_read_back(tmp_path_factory: pytest.TempPathFacto
     splits = {"train": sentences[:-2], "valid": sentences[-2:-1], "test": sentences[-1:]}
     write_text(place / "text", splits, how="by hand", facts={"corpus": "own"})
     assert read_text(place / "text")[0] == splits
+
+
+def test_what_is_given_beside_a_word_comes_from_another_column(tmp_path: Path) -> None:
+    rows = "1\tla\tle\tDET\tDF\t_\t0\troot\t_\t_\n2\tvie\tvie\tNOUN\tNC\t_\t1\tx\t_\t_\n\n"
+    (tmp_path / "a.conllu").write_text(rows)
+    assert list(conllu_sentences(tmp_path / "a.conllu", "xpos", "upos")) == [
+        Sentence(["la", "vie"], ["DF", "NC"], "a.conllu", ["DET", "NOUN"])
+    ]
+    (tmp_path / "a.conllu").write_text(rows.replace("NC", "_"))
+    with pytest.raises(UserError, match=r"a.conllu:2: the word 'vie' has no XPOS tag"):
+        list(conllu_sentences(tmp_path / "a.conllu", "upos", "xpos"))
+
+
+def test_what_is_given_survives_the_text_and_is_known_from_training_alone(tmp_path: Path) -> None:
+    splits = {
+        "train": [Sentence(["a", "b", "c"], ["X"] * 3, "d", ["N", "V", "N"])],
+        "valid": [Sentence(["a"], ["X"], "d", ["V"])],
+        "test": [Sentence(["a", "b"], ["X"] * 2, "d", ["Z", "N"])],
+    }
+    write_text(tmp_path / "text", splits, how="by hand", facts={"corpus": "own", "settings": {}})
+    assert read_text(tmp_path / "text")[0] == splits
+    encode({"vocabulary": {"lowercase": True, "min_count": 1}}, tmp_path / "text", tmp_path / "e", tmp_path / "c.json")
+    corpus = read_corpus(tmp_path / "e")
+    assert corpus.names["given"] == ["<unk>", "N", "V"]
+    assert corpus.train.arrays["given"].tolist() == [1, 2, 1] and corpus.test.arrays["given"].tolist() == [0, 1]
 
 
 def test_words_letters_and_tags_are_counted_on_training_alone(tmp_path: Path) -> None:

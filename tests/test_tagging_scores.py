@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix
 
-from tagging_corpora import drawn, encoded, untrained
+from tagging_corpora import drawn, encoded, told, untrained
 from unrolled.ground.corpus import Corpus
 from unrolled.ground.evaluation import Evaluation, Resampling
 from unrolled.scoring.evaluation import write_evaluation
@@ -139,6 +139,21 @@ def test_baselines_learn_what_the_word_and_the_one_before_say(corpus: Corpus, na
     assert accuracy == least if name == "most_frequent" else accuracy > least + 5
     again = BASELINES[name](corpus, SETTINGS)
     assert np.array_equal(again.units["accuracy"], scored.units["accuracy"])
+
+
+def test_the_conditional_random_field_is_given_what_the_networks_are() -> None:
+    coin = np.random.default_rng(1)
+    drawn_by_coin = [
+        drawn(count, WORDS, lambda *_: f"T{coin.integers(2)}", seed=seed) for seed, count in enumerate((60, 10, 30))
+    ]
+    beside = []
+    for sentences in drawn_by_coin:
+        tags = iter([tag for _, own in sentences for tag in own])
+        beside.append(told(sentences, lambda *_, tags=tags: next(tags)))
+    without, given_them = (
+        BASELINES["crf"](encoded(*each), SETTINGS).units["accuracy"].mean() for each in (drawn_by_coin, beside)
+    )
+    assert given_them == 100 > without + 20
 
 
 def baseline(place: Path, corpus: Corpus) -> dict[str, Evaluation]:

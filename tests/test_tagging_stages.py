@@ -115,6 +115,8 @@ def test_a_user_is_told_in_one_line_what_is_wrong_with_a_file(tmp_path: Path) ->
     ("changes", "message"),
     [
         ({"corpus": {"name": "sequoia", "tags": "xpos"}}, "'corpus.tags'.*of the corpus sequoia must be upos"),
+        ({"corpus": {"name": "lines", "tags": "upos", "given": "upos"}}, "'corpus.given'.*must be xpos or null"),
+        ({"corpus": {"name": "brown", "tags": "full", "given": "pos"}}, "'corpus.given'.*must be null"),
         ({"corpus": {"path": "a/*.conllu"}}, "'corpus.path'.*which DVC can watch"),
         ({"corpus": {"valid_share": 0.6, "test_share": 0.5}}, "must leave something to train on"),
         ({"network": {"word_dropout": -1.0}}, "'network.word_dropout'"),

@@ -5,9 +5,11 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -20,6 +22,7 @@ from unrolled.tasks.tagging import publishing
 from unrolled.tasks.tagging.commands import tag
 from unrolled.tasks.tagging.corpus.corpus import encode
 from unrolled.tasks.tagging.corpus.sentences import Sentence, write_text
+from unrolled.tasks.tagging.model.network import Network
 from unrolled.tasks.tagging.model.task import Task
 from unrolled.tasks.tagging.text.formats import coloured, conllu, read
 from unrolled.tasks.tagging.text.serving import _load_pyfunc
@@ -120,7 +123,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Sentence(["The", "cat", "sat"], ["DET", "NOUN", "VERB"], "d"),
         Sentence(["a", "cat"], ["DET", "NOUN"], "d"),
     ]
-    settings = {"corpus": {"tags": "upos"}}
+    settings = {"corpus": {"tags": "upos", "given": None}}
     write_text(
         place / "data/text",
         dict.fromkeys(("train", "valid", "test"), sentences),
@@ -163,6 +166,28 @@ def test_the_command_tags_what_is_piped_in(workspace: Path, monkeypatch: pytest.
     assert done.stdout.count("\n\n") == 2 and "Unknown=Yes" in done.stdout.split("\n\n")[1]
     done = CliRunner().invoke(tag, ["--to", "colour"], input="the cat\n")
     assert done.stdout.count("\n") == 1 and "/" in done.stdout
+
+
+def test_a_network_that_is_given_tags_asks_for_them(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tagger = _load_pyfunc(str(workspace / "served")).tagger
+    names, sizes = tagger.names | {"given": ["<unk>", "PRON", "ADP"]}, tagger.network.embedding.num_embeddings
+    network = Network(sizes, len(names["letters"]), len(names["tags"]), 3, **NETWORK)
+    told = replace(tagger, names=names, network=network, given="upos")
+    monkeypatch.setattr(Tagger, "read", classmethod(lambda cls, arm=None: told))
+    assert CliRunner().invoke(tag, input=TREEBANK).exit_code == 0
+    done = CliRunner().invoke(tag, input="the cat\n")
+    assert done.exit_code == 1 and "the word 'the' has no upos tag, which this network is given" in done.stderr
+    one = [["il", "de"]]
+    first, second = (next(told.tagged(one, [tags])) for tags in (["PRON", "ADP"], ["ADP", "PRON"]))
+    assert [each.probability for each in first] != [each.probability for each in second]
+    with pytest.raises(UserError, match="an-arm is given the upos tag of each word, and here there is none"):
+        next(told.tagged(one))
+    served = _load_pyfunc(str(workspace / "served"))
+    served.tagger = told
+    answer = served.predict(pd.DataFrame({"text": ["il de"], "given": ["PRON ADP"]}))
+    assert answer["probabilities"][0] == pytest.approx([each.probability for each in first], abs=1e-6)
+    with pytest.raises(UserError, match="1 given tags beside 2 words in 'il de'"):
+        served.predict(pd.DataFrame({"text": ["il de"], "given": ["PRON"]}))
 
 
 def test_without_a_trained_arm_a_line_says_so(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,11 @@ STACK = "left_to_right"  # which every arm has: of its lowest layer are the char
 LOADER = "unrolled.tasks.classification.text.serving"
 FILES = ("data/encoded/tokenizer.json", "data/encoded/names.json")
 PACKAGES = ("llvmlite", "numba", "numpy", "pandas", "safetensors", "tokenizers", "torch")
-INPUTS = [{"name": "text", "type": "string"}]  # the signature, as MLflow spells it in JSON
+
+
+def inputs(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The signature of what a run with these settings reads, as MLflow spells it in JSON."""
+    return [{"name": "text", "type": "string"}]
 
 
 def outputs(network: Mapping[str, Any]) -> list[dict[str, Any]]:

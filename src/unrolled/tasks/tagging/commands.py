@@ -31,7 +31,8 @@ def tag(file: BinaryIO, arm: str | None, form: str | None, marks: bool) -> None:
     words = unknown = unsure = 0
     started = time.monotonic()
     for sentences in formats.in_turn(formats.read(file, "the text" if name == "<stdin>" else name), tagger.READ):
-        for sentence, tagged in zip(sentences, trained.tagged([each.words for each in sentences]), strict=True):
+        given = [each.column(trained.given) for each in sentences] if trained.given else None
+        for sentence, tagged in zip(sentences, trained.tagged([each.words for each in sentences], given), strict=True):
             words += len(tagged)
             unknown += sum(not each.known for each in tagged)
             unsure += sum(each.probability < formats.SURE for each in tagged)

@@ -10,7 +10,11 @@ STACK = "forward"  # which every arm has: of its lowest layer are the charts of 
 LOADER = "unrolled.tasks.tagging.text.serving"
 FILES = ("data/encoded/names.json", "data/corpus.json")
 PACKAGES = ("llvmlite", "numba", "numpy", "pandas", "safetensors", "torch")
-INPUTS = [{"name": "text", "type": "string"}]  # the signature, as MLflow spells it in JSON
+
+
+def inputs(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The signature of what a run with these settings reads, as MLflow spells it in JSON: all parted by spaces."""
+    return [{"name": name, "type": "string"} for name in ["text", *(["given"] if settings["sizes"]["given"] else [])]]
 
 
 def outputs(network: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -27,12 +27,14 @@ TAGS = {  # by corpus.name, what a word may be tagged with
     "conllu": ("upos", "xpos"),
     "columns": ("second",),
 }
+GIVEN = {"lines": ("upos", "xpos"), "sequoia": ("upos",), "conll2000": ("pos",), "conllu": ("upos", "xpos")}
 
 
 class CorpusSettings(SplitSettings):
     name: Literal["lines", "sequoia", "brown", "conll2000", "conllu", "columns"]
     path: WatchedPath
     tags: Literal["upos", "xpos", "full", "base", "coarse", "pos", "chunk", "second"]
+    given: Literal["upos", "xpos", "pos"] | None
 
     @field_validator("tags")
     @classmethod
@@ -41,6 +43,15 @@ class CorpusSettings(SplitSettings):
         if tags not in known:
             raise ValueError(f"of the corpus {info.data['name']} must be {' or '.join(known)}")
         return tags
+
+    @field_validator("given")
+    @classmethod
+    def _another_column(cls, given: str | None, info: ValidationInfo) -> str | None:
+        name, tags = info.data.get("name", ""), info.data.get("tags")
+        known = [column for column in GIVEN.get(name, ()) if column != tags]
+        if given is not None and given not in known:
+            raise ValueError(f"of the corpus {name} with the tags {tags} must be {' or '.join([*known, 'null'])}")
+        return given
 
 
 class VocabularySettings(Strict):
@@ -56,6 +67,7 @@ class NetworkSettings(Strict):
     layers: Layers
     letter_embedding: Width
     letter_hidden: Annotated[int, Field(ge=0, le=2**16)]
+    given_embedding: Width
     dropout: DropoutRate
     dropout_mask: Literal["step", "window"]
     word_dropout: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
@@ -89,11 +101,12 @@ def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[
 def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
     """The numbers in the matrices of the network, without drawing one."""
     hidden, letters, stacks = network["hidden"], network["letter_hidden"], 1 + network["bidirectional"]
-    inputs = network["embedding"] + 2 * letters
+    given = network["given_embedding"] if sizes["given"] else 0
+    inputs = network["embedding"] + 2 * letters + given
     of_stack = GATES[network["cell"]] * hidden * (inputs + hidden + 2 * hidden * (network["layers"] - 1))
     spelling = (
         2 * GATES["lstm"] * letters * (network["letter_embedding"] + letters)
         + sizes["letters"] * network["letter_embedding"]
     )
-    outside = sizes["words"] * network["embedding"] + sizes["tags"] * stacks * hidden
+    outside = sizes["words"] * network["embedding"] + sizes["given"] * given + sizes["tags"] * stacks * hidden
     return int(outside + stacks * of_stack + (spelling if letters else 0))

@@ -14,11 +14,12 @@ CONLL2000 = {"pos": 1, "chunk": 2}  # the column of each
 def column_sentences(path: Path) -> Iterator[Sentence]:
     """The user's own: word and tag, parted by a tab or, in a line without one, by white space."""
     for block in blocks(lines_of_bytes(path.read_bytes(), str(path))):
-        yield Sentence(*_split(block, 2, 1), path.name)
+        words, tags = _split(block, 2)
+        yield Sentence(words, tags, path.name)
 
 
-def conll2000_sentences(archive: Path, part: str, tags: str) -> list[Sentence]:
-    """``part``: "train" or "test"; ``tags``: "pos" or "chunk"."""
+def conll2000_sentences(archive: Path, part: str, tags: str, given: str | None = None) -> list[Sentence]:
+    """``part``: "train" or "test"; ``tags`` and ``given``: "pos" or "chunk"."""
     name = f"conll2000/{part}.txt"
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -26,17 +27,22 @@ def conll2000_sentences(archive: Path, part: str, tags: str) -> list[Sentence]:
     except (zipfile.BadZipFile, KeyError) as error:
         raise UserError(f"{archive}: truncated or damaged archive ({error}); get a fresh copy") from None
     lines = lines_of_bytes(content, f"{archive}: {name}")
-    return [Sentence(*_split(block, 3, CONLL2000[tags]), f"{part}.txt") for block in blocks(lines)]
+    sentences = []
+    for block in blocks(lines):
+        found = _split(block, 3)
+        beside = found[CONLL2000[given]] if given else None
+        sentences.append(Sentence(found[0], found[CONLL2000[tags]], f"{part}.txt", beside))
+    return sentences
 
 
-def _split(block: list[Line], columns: int, column: int) -> tuple[list[str], list[str]]:
-    words, tags = [], []
+def _split(block: list[Line], columns: int) -> list[list[str]]:
+    """The columns of a sentence."""
+    rows = []
     for place, text in block:
         parts = text.split("\t") if "\t" in text else text.split()
         if len(parts) != columns or not all(map(str.strip, parts)):
             raise UserError(
                 f"{place}: {len(parts)} column(s), not {columns}; a word with a space in it needs a tab behind it"
             )
-        words.append(re.sub(r"\s+", " ", parts[0].strip()))
-        tags.append(parts[column].strip())
-    return words, tags
+        rows.append([re.sub(r"\s+", " ", parts[0].strip()), *map(str.strip, parts[1:])])
+    return [list(column) for column in zip(*rows, strict=True)]

@@ -16,8 +16,8 @@ from unrolled.tasks.tagging.corpus.sentences import Line, Sentence, blocks, line
 COLUMNS = 10
 
 
-def conllu_sentences(path: Path, tags: str) -> Iterator[Sentence]:
-    """The sentences of a file; ``tags``: "upos" or "xpos".
+def conllu_sentences(path: Path, tags: str, given: str | None = None) -> Iterator[Sentence]:
+    """The sentences of a file; ``tags`` and ``given``: "upos" or "xpos".
 
     Raises UserError with file and line for a line that has not ten columns, a sentence without words, a word without
     a tag.
@@ -26,11 +26,17 @@ def conllu_sentences(path: Path, tags: str) -> Iterator[Sentence]:
     for block in blocks(lines_of_bytes(path.read_bytes(), str(path))):
         words = words_in(block)
         document = _document(block) or document
-        found = [str(word[tags] or "_") for _, word in words]
-        for (line, word), tag in zip(words, found, strict=True):
-            if tag == "_":
-                raise UserError(f"{line.place}: the word {word['form']!r} has no {tags.upper()} tag")
-        yield Sentence([str(word["form"]) for _, word in words], found, document)
+        found = [tags_of(words, column) for column in (tags, *([given] if given else []))]
+        yield Sentence([str(word["form"]) for _, word in words], found[0], document, *found[1:])
+
+
+def tags_of(words: list[tuple[Line, conllu.Token]], column: str) -> list[str]:
+    """What stands in a column, "upos" or "xpos", of every word; UserError for a word where nothing does."""
+    found = [str(word[column] or "_") for _, word in words]
+    for (line, word), tag in zip(words, found, strict=True):
+        if tag == "_":
+            raise UserError(f"{line.place}: the word {word['form']!r} has no {column.upper()} tag")
+    return found
 
 
 def words_in(block: list[Line]) -> list[tuple[Line, conllu.Token]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def _treebank(stem: str) -> Callable[[Mapping[str, Any], Path], tuple[Splits, st
     def splits(corpus: Mapping[str, Any], raw: Path) -> tuple[Splits, str]:
         of_split = {"train": "train", "valid": "dev", "test": "test"}
         files = {split: raw / f"{stem}-ud-{name}.conllu" for split, name in of_split.items()}
-        return {split: list(conllu_sentences(file, corpus["tags"])) for split, file in files.items()}, "as published"
+        read = partial(conllu_sentences, tags=corpus["tags"], given=corpus["given"])
+        return {split: list(read(file)) for split, file in files.items()}, "as published"
 
     return splits
 
@@ -45,7 +47,8 @@ def _brown(corpus: Mapping[str, Any], raw: Path) -> tuple[Splits, str]:
 
 
 def _conll2000(corpus: Mapping[str, Any], raw: Path) -> tuple[Splits, str]:
-    train, test = (conll2000_sentences(raw / "conll2000.zip", part, corpus["tags"]) for part in ("train", "test"))
+    read = partial(conll2000_sentences, raw / "conll2000.zip", tags=corpus["tags"], given=corpus["given"])
+    train, test = (read(part) for part in ("train", "test"))
     parts = cut(train, "conll2000", valid_share=corpus["valid_share"], test_share=0.0)
     return parts | {"test": test}, "as published, but for valid: the last sentences of the published training text"
 
@@ -64,6 +67,10 @@ def _own(reader: Callable[[Path], Iterable[Sentence]]) -> Callable[[Mapping[str,
         return cut(list(reader(path)), str(path), **shares), IN_ORDER
 
     return splits
+
+
+def _own_treebank(corpus: Mapping[str, Any], raw: Path) -> tuple[Splits, str]:
+    return _own(partial(conllu_sentences, tags=corpus["tags"], given=corpus["given"]))(corpus, raw)
 
 
 def _three_files(folder: Path) -> dict[str, Path]:
@@ -87,6 +94,6 @@ _SPLITS: dict[str, Callable[[Mapping[str, Any], Path], tuple[Splits, str]]] = {
     "sequoia": _treebank("fr_sequoia"),
     "brown": _brown,
     "conll2000": _conll2000,
-    "conllu": lambda corpus, raw: _own(lambda path: conllu_sentences(path, corpus["tags"]))(corpus, raw),
+    "conllu": _own_treebank,
     "columns": _own(column_sentences),
 }

@@ -6,11 +6,12 @@
 <split>.tags.npy        the id of each word's tag
 <split>.forms.npy       which of the forms each word is: what is written, case kept
 <split>.counts.npy      how often training shows the word that is looked up
+<split>.given.npy       where corpus.given names a column: the id of what stands there of each word; 0 is `<unk>`
 letters.npy             the letters of all forms, one form after the other; 0 is an unknown letter
 letter_starts.npy       where the letters of each form begin, and the end
 form_counts.npy         how often training shows each form; a form that it never shows is unknown
 tag_counts.npy          how often training shows each tag; those that it never shows stand last
-names.json              the words, letters, tags and forms
+names.json              the words, letters, tags and forms, and what is given
 
 A word is looked up in lower case where the settings say so; its letters keep their case. All is counted on the training
 split alone, but for the table of forms, which is no more than how the text is stored.
@@ -55,7 +56,7 @@ def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path)
     every_form = list(forms) + sorted({*_counted(sentences["valid"]), *_counted(sentences["test"])} - forms.keys())
     names = {
         "words": words, "letters": [UNKNOWN, *_ranked(letters, RARE_LETTER + 1)], "tags": list(tags),
-        "forms": every_form,
+        "forms": every_form, "given": _given(sentences["train"]),
     }  # fmt: skip
     ids = {kind: {name: index for index, name in enumerate(each)} for kind, each in names.items()}
     word_counts = np.array([0, *(looked_up[word] for word in words[1:])], dtype=np.int64)
@@ -95,6 +96,12 @@ def _counted(sentences: Sequence[Sentence]) -> Counter[str]:
     return Counter(chain.from_iterable(sentence.words for sentence in sentences))
 
 
+def _given(train: Sequence[Sentence]) -> list[str]:
+    """What may be given of a word; empty where the corpus is read without."""
+    counts = Counter(chain.from_iterable(each.given or () for each in train))
+    return [UNKNOWN, *_ranked(counts, 1)] if counts else []
+
+
 def _ranked(counts: Counter[str], min_count: int) -> list[str]:
     """By falling count, ties by text."""
     kept = (name for name, count in counts.items() if count >= min_count)
@@ -118,16 +125,16 @@ def _split(
     starts = np.array([0, *accumulate(len(each.words) for each in sentences)], dtype=np.int64)[:-1]
     begins = [index == 0 or each.document != sentences[index - 1].document for index, each in enumerate(sentences)]
     words = of_form[forms]
-    return Split(
-        words,
-        starts[np.array(begins)],
-        {
-            "sentences": starts,
-            "forms": forms,
-            "tags": np.array([ids["tags"][tag] for each in sentences for tag in each.tags], dtype=np.uint16),
-            "counts": np.where(words == UNKNOWN_ID, 0, counts[words]),
-        },
-    )
+    arrays: dict[str, np.ndarray[Any, Any]] = {
+        "sentences": starts,
+        "forms": forms,
+        "tags": np.array([ids["tags"][tag] for each in sentences for tag in each.tags], dtype=np.uint16),
+        "counts": np.where(words == UNKNOWN_ID, 0, counts[words]),
+    }
+    if ids["given"]:
+        given = (ids["given"].get(tag, UNKNOWN_ID) for each in sentences for tag in each.given or ())
+        arrays["given"] = np.fromiter(given, dtype=np.uint16)
+    return Split(words, starts[np.array(begins)], arrays)
 
 
 def _report(

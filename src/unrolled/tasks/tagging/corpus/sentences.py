@@ -1,5 +1,6 @@
 """Tagged sentences, and data/text, where they lie: a word, a tab and its tag a line, an empty line after a sentence.
 
+What the network is given of each word beside it, where corpus.given names such a column, stands behind another tab.
 A line without a tab, `# <name>`, begins a document. A word may hold a space, as some French numbers do, and never a
 tab; so sentences stay lists of words, and are never joined and cut again.
 """
@@ -19,11 +20,15 @@ FACTS = "documents.json"
 
 
 class Sentence(NamedTuple):
-    """A sentence as it is tagged; ``document``: the name of the text that it stands in."""
+    """A sentence as it is tagged; ``document``: the name of the text that it stands in.
+
+    ``given``: what is known of each word beside it; None where the corpus is read without.
+    """
 
     words: list[str]
     tags: list[str]
     document: str
+    given: list[str] | None = None
 
 
 class Line(NamedTuple):
@@ -106,8 +111,8 @@ def _write(path: Path, sentences: Iterable[Sentence]) -> int:
                 before = sentence.document
                 documents += 1
                 file.write(f"# {json.dumps(before, ensure_ascii=False)}\n")
-            for word, tag in zip(sentence.words, sentence.tags, strict=True):
-                file.write(f"{word}\t{tag}\n")
+            columns = [sentence.words, sentence.tags, *([sentence.given] if sentence.given else [])]
+            file.writelines("\t".join(row) + "\n" for row in zip(*columns, strict=True))
             file.write("\n")
     return documents
 
@@ -124,5 +129,5 @@ def _read(path: Path) -> Iterator[Sentence]:
         if "\t" not in block[0].text:
             document = json.loads(block[0].text.removeprefix("# "))
             block = block[1:]
-        pairs = [line.text.split("\t") for line in block]
-        yield Sentence([word for word, _ in pairs], [tag for _, tag in pairs], document)
+        words, tags, *given = map(list, zip(*(line.text.split("\t") for line in block), strict=True))
+        yield Sentence(words, tags, document, *given)

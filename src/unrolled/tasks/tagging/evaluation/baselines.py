@@ -57,19 +57,46 @@ def perceptron(corpus: Corpus, settings: Mapping[str, Any]) -> Ints:
 
 
 def crf(corpus: Corpus, settings: Mapping[str, Any]) -> Ints:
-    """A linear-chain conditional random field by CRFsuite: words, their affixes and shapes, and the words around."""
+    """A linear-chain conditional random field by CRFsuite: words, their affixes and shapes, and the words around.
+
+    What the networks are given beside the words, it is given too.
+    """
     trainer = pycrfsuite.Trainer(verbose=False)
-    for sentence in sentences(corpus, corpus.train):
-        trainer.append(features([word for word, _ in sentence]), [tag for _, tag in sentence])
+    told = (told_of(corpus, split) for split in (corpus.train, corpus.test))
+    for sentence, own in zip(sentences(corpus, corpus.train), next(told), strict=True):
+        trainer.append(own, [tag for _, tag in sentence])
     trainer.set_params({"c1": 0.1, "c2": 0.1, "max_iterations": settings["crf_iterations"]})
     with TemporaryDirectory() as folder:
         model = str(Path(folder) / "model.crfsuite")
         trainer.train(model)
         tagger = pycrfsuite.Tagger()
         tagger.open(model)
-        tagged = [[*zip(words, tagger.tag(features(words)), strict=True)] for words in words_of(corpus, corpus.test)]
+        of_test = zip(words_of(corpus, corpus.test), next(told), strict=True)
+        tagged = [[*zip(words, tagger.tag(own), strict=True)] for words, own in of_test]
         tagger.close()
     return _ids(corpus, tagged)
+
+
+def told_of(corpus: Corpus, split: Split) -> Iterator[list[list[str]]]:
+    """Of each sentence, what the conditional random field is told of its words."""
+    names, every = corpus.names["given"], words_of(corpus, split)
+    if not names:
+        yield from map(features, every)
+        return
+    for words, ids in zip(every, _in_sentences(split, "given"), strict=True):
+        given = [names[index] for index in ids.tolist()]
+        beside = around(given)
+        yield [[*own, *more] for own, more in zip(features(words), beside, strict=True)]
+
+
+def around(given: Sequence[str]) -> list[list[str]]:
+    """Of each place what is given there and up to two places away, alone and in pairs of neighbours."""
+    padded = ["none", "none", *given, "none", "none"]
+    return [
+        [f"{away}g={padded[place + away + 2]}" for away in range(-2, 3)]
+        + [f"{away}gg={padded[place + away + 2]} {padded[place + away + 3]}" for away in range(-2, 2)]
+        for place in range(len(given))
+    ]
 
 
 def features(words: Sequence[str]) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """Sentences side by side: batches of about the same length, each distinct word of a batch spelled out once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolled.ground.corpus import Split
+from unrolled.ground.special_tokens import UNKNOWN_ID
 
 UNSCORED = -100  # in place of a tag, where a column is padded
 
@@ -24,6 +25,7 @@ class Batch(NamedTuple):
     forms: Tensor  # int64 [T, B], which of the U forms each word is
     letters: Tensor  # int64 [L, U]
     letter_lengths: Tensor  # int64 [U]
+    given: Tensor  # int64 [T, B], what is known of each word beside it; 0 where nothing is
 
     @property
     def inside(self) -> Tensor:
@@ -44,12 +46,14 @@ class Sentences(NamedTuple):
     borders: Ints  # [S + 1], of the words
     letters: Ints
     letter_borders: Ints  # [F + 1]
+    given: Ints
 
     @classmethod
     def of(cls, split: Split) -> "Sentences":
         arrays = split.arrays
         borders = np.append(arrays["sentences"], len(split.tokens))
         counts, tags, forms = (np.asarray(arrays[name], dtype=np.int64) for name in ("counts", "tags", "forms"))
+        given = np.asarray(arrays["given"]) if "given" in arrays else np.zeros_like(tags)
         return cls(
             np.asarray(split.tokens),
             counts,
@@ -58,6 +62,7 @@ class Sentences(NamedTuple):
             borders,
             np.asarray(arrays["letters"]),
             np.asarray(arrays["letter_starts"]),
+            given,
         )
 
     @property
@@ -78,6 +83,7 @@ class Sentences(NamedTuple):
             _tensor(forms.reshape(index.shape)),
             _tensor(np.where(within, self.letters[letter_index], 0)),
             _tensor(within.sum(0)),
+            _tensor(self.given[index]),
         )
 
 
@@ -98,7 +104,12 @@ def batches(split: Split, size: int, draw: np.random.Generator | None = None, fi
         yield sentences.batch(numbers)
 
 
-def batch_of(sentences: list[list[str]], names: Mapping[str, list[str]], fold: bool) -> Batch:
+def batch_of(
+    sentences: Sequence[Sequence[str]],
+    names: Mapping[str, list[str]],
+    fold: bool,
+    given: Sequence[Sequence[str]] | None = None,
+) -> Batch:
     """Untagged sentences, without counts; ``names``: the corpus'; ``fold``: words are looked up in lower case."""
     forms = list(dict.fromkeys(word for words in sentences for word in words))
     place, of_word, of_letter = (
@@ -109,7 +120,9 @@ def batch_of(sentences: list[list[str]], names: Mapping[str, list[str]], fold: b
     borders, letter_borders = (np.cumsum([0, *map(len, each)]) for each in (sentences, forms))
     letters = np.array([of_letter.get(letter, 0) for form in forms for letter in form])
     nothing = np.zeros_like(flat)
-    own = Sentences(looked_up[flat], nothing, nothing, flat, borders, letters, letter_borders)
+    of_given = {name: index for index, name in enumerate(names["given"])}
+    told = nothing if given is None else np.array([of_given.get(tag, UNKNOWN_ID) for tags in given for tag in tags])
+    own = Sentences(looked_up[flat], nothing, nothing, flat, borders, letters, letter_borders, told)
     return own.batch(np.arange(len(sentences)))
 
 

@@ -4,7 +4,7 @@
       |      \\
     forward  backward stack of layers, kept apart; without the second, no tag hangs on what stands to its right
       |      /
-    embedding of the word  +  last state of a stack that reads its letters from either end
+    embedding of the word  +  last state of a stack that reads its letters from either end  (+ of what else is given)
 """
 
 from functools import partial
@@ -26,8 +26,9 @@ class Network(Model):
 
     ``letter_hidden`` 0: words have no spelling. ``word_dropout`` a: in training a word that training shows n times is
     read as unknown with probability a / (a + n), or the unknown word would never be trained (Kiperwasser & Goldberg
-    2016); its letters stay. ``dropout`` as in ``Stack``. ``chain``: a conditional random field on top.
-    ``generator`` draws every weight, in the order of the attributes below. ValueError names what does not fit.
+    2016); its letters stay. ``given``: how many different things may be known of a word beside it, as its part of
+    speech where chunks are sought; 0: nothing is. ``dropout`` as in ``Stack``. ``chain``: a conditional random field
+    on top. ``generator`` draws every weight, in the order of the attributes below. ValueError names what does not fit.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Network(Model):
         words: int,
         letters: int,
         tags: int,
+        given: int = 0,
         *,
         cell: str,
         bidirectional: bool,
@@ -43,6 +45,7 @@ class Network(Model):
         layers: int = 1,
         letter_embedding: int = 32,
         letter_hidden: int = 50,
+        given_embedding: int = 25,
         dropout: float = 0.0,
         dropout_mask: str = "step",
         word_dropout: float = 0.0,
@@ -56,8 +59,8 @@ class Network(Model):
         self.word_dropout = word_dropout
         self.embedding = drawn(nn.Embedding, words, embedding, 0.1, generator)
         stack = partial(
-            Stack, cell=cell, inputs=embedding + 2 * letter_hidden, hidden=hidden, layers=layers, dropout=dropout,
-            dropout_mask=dropout_mask, generator=generator,
+            Stack, cell=cell, inputs=embedding + 2 * letter_hidden + (given_embedding if given else 0), hidden=hidden,
+            layers=layers, dropout=dropout, dropout_mask=dropout_mask, generator=generator,
         )  # fmt: skip
         self.forward_stack = stack("forward")
         self.backward_stack = stack("backward", reverse=True) if bidirectional else None
@@ -69,6 +72,7 @@ class Network(Model):
         self.letters_forward = spelling("letters_forward") if letter_hidden else None
         self.letters_backward = spelling("letters_backward", reverse=True) if letter_hidden else None
         self.chain = Chain(tags, generator=generator) if chain else None
+        self.given = drawn(nn.Embedding, given, given_embedding, 0.1, generator) if given else None
 
     @property
     def bidirectional(self) -> bool:
@@ -90,6 +94,8 @@ class Network(Model):
         parts = [self.embedding(words)]
         if self.letters is not None:
             parts.append(self.spelled(batch)[batch.forms])
+        if self.given is not None:
+            parts.append(self.given(batch.given))
         return torch.cat(parts, dim=-1)
 
     def spelled(self, batch: Batch) -> Tensor:
@@ -121,6 +127,8 @@ class Network(Model):
     def groups(self) -> dict[str, list[Tensor]]:
         """The parameters by the part of the network they belong to, as gradient norms are reported."""
         named: dict[str, list[Tensor]] = {"embedding": [self.embedding.weight]}
+        if self.given is not None:
+            named["given"] = [self.given.weight]
         for stack in self.stacks.values():
             named |= stack.groups()
         if self.letters is not None and self.letters_forward is not None and self.letters_backward is not None:

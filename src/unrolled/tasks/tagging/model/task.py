@@ -54,7 +54,8 @@ class Task(WholeSequences):
     def sizes(self, corpus: Corpus) -> dict[str, int]:
         """Tags: those that training shows."""
         tags = int(np.count_nonzero(corpus.arrays["tag_counts"]))
-        return {"words": len(corpus.counts), "letters": len(corpus.names["letters"]), "tags": tags}
+        named = {name: len(corpus.names[name]) for name in ("letters", "given")}
+        return {"words": len(corpus.counts), "tags": tags, **named}
 
     def model(
         self,
@@ -63,7 +64,8 @@ class Task(WholeSequences):
         generator: torch.Generator | None = None,
         device: torch.device | None = None,
     ) -> Network:
-        return Network(sizes["words"], sizes["letters"], sizes["tags"], **settings, generator=generator).to(device)
+        words, letters, tags, given = (sizes[name] for name in ("words", "letters", "tags", "given"))
+        return Network(words, letters, tags, given, **settings, generator=generator).to(device)
 
     def steps(self, split: Split) -> int:
         return -(-len(split.arrays["sentences"]) // self.sentences)
@@ -160,7 +162,7 @@ def longest(split: Split, sentences: int, steps: int, stretch: int = 0) -> Batch
     length = min(int(batch.lengths.min()), steps)
     return batch._replace(
         words=batch.words[:length], counts=batch.counts[:length], tags=batch.tags[:length],
-        lengths=torch.full_like(batch.lengths, length), forms=batch.forms[:length],
+        lengths=torch.full_like(batch.lengths, length), forms=batch.forms[:length], given=batch.given[:length],
     )  # fmt: skip
 
 

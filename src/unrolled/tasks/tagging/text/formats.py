@@ -27,6 +27,18 @@ class Read(NamedTuple):
     lines: list[str]
     numbers: dict[int, int]
 
+    def column(self, kind: str) -> list[str]:
+        """What the column of a kind of tags says of each word; UserError where a word has nothing there."""
+        found = [self.lines[place].split("\t")[COLUMN_OF.get(kind, XPOS)] for place in self.numbers]
+        for word, said in zip(self.words, found, strict=True):
+            if said == "_":
+                column = COLUMN_OF.get(kind, XPOS)
+                raise UserError(
+                    f"the word {word!r} has no {kind} tag, which this network is given beside each word: give CoNLL-U "
+                    f"with it in column {column + 1}"
+                )
+        return found
+
 
 def read(stream: BinaryIO, name: str) -> Iterator[Read]:
     """The sentences of a stream, as they come; CoNLL-U where the first line that is no comment has ten columns.

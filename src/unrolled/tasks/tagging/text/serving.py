@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import load_file
 
+from unrolled.shell.errors import UserError
 from unrolled.tasks.tagging.model.network import Network
 from unrolled.tasks.tagging.text.tagger import Tagger
 
@@ -23,17 +24,24 @@ class Served:
             for name in ("settings", "names", "corpus")
         )
         sizes = settings["sizes"]
-        network = Network(sizes["words"], sizes["letters"], sizes["tags"], **settings["network"])
+        network = Network(**sizes, **settings["network"])
         network.load_state_dict(load_file(folder / "weights.safetensors"))
         self.tagger = Tagger.of(settings["arm"], network, names, corpus)
 
     def predict(self, texts: pd.DataFrame | Iterable[str]) -> pd.DataFrame:
         """A row a sentence: its words, the tag of each, how likely that is, and whether training showed the word.
 
-        texts: strings, or a table with them in a column `text`.
+        texts: strings, or a table with them in a column `text`; in a column `given` the tags that the network is given
+        beside the words, where it is given any. UserError where there are not as many of these as words.
         """
         rows = texts["text"].tolist() if isinstance(texts, pd.DataFrame) else list(texts)
-        answers = list(self.tagger.tagged([text.split() for text in rows]))
+        words, given = [text.split() for text in rows], None
+        if self.tagger.given and isinstance(texts, pd.DataFrame) and "given" in texts:
+            given = [tags.split() for tags in texts["given"]]
+            for own, tags in zip(words, given, strict=True):
+                if len(own) != len(tags):
+                    raise UserError(f"{len(tags)} given tags beside {len(own)} words in {' '.join(own)!r}")
+        answers = list(self.tagger.tagged(words, given))
         return pd.DataFrame(
             {
                 "words": [[each.word for each in words] for words in answers],

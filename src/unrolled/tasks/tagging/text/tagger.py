@@ -11,6 +11,7 @@ import torch
 from unrolled.ground.checksums import json_of, load
 from unrolled.ground.run import Run
 from unrolled.ground.trained import read_trained
+from unrolled.shell.errors import UserError
 from unrolled.tasks.tagging.model.batches import batch_of, by_length
 from unrolled.tasks.tagging.model.network import Network
 from unrolled.tasks.tagging.model.task import tag
@@ -31,7 +32,7 @@ class TaggedWord(NamedTuple):
 class Tagger:
     """A network beside what its ids stand for; ``tags``: which tags these are, as corpus.tags says.
 
-    ``fold``: words are looked up in lower case.
+    ``fold``: words are looked up in lower case. ``given``: which tags it is given beside each word; None: it is not.
     """
 
     arm: str
@@ -39,12 +40,13 @@ class Tagger:
     names: Mapping[str, list[str]]
     tags: str
     fold: bool
+    given: str | None = None
 
     @classmethod
     def of(cls, arm: str, network: Network, names: Mapping[str, list[str]], report: Mapping[str, Any]) -> "Tagger":
         """``report``: that of the corpus."""
-        settings = report["settings"]
-        return cls(arm, network, names, settings["corpus"]["tags"], settings["vocabulary"]["lowercase"])
+        corpus, vocabulary = report["settings"]["corpus"], report["settings"]["vocabulary"]
+        return cls(arm, network, names, corpus["tags"], vocabulary["lowercase"], corpus["given"])
 
     @classmethod
     def read(cls, arm: str | None = None, workspace: Path = Path()) -> "Tagger":
@@ -59,17 +61,26 @@ class Tagger:
             run.arm, network, corpus.names, load(workspace / CORPUS_REPORT.parent, CORPUS_REPORT.name, json_of)
         )
 
-    def tagged(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[TaggedWord]]:
-        """The words of each sentence, which may have none, with their tags; reads READ sentences ahead."""
+    def tagged(
+        self, sentences: Iterable[Sequence[str]], given: Iterable[Sequence[str]] | None = None
+    ) -> Iterator[list[TaggedWord]]:
+        """The words of each sentence, which may have none, with their tags; reads READ sentences ahead.
+
+        ``given``: of each sentence, what the network is given of its words. UserError where it is given nothing.
+        """
+        if self.given and given is None:
+            raise UserError(f"{self.arm} is given the {self.given} tag of each word, and here there is none")
         known = set(self.names["words"][1:])
-        stream = iter(sentences)
+        stream, beside = iter(sentences), iter(given or ())
         while chosen := [list(words) for words in islice(stream, READ)]:
+            told = list(islice(beside, len(chosen)))
             answers: list[list[TaggedWord]] = [[] for _ in chosen]
             filled = [index for index, words in enumerate(chosen) if words]
             lengths = torch.tensor([len(chosen[index]) for index in filled]).numpy()
             for numbers in by_length(lengths, TOGETHER) if filled else ():
                 places = [filled[number] for number in numbers.tolist()]
-                result = tag(self.network, batch_of([chosen[place] for place in places], self.names, self.fold))
+                own = [told[place] for place in places] if self.given else None
+                result = tag(self.network, batch_of([chosen[place] for place in places], self.names, self.fold, own))
                 found = zip(result.tags.tolist(), result.confidence.tolist(), strict=True)
                 for place in places:
                     for word in chosen[place]:
