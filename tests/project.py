@@ -26,7 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
 GRID = {"rnn": {"cell": "rnn", "learning_rate": 2.0}, "lstm": {"cell": "lstm"}}
 CONFIGURATIONS = ["rnn-clipped", "rnn-unclipped", "lstm-clipped", "lstm-unclipped"]
 ARMS = [f"{name}-1" for name in CONFIGURATIONS]
-# Figures are drawn in earnest where they are looked at, in test_comparison.py; here that would take longer than to train.
+# Figures are drawn in earnest where they are looked at, in test_comparison.py; here that would outlast training.
 SKETCH = """
 
 def save(figure: Figure, path: Path) -> None:
