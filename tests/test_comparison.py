@@ -882,3 +882,28 @@ def test_numbers_are_as_long_as_they_need_be(value: float | None, text: str) -> 
 
 def test_signed_numbers() -> None:
     assert [number(value, signed=True) for value in (0.5, -0.5, 1e9)] == ["+0.500", "-0.500", "+1e+09"]
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3, 5])
+@pytest.mark.parametrize("archs", [1, 3, 5, 10])
+def test_a_legend_stays_within_its_figure_and_names_everyone(panels: int, archs: int) -> None:
+    grid = [
+        {
+            "arm": f"architecture_{number}-{clipping}-1",
+            "arch": f"architecture_{number}",
+            "clipping": clipping,
+            "seed": 1,
+        }
+        for number in range(archs)
+        for clipping in ("clipped", "unclipped")
+    ]
+    lines = drawing.lines(grid, {cell["arm"]: None for cell in grid})
+    extras = [drawing.key("Kneser-Ney n-grams", drawing.BASELINES[0])]
+    figure = drawing.row([lambda axes: axes.plot([1, 2], [3, 4])] * panels, lines, extras)
+    drawing.FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0 and box.y1 <= whole.y1
+    named = [text.get_text().replace("\n", "") for text in legend.get_texts() if text.get_text()]
+    assert sorted(named) == sorted([*{line.configuration for line in lines}, "Kneser-Ney n-grams"])
+    assert all(axes.get_position().height * figure.get_figheight() > 1.5 for axes in figure.axes[:panels])

@@ -119,6 +119,12 @@ def test_a_recipe_says_all_that_a_training_depends_on(name: str) -> None:
     assert {arm for rung in recipe.rungs for arm in rung.arms} - set(BASELINES) == set(params.arms)
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "pipelines").glob("*/recipes/*.yaml")), ids=lambda file: file.stem)
+def test_a_recipe_of_another_pipeline_is_valid_there(file: Path) -> None:
+    _, params = applied(file.stem, file.parents[1] / "params.yaml", file.parent)
+    assert params.task == file.parents[1].name and params.arms
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_arms_of_a_rung_differ_by_their_seed_alone(name: str) -> None:
     _, params = applied(name, ROOT / "params.yaml", ROOT / "recipes")

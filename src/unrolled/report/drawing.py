@@ -50,6 +50,7 @@ BASELINES: Sequence[dict[str, Any]] = [
 THRESHOLD: dict[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": (0, (6, 3))}
 THIN: dict[str, Any] = {"color": INK, "linewidth": 1}
 PANEL = 4.8, 3.9  # inches
+KEY, LETTER, ROW = 0.75, 0.1, 0.24  # inches that a key of a legend takes, a letter beside it, and a row of them
 POINTS = 100  # of a curve by step: the largest of each stretch, so that an explosion shows and the rest is a line
 
 Panel = Callable[[Axes], None]
@@ -152,18 +153,29 @@ def note(axes: Axes, text: str) -> None:
 
 
 def _legend(figure: Figure, arms: Sequence[Line], extras: Sequence[Line2D], *, below: bool) -> None:
-    """Beside the panels one column; below them a column an arch, padded, since matplotlib fills columns."""
+    """Beside the panels one column; below them a column an arch, in as many rows of columns as the width asks for.
+
+    Padded, since matplotlib fills columns.
+    """
     archs = dict.fromkeys(line.arch for line in arms)
     looks = {line.configuration: line.look for line in arms}
     of = {line.configuration: line.arch for line in arms}
     columns = [[key(name, look) for name, look in looks.items() if of[name] == arch] for arch in archs]
     columns = [column for column in (*columns, list(extras)) if column]
-    if below:
-        height = max(map(len, columns), default=0)
-        columns = [column + [key("", {"linestyle": "none"})] * (height - len(column)) for column in columns]
-    handles = [handle for column in columns for handle in column]
-    if handles:
-        place = {"loc": "outside lower center", "ncols": len(columns)} if below else {"loc": "outside right center"}
+    place: dict[str, Any] = {"loc": "outside right center"}
+    if below and columns:
+        height, blank = max(map(len, columns)), key("", {"linestyle": "none"})
+        widest = max(len(line) for column in columns for each in column for line in str(each.get_label()).split("\n"))
+        across = min(len(columns), max(1, int(figure.get_figwidth() / (KEY + LETTER * widest))))
+        padded = [column + [blank] * (height - len(column)) for column in columns]
+        padded += [[blank] * height] * (-len(columns) % across)
+        columns = [[each for column in padded[first::across] for each in column] for first in range(across)]
+        place = {"loc": "outside lower center", "ncols": across}
+        figure.set_figheight(figure.get_figheight() + ROW * max(0, len(columns[0]) - 2))
+    else:
+        labels = [str(each.get_label()) for column in columns for each in column]
+        figure.set_figheight(max(figure.get_figheight(), ROW * sum(1 + label.count("\n") for label in labels) + 0.4))
+    if handles := [handle for column in columns for handle in column]:
         figure.legend(handles=handles, **place)
 
 

@@ -15,10 +15,12 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
-    """Four significant digits or so: 0.2503, 96.31, 1,234, 3.2e+17; empty for None."""
+    """Four significant digits or so: 0.2503, 96.31, 1,234, 3.2e+17, 0 where it is exactly that; empty for None."""
     if value is None:
         return ""
     plus = "+" if signed else ""
+    if value == 0:
+        return "0"
     if isinstance(value, int):
         return f"{value:{plus},}"
     size = abs(value)
