@@ -36,8 +36,13 @@ class Chain(NamedTuple):
 
 @njit(error_model="numpy", no_cpython_wrapper=True)
 def _spread(weight: float, state: int, into: Floats, rows: Rows) -> None:
-    if weight > 0.0:
-        for at in range(rows.begins[state], rows.begins[state + 1]):
+    first, last = rows.begins[state], rows.begins[state + 1]
+    if last - first == len(into):  # a full row needs no look at the columns, which takes most of the time
+        row = rows.values[first:last]
+        for column in range(len(into)):
+            into[column] += weight * row[column]
+    elif weight > 0.0:
+        for at in range(first, last):
             into[rows.columns[at]] += weight * rows.values[at]
 
 
