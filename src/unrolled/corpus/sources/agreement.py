@@ -1,9 +1,10 @@
 """Sentences in which one word must be remembered: `subject_j filler^d cue verb_i <eos>`.
 
-The subject j is one of K; a rate r is one of R; the distance d is geometric with the mean of that rate, and each rate has
-fillers of its own. The verb agrees (i = j) with probability 1 - noise, else it is one of the K - 1 others. Every choice
-is uniform. So a filler says what comes next as well as all that stands before it, the cue says that the verb is due, and
-nothing but the subject need be carried, over exactly d fillers: what is lost on the way is seen at the verb alone.
+The subject j is one of K; a rate r is one of R; the distance d is geometric with the mean of that rate, and each rate
+has fillers of its own. The verb agrees (i = j) with probability 1 - noise, else it is one of the K - 1 others. Every
+choice is uniform. So the last filler says all that a text so far says of the next token, the cue says that the verb is
+due, and nothing but the subject must be remembered, over d fillers and the cue: what is lost on the way is seen at the
+verb alone.
 
 What each token costs at the least, all costs in nats, with lam_r = 1 / mean_r, L = sum of lam_r:
 

@@ -4,8 +4,8 @@ At depth 0 the sentence ends or a bracket opens, with probability 1/2 each; at t
 between, one opens or the last one closes, with probability 1/2 each. The kind of an opening bracket is one of k. Their
 code throws sentences away that are too short or too long, which would change the floor; this does not.
 
-A token is at the depth before it. Whoever sees both sides knows every token of a whole sentence: its place in the nesting
-says whether it opens or closes, its partner says the kind.
+A token is at the depth before it. Whoever sees both sides knows every token: its place in the nesting says whether it
+opens or closes, its partner says the kind. Only at the end of the text, where nothing follows, is this not so.
 """
 
 import math
@@ -49,7 +49,7 @@ class Brackets:
 
     @property
     def causal_rate(self) -> float:
-        """Nats a token of a model that reads forward; of one that sees both sides it is 0."""
+        """Nats a token of a model that reads forward; of one that sees both sides, 0."""
         return self.depth * math.log(4 * self.kinds) / self.tokens_a_sentence
 
     def causal_nats(self, tokens: npt.ArrayLike) -> Floats:
@@ -79,12 +79,13 @@ class Brackets:
         Raises UserError where these are too many: they are some 2 kinds^depth.
         """
         k = self.kinds
-        # The open brackets as a node of a tree, in rows from its root 0, none open: the children of node i are
-        # k i + 1, ..., k i + k. States: each node but the root as its last bracket opens, then as it closes, then <eos>.
+        # The open brackets are a node of a tree: none is its root 0, and the children of node i are k i + 1 to k i + k.
+        # States: each node but the root as its last bracket opens, then each as that closes, then <eos>.
         nodes = sum(k**depth for depth in range(1, self.depth + 1))
         states = 2 * nodes + 1
         if states > MOST_STATES:
-            raise UserError(f"{k} kinds of brackets, {self.depth} deep, take {states} states; {MOST_STATES} are the most")
+            deep = f"{k} kinds of brackets, {self.depth} deep"
+            raise UserError(f"{deep}, take {states} states; {MOST_STATES} are the most")
         node = np.arange(1, nodes + 1)
         parent, kind = (node - 1) // k, (node - 1) % k
         inner = nodes - k**self.depth  # the last node that is not at the greatest depth

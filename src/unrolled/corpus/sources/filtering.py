@@ -67,9 +67,7 @@ def _read(token: int, before: Floats, after: Floats, chain: Chain) -> float:
 
 
 @njit(error_model="numpy")
-def forward(
-    tokens: Ints, start: Floats, context: int, end: int, chain: Chain, nats: Floats, room: Floats
-) -> int:
+def forward(tokens: Ints, start: Floats, context: int, end: int, chain: Chain, nats: Floats, room: Floats) -> int:
     """Fill ``nats`` with -ln p(x_t | x_<t), or of the ``context`` tokens before alone, unless that is -1.
 
     p(state) is ``start`` [S] before the first token that is read, and again after each token ``end`` (-1: none).
@@ -123,7 +121,8 @@ def from_the_end(
             kept[number + 1, state] = inside[last - first, state]
         if turn >= blocks:
             for place in range(last - 1, first - 1, -1):
-                probability = _read_back(tokens[place], inside[place - first], behind[current], behind[1 - current], chain)
+                before = inside[place - first]
+                probability = _read_back(tokens[place], before, behind[current], behind[1 - current], chain)
                 if not probability > 0.0:
                     return place
                 nats[place] = -math.log(probability)

@@ -115,7 +115,7 @@ class HiddenMarkov:
         for _ in range(n - 1):
             if weights.size * len(self.words) > LARGEST_TABLE:
                 raise UserError(f"too many strings of {n} tokens to go through; take fewer tokens")
-            weights = np.concatenate([(weights * emissions[:, word]) @ self.transitions for word in range(emissions.shape[1])])
+            weights = np.concatenate([(weights * says) @ self.transitions for says in emissions.T])
             weights = weights[weights.any(axis=1)]
         joint = weights @ emissions
         return float(entr(joint).sum() - entr(joint.sum(axis=1)).sum())
@@ -145,7 +145,8 @@ class HiddenMarkov:
             raise ValueError(f"a text is a row of tokens, not {text.dtype} {list(text.shape)}")
         outside = np.flatnonzero((text < 0) | (text >= len(self.words)))
         if len(outside):
-            raise UserError(f"token {outside[0]} of the text is {text[outside[0]]}; words are 0 to {len(self.words) - 1}")
+            token = text[outside[0]]
+            raise UserError(f"token {outside[0]} of the text is {token}; words are 0 to {len(self.words) - 1}")
         return np.ascontiguousarray(text, dtype=np.int64)
 
 

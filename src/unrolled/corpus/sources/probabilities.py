@@ -69,7 +69,7 @@ def stationary(transitions: Any) -> npt.NDArray[np.float64]:
     left = np.unique(sets[origin][sets[origin] != sets[target]])
     closed = np.setdiff1d(sets, left)
     if len(closed) > 1:
-        one, other = (np.flatnonzero(sets == each)[0] for each in closed[:2])
+        one, other = sorted(np.flatnonzero(sets == each)[0] for each in closed)[:2]
         raise UserError(f"transitions: no way leads from state {one} to {other} or back, so shares depend on the start")
     inside = np.flatnonzero(sets == closed[0])
     shares = np.zeros(len(sets))
