@@ -29,6 +29,7 @@ from scipy.special import entr
 
 from unrolled.corpus.sources.filtering import Floats, Ints
 from unrolled.corpus.sources.hidden_markov import HiddenMarkov
+from unrolled.corpus.sources.probabilities import checked_text
 from unrolled.shell.errors import UserError
 
 NEGLIGIBLE = 1e-20  # the share of sentences that are longer than any that is counted
@@ -103,10 +104,7 @@ class Agreement:
 
         Raises UserError for the first token that the source cannot have written.
         """
-        text = np.asarray(tokens, dtype=np.int64)
-        outside = np.flatnonzero((text < 0) | (text > self._cue + 1 + self.classes))
-        if len(outside):
-            raise UserError(f"token {outside[0]} of the text is {text[outside[0]]}, which is no word of the source")
+        text = checked_text(tokens, self.words)
         roles = self._roles[text]
         places = np.arange(len(text))
         subject_at = np.maximum.accumulate(np.where(roles == Role.SUBJECT, places, 0))

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from unrolled.corpus.sources.filtering import Floats
 from unrolled.corpus.sources.hidden_markov import HiddenMarkov
+from unrolled.corpus.sources.probabilities import checked_text
 from unrolled.shell.errors import UserError
 
 MOST_STATES = 200_000
@@ -57,11 +58,11 @@ class Brackets:
 
         Raises UserError for the first token that the source cannot have written.
         """
-        text, opened = np.asarray(tokens, dtype=np.int64).tolist(), list[int]()
+        text, opened = checked_text(tokens, self.words).tolist(), list[int]()
         nats = np.zeros(len(text))
         for place, token in enumerate(text):
             depth = len(opened)
-            if 0 <= token < self.kinds and depth < self.depth:
+            if token < self.kinds and depth < self.depth:
                 opened.append(token)
                 nats[place] = math.log(2 * self.kinds)
             elif opened and token == self.kinds + opened[-1]:
@@ -70,7 +71,8 @@ class Brackets:
             elif token == 2 * self.kinds and not opened:
                 nats[place] = math.log(2)
             else:
-                raise UserError(f"token {place} of the text, {token}, cannot stand there in a text of brackets")
+                word = self.words[token]
+                raise UserError(f"token {place} of the text, {word!r}, cannot stand there in a text of brackets")
         return nats
 
     def hidden_markov(self) -> HiddenMarkov:

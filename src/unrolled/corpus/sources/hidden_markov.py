@@ -121,13 +121,13 @@ class HiddenMarkov:
         return float(entr(joint).sum() - entr(joint.sum(axis=1)).sum())
 
     def _forward(self, tokens: npt.ArrayLike, start: Floats, *, context: int = -1, end: int = -1) -> Floats:
-        text = self._checked(tokens)
+        text = probabilities.checked_text(tokens, self.words)
         nats, room = np.zeros(len(text)), np.empty((2, len(start)))
         self._check(text, filtering.forward(text, start, context, end, self._chain, nats, room))
         return nats
 
     def _from_the_end(self, tokens: npt.ArrayLike, *, filtered: bool) -> Floats:
-        text, states = self._checked(tokens), len(self.start)
+        text, states = probabilities.checked_text(tokens, self.words), len(self.start)
         nats, block = np.zeros(len(text)), math.isqrt(len(text)) + 1  # so memory for 2 sqrt(T) tokens is enough
         kept, inside, behind = np.empty((block + 1, states)), np.empty((block + 1, states)), np.ones((2, states))
         kept[0] = self.start
@@ -138,16 +138,6 @@ class HiddenMarkov:
         if impossible >= 0:
             word = self.words[text[impossible]]
             raise UserError(f"token {impossible} of the text, {word!r}, cannot stand there: the source never says so")
-
-    def _checked(self, tokens: npt.ArrayLike) -> Ints:
-        text = np.asarray(tokens)
-        if text.ndim != 1 or (len(text) and not np.issubdtype(text.dtype, np.integer)):
-            raise ValueError(f"a text is a row of tokens, not {text.dtype} {list(text.shape)}")
-        outside = np.flatnonzero((text < 0) | (text >= len(self.words)))
-        if len(outside):
-            token = text[outside[0]]
-            raise UserError(f"token {outside[0]} of the text is {token}; words are 0 to {len(self.words) - 1}")
-        return np.ascontiguousarray(text, dtype=np.int64)
 
 
 def _rows(matrix: Any, *, summed: bool = False) -> Rows:

@@ -46,6 +46,17 @@ def check_words(words: Sequence[str]) -> None:
         raise UserError(f"words: {word!r} is there {count} times")
 
 
+def checked_text(tokens: npt.ArrayLike, words: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Tokens as compiled code reads them. Raises UserError for the first that is no place in ``words``."""
+    text = np.asarray(tokens)
+    if text.ndim != 1 or (len(text) and not np.issubdtype(text.dtype, np.integer)):
+        raise ValueError(f"a text is a row of tokens, not {text.dtype} {list(text.shape)}")
+    outside = np.flatnonzero((text < 0) | (text >= len(words)))
+    if len(outside):
+        raise UserError(f"token {outside[0]} of the text is {text[outside[0]]}; words are 0 to {len(words) - 1}")
+    return np.ascontiguousarray(text, dtype=np.int64)
+
+
 def check_use(start: npt.NDArray[np.float64], transitions: Any, emissions: Any, words: Sequence[str]) -> None:
     """Raises UserError if a state is never reached, or a word said in no state."""
     states = len(start)
@@ -84,9 +95,12 @@ def stationary(transitions: Any) -> npt.NDArray[np.float64]:
 
 def _numbers(table: Any, name: str) -> npt.NDArray[np.float64]:
     try:
-        return np.asarray(table, dtype=np.float64)
+        numbers = np.asarray(table, dtype=np.float64)
     except (ValueError, TypeError, OverflowError):
-        raise UserError(f"{name}: rows of numbers are needed, all of one length") from None
+        numbers = None
+    if numbers is None or numbers.ndim > 2:
+        raise UserError(f"{name}: rows of numbers are needed, all of one length")
+    return numbers
 
 
 def _times(shape: tuple[int, ...]) -> str:
