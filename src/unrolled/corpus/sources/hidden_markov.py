@@ -88,8 +88,8 @@ class HiddenMarkov:
         """-ln p(x_t | the tokens before in its sentence), the floor of a model started anew at each sentence: [T].
 
         Such a model knows one thing of the state: that a sentence has just ended with the token ``end``. So it starts
-        from p(state | the token before is ``end``), which is the stationary distribution only where any state may
-        end a sentence, and as often as any other. The text starts as a sentence does.
+        from p(state | the token before is ``end``). That is the stationary distribution where all states end sentences
+        equally often; where one state alone does, it is what follows that one. The text starts as a sentence does.
         """
         if not 0 <= end < len(self.words):
             raise ValueError(f"the end of a sentence is one of {len(self.words)} tokens, not {end}")
