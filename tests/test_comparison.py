@@ -864,7 +864,7 @@ def test_more_architectures_than_panels_in_a_row(grid: Grid, drawn: Callable[...
         (None, ""),
         (3, "3"),
         (1234567, "1,234,567"),
-        (0.0, "0.000"),
+        (0.0, "0"),
         (0.25, "0.250"),
         (9.5, "9.500"),
         (96.314, "96.31"),

@@ -65,6 +65,8 @@ CATALOGUE: dict[str, Source] = {
         tokenised=True,
     ),
     "text": Source(own=True),
+    **dict.fromkeys(("agreement", "topics", "brackets"), Source(tokenised=True, own_vocabulary=True)),
+    "hidden-markov": Source(own=True, tokenised=True, own_vocabulary=True),
 }
 
 

@@ -9,7 +9,7 @@ import io
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.checksums import load, read_sealed, seal
 from unrolled.ground.corpus import MANIFEST, SPLITS, Text, corpus_digest
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
+from unrolled.shell.errors import UserError
 
 MOST_FREQUENT = 20
 LONG = 40  # characters of a line that two texts do not share by chance
@@ -104,6 +105,7 @@ def encode_corpus(
         np.save(partial / "counts.npy", splits["train"].counts)
         for s in SPLITS:
             np.save(partial / f"{s}.documents.npy", splits[s].documents)
+        _keep_what_is_known(text, partial, splits)
         spelling, which = _spelling(tokenizer, splits["train"], unit)
         texts = {s: splits[s].text((text / f"{s}.txt").stat().st_size, spelling) for s in SPLITS}
         stated = {"corpus": facts.get("settings"), "vocabulary": vocabulary}
@@ -122,6 +124,18 @@ def encode_corpus(
         **{s: splits[s].report(facts[s]["documents"]) | _seen(splits[s], splits["train"]) for s in SPLITS},
     }
     whole_text(report, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
+
+
+def _keep_what_is_known(text: Path, encoded: Path, splits: Mapping[str, Encoded]) -> None:
+    """Of made-up text, an array of all tokens each, which must be the tokens of ``encoded`` too."""
+    for path in sorted(text.glob("*.npy")):
+        split, _, name = path.stem.partition(".")
+        if name == "lines":
+            continue
+        array = load(text, path.name, lambda path: np.load(path, allow_pickle=False))
+        if len(array) != splits[split].tokens:
+            raise UserError(f"{text / path.name} is of {len(array):,} tokens, where there are {splits[split].tokens:,}")
+        np.save(encoded / path.name, array)
 
 
 class StretchIds(dict[str, bytes]):

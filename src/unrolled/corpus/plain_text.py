@@ -1,13 +1,16 @@
 """Plain text as the stages ask for it: what a task reads that brings no data of its own; see `of_task.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from unrolled.corpus.catalogue import CATALOGUE, facts
 from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.made_up import NAMES, made_up
 from unrolled.corpus.readers import READERS
 from unrolled.corpus.splits import write_splits
+from unrolled.corpus.text_files import Document
+from unrolled.shell.errors import UserError
 
 __all__ = ["CATALOGUE", "encode", "facts", "read"]
 
@@ -15,24 +18,37 @@ __all__ = ["CATALOGUE", "encode", "facts", "read"]
 def read(corpus: Mapping[str, Any], raw: Path, text: Path) -> None:
     """The documents as plain lines, split."""
     name = corpus["name"]
+    documents: Iterable[Document]
+    if corpus["source"]:
+        documents, arrays = made_up(corpus)
+    else:
+        place = Path(corpus["path"]) if CATALOGUE[name].own else raw
+        documents, arrays = READERS[name](place, corpus["pattern"]), {}
     write_splits(
-        READERS[name](Path(corpus["path"]) if CATALOGUE[name].own else raw, corpus["pattern"]),
+        documents,
         text,
         valid_share=corpus["valid_share"],
         test_share=corpus["test_share"],
         seed=corpus["seed"],
         facts=facts(name) | {"settings": corpus},
+        arrays=arrays,
     )
 
 
 def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path) -> None:
     """The vocabulary of the training split, and all splits as its ids."""
-    source = CATALOGUE[settings["corpus"]["name"]]
+    name, vocabulary = settings["corpus"]["name"], settings["vocabulary"]
+    source = CATALOGUE[name]
+    if name in NAMES and (vocabulary["unit"] != "word" or vocabulary["min_count"] > 1 or vocabulary["max_size"]):
+        raise UserError(
+            f"the floors of {name} are of its words, all of them: set vocabulary.unit to word, min_count to 1 and "
+            "max_size to null"
+        )
     encode_corpus(
         text,
         encoded,
         report,
-        **settings["vocabulary"],
+        **vocabulary,
         tokenised=source.tokenised,
         own_vocabulary=source.own_vocabulary,
     )

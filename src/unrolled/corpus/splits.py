@@ -17,7 +17,7 @@ from tqdm import tqdm
 from unrolled.corpus.text_files import Document
 from unrolled.ground.atomic import whole_folder
 from unrolled.ground.checksums import seal
-from unrolled.ground.corpus import SPLITS
+from unrolled.ground.corpus import NO_ARRAYS, SPLITS
 from unrolled.shell.errors import UserError
 
 DUPLICATES = "duplicates"  # beside the splits, in counts of documents
@@ -62,8 +62,11 @@ def write_splits(
     test_share: float,
     seed: int,
     facts: Mapping[str, Any],
+    arrays: Mapping[str, Any] = NO_ARRAYS,
 ) -> None:
     """Write the split text of ``documents`` and what is known of it (``facts`` and the split) into ``folder``.
+
+    ``arrays``: what else is known, by the names of files without their suffix.
 
     Whole documents go to a split, never lines of one; a corpus of a single document is cut into contiguous blocks.
     A document that repeats an earlier one is left out, and counted: with a name of its own it might fall into another
@@ -87,6 +90,8 @@ def write_splits(
                 how = "contiguous blocks of a single document"
         for split, file in sink.items():
             np.save(partial / f"{split}.lines.npy", np.array(file.lines, dtype=np.int64))
+        for name, array in arrays.items():
+            np.save(partial / f"{name}.npy", array)
         report = {**facts, "split": how, "left_out_as_duplicates": counts.get(DUPLICATES, 0)}
         seal(partial / "documents.json", report | {split: {"documents": counts[split]} for split in SPLITS})
 

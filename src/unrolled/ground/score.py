@@ -18,10 +18,11 @@ class Score:
     """A number that a model is judged by, and how the sums over a split become it.
 
     ``value(sum, terms)`` is the number itself; ``heading`` what a table calls it. ``column``: the table of the report
-    it stands in, "main", or "variant" for the same models evaluated in another way. ``note``: what a reader has to know
-    of it, a few words beside the heading in the main table, a clause of its own below that of the variants.
+    it stands in, "main", "variant" for the same models evaluated in another way, or one of the task's own. ``note``:
+    what a reader has to know of it, a few words beside the heading in the main table, a clause of its own below that of
+    the variants.
 
-    ``most``: the largest that the mean of the terms can be; the least is 0.
+    ``least`` and ``most``: between which the mean of the terms must lie.
 
     Two models are compared by the mean difference of their terms. ``summed`` names what a term is measured in where
     that is not the score itself ("nats"), ``ratio`` the exponential of such a difference where that is the quotient of
@@ -33,6 +34,7 @@ class Score:
     unit: str  # of what each term is one: "token"
     value: Callable[[float, int], float]
     lower_is_better: bool = True
+    least: float = 0.0
     most: float = math.inf
     note: str = ""
     column: str = "main"

@@ -165,7 +165,7 @@ def _interval(score: Score, units: Sequence[Units], of: Evaluation, resampling: 
         [_mean(each) for each in units],
         resampling.confidence,
     )
-    within = (min(max(each, 0.0), score.most) for each in (low, high))  # Student's ends know of no bounds
+    within = (min(max(each, score.least), score.most) for each in (low, high))  # Student's ends know of no bounds
     return Interval(*(score.value(each, 1) for each in within))
 
 

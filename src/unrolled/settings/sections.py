@@ -1,9 +1,20 @@
 """The sections of params.yaml that every task has, and what its own are made of."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from unrolled.settings.messages import first_error, nearest
 
 # Upper bounds lie far above what anyone trains, and below what 32 bits, single precision or a memory hold.
 LARGEST = 1e30
@@ -30,6 +41,8 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 Layers = Annotated[int, Field(ge=1, le=1000)]
+Many = Annotated[int, Field(ge=2, le=10**4)]
+Mean = Annotated[float, Field(ge=1, le=10**6)]
 WatchedPath = Annotated[str, Field(min_length=1), AfterValidator(_no_glob)]
 Bias = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 ForgetBias = Annotated[Bias | None, AfterValidator(_of_a_forget_gate)]
@@ -54,11 +67,65 @@ class SplitSettings(Strict):
         return self
 
 
+class DrawnSource(Strict):
+    """A hidden Markov source of the user's, which stands in a file at corpus.path."""
+
+    tokens: Annotated[int, Field(ge=100, le=10**9)]  # of all splits together
+
+
+class AgreementSource(DrawnSource):
+    distances: Annotated[list[Mean], Field(min_length=1, max_length=1000)]
+    classes: Many
+    noise: Annotated[float, Field(ge=0, lt=1)]
+    fillers: Annotated[int, Field(ge=1, le=10**4)]
+
+
+class TopicsSource(DrawnSource):
+    topics: Many
+    words: Many
+    stay: Mean
+    noise: Annotated[float, Field(ge=0, lt=1)]
+    end: Annotated[float, Field(gt=0, lt=1)]
+
+
+class BracketsSource(DrawnSource):
+    kinds: Annotated[int, Field(ge=1, le=10**4)]
+    depth: Annotated[int, Field(ge=1, le=100)]
+
+
+SOURCES: dict[str, type[DrawnSource]] = {
+    "agreement": AgreementSource,
+    "topics": TopicsSource,
+    "brackets": BracketsSource,
+    "hidden-markov": DrawnSource,
+}
+
+
 class CorpusSettings(SplitSettings):
-    name: Literal["python-docs", "ptb", "brown", "text"]
+    name: Literal["python-docs", "ptb", "brown", "text", "agreement", "topics", "brackets", "hidden-markov"]
     path: WatchedPath
     pattern: str | None
     seed: Seed
+    source: dict[str, Any] | None
+
+    @field_validator("source")
+    @classmethod
+    def _of_the_name(cls, source: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
+        name = info.data.get("name", "")
+        model = SOURCES.get(name)
+        if model is None and source is not None:
+            raise ValueError(f"is what made-up text is drawn with ({', '.join(SOURCES)}); null for {name or 'others'}")
+        if model is None:
+            return None
+        if source is None:
+            raise ValueError(f"the corpus {name} is drawn with {', '.join(model.model_fields)}")
+        for key in source:
+            if key not in model.model_fields:
+                raise ValueError(f"unknown key '{key}'{nearest(str(key), list(model.model_fields))}")
+        try:
+            return model(**source).model_dump()
+        except ValidationError as error:
+            raise ValueError(first_error(error, "source", {})) from None
 
 
 class VocabularySettings(Strict):

@@ -1,10 +1,22 @@
 """What the report says of a language model beyond its scores, and what the arms write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from unrolled.ground.checksums import read_sealed
+from unrolled.report.arms import Arm
+from unrolled.report.comparison import Comparison
+from unrolled.report.drawing import FAINT, Line, draw, row
+from unrolled.report.markdown import with_interval
+from unrolled.report.sections import Section, Table
+from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.text.inference import Trained
@@ -40,6 +52,90 @@ def samples(arms: Sequence[str], workspace: Path = Path()) -> Mapping[str, Mappi
     return written
 
 
+# ---- made-up text, of which every token's least cost is known ----------------------------------------------------
+
+
+def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
+    """Of agreement: recall by distance, all arms one below the other."""
+    if "recall" not in arms[0].evaluation.tables:
+        return {}
+    return {"recall": pd.concat([arm.evaluation.tables["recall"].assign(arm=arm.name) for arm in arms])}
+
+
+def sections(comparison: Comparison) -> list[Section]:
+    """What is paid beyond the floor, by head, by role and by distance; nothing where no floor is known."""
+    every, first = comparison.configurations, comparison.arms[0].evaluation
+    if "forward_excess" not in first.values:
+        return []
+    shown = [_excess(comparison)]
+    if "by_role" in first.tables:
+        shown += [_by_role(every), _recall(every)]
+    return [Section("Over the floor", shown, OVER_THE_FLOOR)]
+
+
+OVER_THE_FLOOR = [
+    "Of this text it is known what each token costs at the least, given all before it (left to right), all behind it "
+    "(right to left), or both: the floor. What an arm pays beyond it is the network's own fault, in nats a token. The "
+    "floor is that of the very test tokens, so that chance is in both and cancels. An interval wholly below 0 would "
+    "mean that a head saw its target: the evaluation refuses to write it. Recall: of what the subject tells of its "
+    "verb, the share that is still known so many words later; 0 is chance. Memory span: the distance at which half is "
+    "recalled."
+]
+
+
+def _excess(comparison: Comparison) -> Table:
+    scores = [score for score in comparison.scores if score.column == "floor"]
+    rows = comparison.summaries
+    scores = [score for score in scores if any(row[score.name] is not None for row in rows)]
+    return (
+        ["nats over the floor", *(score.heading for score in scores)],
+        [[each["configuration"], *(with_interval(each, score.name) for score in scores)] for each in rows],
+    )
+
+
+def _by_role(every: Sequence[Configuration]) -> Table:
+    table = every[0].told[0].evaluation.tables["by_role"]
+    heads = table[["role", "tokens", "floor"]].itertuples(index=False)
+    headings = [
+        "nats over the floor by role",
+        *(f"{role} ({count:,}, floor {floor:.3f})" for role, count, floor in heads),
+    ]
+    return headings, [
+        [
+            each.name,
+            *each.told_over_seeds(lambda arm: arm.evaluation.tables["by_role"]["forward_excess"], "{:.4f}".format),
+        ]
+        for each in every
+    ]
+
+
+def _recall(every: Sequence[Configuration]) -> Table:
+    table = every[0].told[0].evaluation.tables["recall"]
+    bins = table[["shortest", "longest"]].itertuples(index=False)
+    headings = ["recall by distance", *(f"{low}" if low == high else f"{low} to {high}" for low, high in bins)]
+    return headings, [
+        [each.name, *each.told_over_seeds(lambda arm: arm.evaluation.tables["recall"]["recall"], "{:.2f}".format)]
+        for each in every
+    ]
+
+
+def pictures(lines: Sequence[Line], comparison: Comparison) -> Mapping[str, Callable[[], Figure]]:
+    if "recall" not in comparison.tables:
+        return {}
+    return {"recall": lambda: row([partial(_draw_recall, lines, comparison.tables["recall"])], lines)}
+
+
+def _draw_recall(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
+    axes.set(title="Recall by distance", xlabel="words between subject and verb", ylabel="recall", xscale="log")
+    for height in (0, 0.5):
+        axes.axhline(height, color=FAINT, linewidth=1)
+    for line in reversed(lines):
+        mine = table[table["arm"] == line.arm]
+        middle = pd.Series(np.sqrt(mine["shortest"] * mine["longest"]))
+        draw(axes, line, middle, mine["recall"].clip(lower=-0.5), marker="o")
+    axes.set_ylim(-0.5, 1.05)
+
+
 WORDING = Wording(
     title="Recurrent language models",
     loss="loss, nats per token",
@@ -50,6 +146,8 @@ WORDING = Wording(
     beside={
         "spelled_bits_per_character": "bits a character",
         "spelled_bits_per_byte": "bits a byte",
+        "nats_over_floor": "nats over the floor",
+        "memory_span": "memory span, words",
     },
     measures={"interpolation_weight": "w"},
     notes={
@@ -85,7 +183,15 @@ WORDING = Wording(
             "Where the curve is flat, what lies further back makes no difference. Right, for comparison: how far back "
             "the gradient of one loss reaches, and so how much context training could have taught the network to use.",
         ),
+        "recall": (
+            "How far the subject is remembered",
+            "Of what the subject tells of its verb, the share that a network still knows so many words later. 1: all "
+            "that can be known; 0: chance, the subject is forgotten; below: worse than chance.",
+        ),
     },
+    tables=tables,
+    sections=sections,
+    pictures=pictures,
     samples=samples,
     about_samples="Every arm continues the same words, the first of the test split, and reads each word that it draws "
     "before it draws the next. <unk> is never drawn.",

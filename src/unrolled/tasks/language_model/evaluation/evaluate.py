@@ -22,6 +22,7 @@ from unrolled.scoring.evaluation import Scored
 from unrolled.scoring.interpolation import interpolated_nats, interpolation_weight
 from unrolled.scoring.kneser_ney import KneserNey
 from unrolled.scoring.measures import Ranks, calibration, hits, target_ranks
+from unrolled.tasks.language_model.evaluation import floors
 from unrolled.tasks.language_model.evaluation.checks import no_head_sees_its_target
 from unrolled.tasks.language_model.evaluation.dynamic_evaluation import choose_dynamics, dynamic_nats, mean_squares
 from unrolled.tasks.language_model.evaluation.measures import (
@@ -63,7 +64,8 @@ def evaluate(
         **of_cache,
         **of_dynamic,
     }
-    return _scored(corpus, units, valid, sure, {"interpolation_weight": weight}, {**cache, **dynamic})
+    details = {**cache, **dynamic}
+    return _scored(corpus, units, valid, sure, settings, measures={"interpolation_weight": weight}, details=details)
 
 
 def kneser_ney(corpus: Corpus, settings: Mapping[str, Any]) -> Scored:
@@ -78,7 +80,7 @@ def kneser_ney(corpus: Corpus, settings: Mapping[str, Any]) -> Scored:
         sure.ranks.append(target_ranks(table, test[start : start + ROWS]))
     nats, valid = ({MAIN: model.nats(split.tokens).astype(np.float32)} for split in (corpus.test, corpus.valid))
     discounts = {str(order): list(values) for order, values in model.discounts.items()}
-    return _scored(corpus, nats, valid, sure, {}, {"discounts": discounts})
+    return _scored(corpus, nats, valid, sure, settings, order=order, details={"discounts": discounts})
 
 
 BASELINES = {"kneser_ney": kneser_ney}
@@ -113,20 +115,22 @@ def forward_nats(network: Network, split: Split, window: int) -> Nats:
 
 
 def _scored(
-    corpus: Corpus, units: dict[str, Nats], valid: dict[str, Nats], sure: _Sureness,
-    measures: dict[str, float], details: dict[str, Any],
+    corpus: Corpus, units: dict[str, Nats], valid: dict[str, Nats], sure: _Sureness, settings: Mapping[str, Any], *,
+    order: int | None = None, measures: Mapping[str, float] | None = None, details: Mapping[str, Any] | None = None,
 ) -> Scored:  # fmt: skip
     checks.every_unit_scored_once(units, len(corpus.test.tokens))
     checks.every_unit_scored_once(valid, len(corpus.valid.tokens))
     checks.no_probability_above_one(units)
+    clusters, paid = corpus.test.document_of_tokens(), floors.excess(corpus.test, units, order)
+    floors.no_head_beats_its_floor(paid, clusters, settings)
     targets = np.asarray(corpus.test.tokens, dtype=np.int64)
     ranks = Ranks(*(np.concatenate(parts) for parts in zip(*sure.ranks, strict=True)))
     first = hits(ranks, 1)
     reliability = calibration(np.concatenate(sure.confidence), first)
     bins = {name: getattr(reliability, name) for name in ("confidence", "accuracy", "tokens")}
     return Scored(
-        units,
-        corpus.test.document_of_tokens(),
+        {**units, **{name: each.astype(np.float32) for name, each in paid.items()}},
+        clusters,
         valid,
         {
             "vocabulary_size": float(len(corpus.counts)),
@@ -137,12 +141,15 @@ def _scored(
             "top1_accuracy": float(first.mean()),
             "top5_accuracy": float(hits(ranks, 5).mean()),
             "calibration_error": reliability.error,
-            **measures,
+            **({"nats_over_floor": float(paid["forward_excess"].mean())} if "forward_excess" in paid else {}),
+            **floors.span(corpus.test, units[MAIN], settings),
+            **(measures or {}),
         },
-        details,
+        details or {},
         {
             "bands": pd.DataFrame(frequency_bands(corpus.counts, targets, units[MAIN])),
             "calibration": pd.DataFrame(bins),
+            **floors.tables(corpus.test, units[MAIN], paid, settings),
         },
     )
 

@@ -1,5 +1,6 @@
 """What a language model is scored by. Perplexity: the effective branching factor, exp(nats / tokens)."""
 
+import math
 from functools import partial
 
 from unrolled.ground.perplexity import perplexity
@@ -7,6 +8,11 @@ from unrolled.ground.score import Score
 
 _perplexity = partial(Score, unit="token", value=perplexity, summed="nats", ratio="perplexity ratio")
 _variant = partial(_perplexity, column="variant")  # the forward head's score in other ways
+
+# Of made-up text alone: nats beyond the floor under each token; a text may be kinder than the mean, so below 0 too.
+_excess = partial(
+    Score, unit="token", value=lambda total, terms: total / terms, least=-math.inf, summed="nats", column="floor"
+)
 
 # The first is what arms are compared by.
 SCORES = (
@@ -35,4 +41,8 @@ SCORES = (
         "with dynamic evaluation",
         note="the weights keep learning from the text that has been scored",
     ),
+    _excess("forward_excess", "left to right"),
+    _excess("backward_excess", "right to left"),
+    _excess("joined_excess", "both sides"),
+    _excess("reset_excess", "left to right, state reset at each sentence"),
 )

@@ -1,0 +1,104 @@
+"""Made-up text: sentences drawn from a source, as a publisher's splits, and the floors of the test split's tokens.
+
+test.causal.npy      -log p(x_t | x_<t), float64 [N]: the least that a model can expect to pay that reads forward
+test.backward.npy    the same of one that reads backward
+test.smoothing.npy   the same of one that sees both sides
+test.reset.npy       the same of one that reads forward and starts anew at each sentence
+test.ngrams.npy      the same of an n-gram model, float64 [N, NGRAMS], from n = 1 on
+test.roles.npy       of agreement: which of ROLES each token is
+test.distances.npy   of agreement: of a verb, how many words stand between it and its subject
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unrolled.corpus.sources.agreement import Agreement, Role
+from unrolled.corpus.sources.brackets import Brackets
+from unrolled.corpus.sources.hidden_markov import HiddenMarkov
+from unrolled.corpus.sources.source_file import read_source
+from unrolled.corpus.sources.topics import topics
+from unrolled.corpus.text_files import Document
+from unrolled.ground.corpus import SPLITS
+from unrolled.shell.errors import UserError
+
+NAMES = ("agreement", "topics", "brackets", "hidden-markov")  # of the corpus
+END = "<eos>"
+ROLES = [role.name.lower() for role in Role]
+NGRAMS = 8  # the longest whose floor is computed
+SENTENCES = 20  # in a document: what intervals resample together
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Source = Agreement | HiddenMarkov
+
+
+def source_of(corpus: Mapping[str, Any]) -> Source:
+    """What ``corpus.source`` says; UserError for what is no source, or one that ends no sentence."""
+    keys = {name: value for name, value in corpus["source"].items() if name != "tokens"}
+    name = corpus["name"]
+    if name == "agreement":
+        return Agreement(**keys | {"distances": tuple(keys["distances"])})
+    if name == "topics":
+        return topics(states=keys.pop("topics"), **keys)
+    if name == "brackets":
+        return Brackets(**keys).hidden_markov()
+    source = read_source(Path(corpus["path"]))
+    if END not in source.words:
+        raise UserError(f"{corpus['path']}: no word is {END}, which ends a sentence")
+    return source
+
+
+def made_up(corpus: Mapping[str, Any]) -> tuple[list[Document], dict[str, Array]]:
+    """The documents of all splits, and of the test split the arrays that are named above, without their suffix."""
+    source, tokens = source_of(corpus), corpus["source"]["tokens"]
+    shares = {"valid": corpus["valid_share"], "test": corpus["test_share"]}
+    shares["train"] = 1 - sum(shares.values())
+    texts = {
+        split: _drawn(source, round(tokens * shares[split]), np.random.default_rng([corpus["seed"], number]))
+        for number, split in enumerate(SPLITS)
+    }
+    documents = [each for split in SPLITS for each in _documents(split, texts[split], source.words)]
+    return documents, {f"test.{name}": array for name, array in floors(source, texts["test"]).items()}
+
+
+def floors(source: Source, text: Array) -> dict[str, Array]:
+    """What each token of a text costs at the least, by name as above."""
+    chain = source.hidden_markov() if isinstance(source, Agreement) else source
+    found: dict[str, Array] = {
+        "causal": chain.causal_nats(text),
+        "backward": chain.backward_nats(text),
+        "smoothing": chain.smoothing_nats(text),
+        "reset": chain.reset_nats(text, source.words.index(END)),
+        "ngrams": np.stack([chain.ngram_nats(text, n) for n in range(1, NGRAMS + 1)], axis=1),
+    }
+    if isinstance(source, Agreement):
+        costs = source.costs(text)
+        found |= {"causal": costs.causal, "smoothing": costs.smoothing}
+        found |= {"roles": costs.roles, "distances": costs.distances}
+    return found
+
+
+def _drawn(source: Source, tokens: int, generator: np.random.Generator) -> Array:
+    """About so many tokens, in whole sentences; UserError where there is none."""
+    if isinstance(source, Agreement):
+        return source.draw(max(1, round(tokens / source.tokens_a_sentence)), generator)
+    text = source.sample(tokens, generator)
+    ends = np.flatnonzero(text == source.words.index(END))
+    if not len(ends):
+        raise UserError(f"no sentence ends within {tokens:,} tokens; raise corpus.source.tokens or its share")
+    return text[: int(ends[-1]) + 1]
+
+
+def _documents(split: str, text: Array, words: list[str]) -> Iterator[Document]:
+    """Of SENTENCES each."""
+    sentences = np.split(text, np.flatnonzero(text == words.index(END)) + 1)[:-1]
+    for number, first in enumerate(range(0, len(sentences), SENTENCES)):
+        yield Document(f"{split} {number}", partial(_lines, sentences[first : first + SENTENCES], words), split)
+
+
+def _lines(sentences: list[Array], words: list[str]) -> Iterator[str]:
+    for sentence in sentences:
+        yield " ".join(words[token] for token in sentence[:-1].tolist())

@@ -1,0 +1,146 @@
+"""Made-up text: what a model pays beyond the least that its tokens can cost, and over how many words it remembers.
+
+The floor is that of the very tokens of the test split: the difference varies a hundredth as much as the nats do. A head
+that reads forward is compared with p(x_t | x_<t), one that reads backward with p(x_t | x_>t), both joined with
+p(x_t | all others), an n-gram model with that of its order.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from unrolled.ground.bootstrap import bootstrap_interval, bootstrap_statistic
+from unrolled.ground.corpus import Split
+from unrolled.ground.evaluation import Resampling
+from unrolled.scoring.checks import fail
+
+Nats = NDArray[Any]
+
+FLOORS = {  # score: the floor under it, and what is paid beyond it
+    "forward_perplexity": ("causal", "forward_excess"),
+    "backward_perplexity": ("backward", "backward_excess"),
+    "pseudo_perplexity": ("smoothing", "joined_excess"),
+    "reset_perplexity": ("reset", "reset_excess"),
+}
+ROLES = ("subject", "filler", "cue", "verb", "end")  # of the tokens of agreement, by their number
+VERB = ROLES.index("verb")
+ROUNDING = 1e-4  # nats a token that a head in single precision may seem to save
+BINS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # each bin of distances begins at one
+
+
+def excess(split: Split, nats: Mapping[str, Nats], order: int | None = None) -> dict[str, Nats]:
+    """By the name of a score, nats beyond the floor of each token [N]; nothing of a text whose floor is not known.
+
+    ``nats``: by score. ``order``: of an n-gram model, whose floor is its own.
+    """
+    if "causal" not in split.arrays:
+        return {}
+    if order is not None:
+        floors = np.asarray(split.arrays["ngrams"])
+        known = order <= floors.shape[1]
+        return {"forward_excess": nats["forward_perplexity"] - floors[:, order - 1]} if known else {}
+    return {
+        name: nats[score] - np.asarray(split.arrays[floor]) for score, (floor, name) in FLOORS.items() if score in nats
+    }
+
+
+def no_head_beats_its_floor(found: Mapping[str, Nats], clusters: NDArray[Any], settings: Mapping[str, Any]) -> None:
+    """An interval wholly below 0 says that a target was seen, or a token not scored: no model can expect it."""
+    for name, units in found.items():
+        interval = bootstrap_interval(units, clusters, **Resampling.of(settings)._asdict())
+        if interval.high < -ROUNDING:
+            said = f"{name.replace('_', ' ')} {float(units.mean()):.4f} nats a token, at most {interval.high:.4f}"
+            fail("no model pays less than the floor of its text", said)
+
+
+def tables(split: Split, nats: Nats, found: Mapping[str, Nats], settings: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Of agreement: the forward head's excess by role, and its recall by distance; nothing of other text.
+
+    ``nats``: the forward head's.
+    """
+    if "roles" not in split.arrays or "forward_excess" not in found:
+        return {}
+    return {"by_role": _by_role(split, found, settings), "recall": _recall(split, nats, settings)}
+
+
+def _by_role(split: Split, found: Mapping[str, Nats], settings: Mapping[str, Any]) -> pd.DataFrame:
+    roles, clusters, resampling = np.asarray(split.arrays["roles"]), split.document_of_tokens(), Resampling.of(settings)
+    rows = []
+    for number, role in enumerate(ROLES):
+        mine = roles == number
+        low, high = bootstrap_interval(found["forward_excess"][mine], clusters[mine], **resampling._asdict())
+        row = {"role": role, "tokens": int(mine.sum()), "floor": float(split.arrays["causal"][mine].mean())}
+        row |= {"forward_excess": float(found["forward_excess"][mine].mean()), "low": low, "high": high}
+        joined = found.get("joined_excess")
+        rows.append(row | {"joined_excess": math.nan if joined is None else float(joined[mine].mean())})
+    return pd.DataFrame(rows)
+
+
+def _recall(split: Split, nats: Nats, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Recall by distance, 1 - excess / information: 1 is all that the subject says of the verb, 0 is nothing.
+
+    Times the information, it bounds from below what is carried (Barber & Agakov 2003).
+    """
+    distances, paid, clusters, told = _verbs(split, nats)
+    place, resampling = np.digitize(distances, BINS), Resampling.of(settings)
+    rows = []
+    for number in np.unique(place).tolist():
+        mine = place == number
+        low, high = bootstrap_interval(paid[mine], clusters[mine], **resampling._asdict())
+        ends = 1 - np.array([paid[mine].mean(), high, low]) / told
+        row = {"shortest": int(distances[mine].min()), "longest": int(distances[mine].max()), "verbs": int(mine.sum())}
+        rows.append(row | dict(zip(("recall", "low", "high"), ends.tolist(), strict=True)))
+    return pd.DataFrame(rows)
+
+
+def span(split: Split, nats: Nats, settings: Mapping[str, Any]) -> dict[str, float]:
+    """The largest distance at which half is recalled, with its interval; nothing of other text than agreement.
+
+    inf where recall does not fall to one half, 0 where it never reaches that; between two bins the logarithm of the
+    distance is interpolated. ``nats``: the forward head's.
+    """
+    if "roles" not in split.arrays:
+        return {}
+    distances, paid, clusters, told = _verbs(split, nats)
+    place = np.unique(np.digitize(distances, BINS), return_inverse=True)[1]
+    inside = (place[:, None] == np.arange(place.max() + 1)).astype(np.float64)
+    centres = np.log(distances) @ inside / inside.sum(axis=0)
+    farthest = float(np.exp(centres[-1]))
+
+    def reached(means: Nats) -> float:
+        verbs, sums = np.split(means, 2)
+        there = verbs > 0
+        return _half(centres[there], 1 - sums[there] / verbs[there] / told)
+
+    units = np.concatenate([inside, inside * paid[:, None]], axis=1)
+    found = bootstrap_statistic(units, clusters, reached, **Resampling.of(settings)._asdict())
+    ends = (found[0], *found[1])
+    named = zip(("memory_span", "memory_span_low", "memory_span_high"), ends, strict=True)
+    return {name: math.inf if end >= farthest else end for name, end in named}
+
+
+def _half(log_distances: Nats, recall: Nats) -> float:
+    """The largest distance at which recall is one half; the last one where it is more there."""
+    above = np.flatnonzero(recall >= 0.5)
+    if not len(above):
+        return 0.0
+    last = int(above[-1])
+    if last == len(recall) - 1:
+        return float(np.exp(log_distances[last]))
+    part = (recall[last] - 0.5) / (recall[last] - recall[last + 1])
+    return float(np.exp(log_distances[last] + part * (log_distances[last + 1] - log_distances[last])))
+
+
+def _verbs(split: Split, nats: Nats) -> tuple[Nats, Nats, Nats, float]:
+    """Of each verb its distance, what is paid beyond the causal floor, its document; and what its subject says of it.
+
+    The latter, in nats, is what a bigram model pays more than one that remembers all, in the mean.
+    """
+    mine = np.asarray(split.arrays["roles"]) == VERB
+    floor, distances = (np.asarray(split.arrays[name])[mine] for name in ("causal", "distances"))
+    lost = np.asarray(split.arrays["ngrams"])[mine, 1] - floor
+    return distances, nats[mine] - floor, split.document_of_tokens()[mine], float(lost.mean())
