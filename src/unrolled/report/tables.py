@@ -43,7 +43,7 @@ def metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
     beside them; of gradients and probes the median over all.
     """
     main = comparison.main.name
-    names = [*(score.name for score in comparison.scores if score.column == "main"), f"{main}_valid"]
+    names = [*(score.name for score in comparison.scores if score.column != "variant"), f"{main}_valid"]
     summed = set(names)
     names += ["grad_norm_median", "grad_norm_max", "clipped_share", "nonfinite_share"]
     names += ["context_needed", "lyapunov_exponent"]

@@ -98,9 +98,10 @@ def _recall(split: Split, nats: Nats, settings: Mapping[str, Any]) -> pd.DataFra
 
 
 def span(split: Split, nats: Nats, settings: Mapping[str, Any]) -> dict[str, float]:
-    """The largest distance at which half is recalled, with its interval; nothing of other text than agreement.
+    """The distance at which recall falls below one half, with its interval; nothing of other text than agreement.
 
-    inf where recall does not fall to one half, 0 where it never reaches that; between two bins the logarithm of the
+    That is the first time: far out there are few verbs, and one that does not agree looks like recall to who has
+    forgotten. inf where it does not fall, 0 where it is less from the beginning; between two bins the logarithm of the
     distance is interpolated. ``nats``: the forward head's.
     """
     if "roles" not in split.arrays:
@@ -124,11 +125,11 @@ def span(split: Split, nats: Nats, settings: Mapping[str, Any]) -> dict[str, flo
 
 
 def _half(log_distances: Nats, recall: Nats) -> float:
-    """The largest distance at which recall is one half; the last one where it is more there."""
-    above = np.flatnonzero(recall >= 0.5)
-    if not len(above):
+    """The distance at which recall falls below one half; the last one where it does not."""
+    below = np.flatnonzero(recall < 0.5)
+    last = int(below[0]) - 1 if len(below) else len(recall) - 1
+    if last < 0:
         return 0.0
-    last = int(above[-1])
     if last == len(recall) - 1:
         return float(np.exp(log_distances[last]))
     part = (recall[last] - 0.5) / (recall[last] - recall[last + 1])

@@ -1,0 +1,261 @@
+"""Made-up text through the pipeline: its floors stand beside its tokens, and no honest evaluation goes below them."""
+
+import copy
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from ruamel.yaml import YAML
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from miniature import ROOT, run_stage, section_of
+from unrolled.corpus import plain_text
+from unrolled.corpus.made_up import END, made_up
+from unrolled.ground.corpus import Corpus, Split, read_corpus
+from unrolled.settings.loader import params_of
+from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.evaluation import floors
+
+PARAMS = YAML(typ="safe", pure=True).load((ROOT / "pipelines/known-entropy/params.yaml").read_text(encoding="utf-8"))
+OWN = json.loads((ROOT / "pipelines/known-entropy/source.json").read_text(encoding="utf-8"))
+SOURCES: dict[str, dict[str, Any]] = {
+    "agreement": {"distances": [1, 2], "classes": 3, "noise": 0.1, "fillers": 2},
+    "topics": {"topics": 2, "words": 4, "stay": 10.0, "noise": 0.2, "end": 0.2},
+    "brackets": {"kinds": 2, "depth": 2},
+    "hidden-markov": {},
+}
+VOCABULARY = {"unit": "word", "lowercase": True, "min_count": 1, "max_size": None}
+SETTINGS = section_of("evaluate", bootstrap_samples=50)
+
+
+def settings_of(name: str, tokens: int = 6000, **source: Any) -> dict[str, Any]:
+    return PARAMS["corpus"] | {
+        "name": name,
+        "path": str(ROOT / "pipelines/known-entropy/source.json"),
+        "valid_share": 0.1,
+        "test_share": 0.4,
+        "source": {"tokens": tokens, **SOURCES[name], **source},
+    }
+
+
+def encoded(place: Path, name: str, tokens: int = 6000, **source: Any) -> Corpus:
+    plain_text.read(settings_of(name, tokens, **source), place / "raw", place / "text")
+    told = {"corpus": {"name": name}, "vocabulary": VOCABULARY}
+    plain_text.encode(told, place / "text", place / "encoded", place / "corpus.json")
+    return read_corpus(place / "encoded")
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_what_is_known_stands_beside_the_token_that_it_is_known_of(tmp_path: Path, name: str) -> None:
+    corpus = encoded(tmp_path, name)
+    documents, arrays = made_up(settings_of(name))
+    drawn = [
+        word for each in documents if each.split == "test" for line in each.lines() for word in (*line.split(), END)
+    ]
+    ids = json.loads((tmp_path / "encoded" / "tokenizer.json").read_text())["model"]["vocab"]
+    assert corpus.test.tokens.tolist() == [ids[word] for word in drawn]
+    assert all(len(array) == len(drawn) for array in arrays.values())
+    for file, array in arrays.items():
+        assert np.array_equal(corpus.test.arrays[file.removeprefix("test.")], array)
+    causal, backward = corpus.test.arrays["causal"], corpus.test.arrays["backward"]
+    assert causal.sum() == pytest.approx(backward.sum(), rel=1e-9)  # either way they are the text's own nats
+    assert "causal" not in corpus.train.arrays and len(corpus.train.tokens) > len(corpus.valid.tokens)
+
+
+def test_the_same_seed_draws_the_same_text_and_no_split_repeats_another() -> None:
+    def words(seed: int) -> dict[str, list[str]]:
+        documents, _ = made_up(settings_of("agreement") | {"seed": seed})
+        return {split: [line for each in documents if each.split == split for line in each.lines()]
+                for split in ("train", "valid", "test")}  # fmt: skip
+
+    first = words(1)
+    assert first == words(1) != words(2)
+    assert first["train"][:50] != first["test"][:50] != first["valid"][:50]
+
+
+@pytest.fixture(scope="module")
+def agreement(tmp_path_factory: pytest.TempPathFactory) -> Split:
+    return encoded(tmp_path_factory.mktemp("agreement"), "agreement", 20000, distances=[2, 6]).test
+
+
+def test_who_pays_the_floor_recalls_all_and_who_forgets_recalls_nothing(agreement: Split) -> None:
+    arrays = agreement.arrays
+    perfect = {score: np.array(arrays[floor]) for score, (floor, _) in floors.FLOORS.items()}
+    found = floors.excess(agreement, perfect)
+    assert set(found) == {"forward_excess", "backward_excess", "joined_excess", "reset_excess"}
+    assert all(not units.any() for units in found.values())
+    floors.no_head_beats_its_floor(found, agreement.document_of_tokens(), SETTINGS)
+    shown = floors.tables(agreement, perfect["forward_perplexity"], found, SETTINGS)
+    assert (shown["recall"]["recall"] == 1).all() and not shown["by_role"]["forward_excess"].any()
+    assert shown["by_role"]["tokens"].sum() == len(agreement.tokens)
+    assert floors.span(agreement, perfect["forward_perplexity"], SETTINGS)["memory_span"] == math.inf
+    bigram = np.array(arrays["ngrams"])[:, 1]
+    assert floors.span(agreement, bigram, SETTINGS)["memory_span"] == 0
+    recall = floors.tables(agreement, bigram, floors.excess(agreement, {"forward_perplexity": bigram}), SETTINGS)[
+        "recall"
+    ]
+    assert np.average(recall["recall"], weights=recall["verbs"]) == pytest.approx(0, abs=1e-12)
+    assert set(floors.excess(agreement, {"forward_perplexity": bigram}, 2)) == {"forward_excess"}
+    assert not floors.excess(agreement, {"forward_perplexity": bigram}, 2)["forward_excess"].any()
+    assert floors.excess(agreement, {"forward_perplexity": bigram}, 99) == {}
+
+
+@pytest.mark.parametrize("reach", [1, 3, 8])
+def test_the_memory_span_is_where_recall_falls(agreement: Split, reach: int) -> None:
+    """Of who knows the subject up to a distance and no further, to the width of two bins."""
+    arrays = agreement.arrays
+    near = np.asarray(arrays["distances"]) <= reach
+    nats = np.where(near, arrays["causal"], np.asarray(arrays["ngrams"])[:, 1])
+    found = floors.span(agreement, nats, SETTINGS)
+    before = max((each for each in floors.BINS if each < reach), default=1)
+    later = sorted(each for each in floors.BINS if each > reach)[1]
+    assert before <= found["memory_span_low"] <= found["memory_span"] <= found["memory_span_high"] <= later
+
+
+def naive_bilstm(tokens: torch.Tensor, types: int) -> "np.ndarray[Any, Any]":
+    """Nats of a network that is to say x_t from what both directions have read at t - 1, as is often built.
+
+    The direction from the right has read x_t by then.
+    """
+    generator = torch.Generator().manual_seed(1)
+    embedding, stack, head = nn.Embedding(types, 16), nn.LSTM(16, 24, bidirectional=True), nn.Linear(48, types)
+    parameters = [*embedding.parameters(), *stack.parameters(), *head.parameters()]
+    for each in parameters:
+        nn.init.uniform_(each, -0.2, 0.2, generator=generator)
+    adam = torch.optim.Adam(parameters, 0.02)
+
+    def nats(columns: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+        scores = head(stack(embedding(columns))[0][:-1])
+        return cross_entropy(scores.flatten(0, 1), columns[1:].flatten(), reduction=reduction)
+
+    columns = tokens[: len(tokens) // 32 * 32].view(32, -1).t()
+    for _ in range(60):
+        adam.zero_grad()
+        nats(columns[:100]).backward()
+        adam.step()
+    with torch.no_grad():
+        return np.concatenate([[10.0], nats(tokens[:, None], "none").numpy()])
+
+
+def test_a_head_that_has_seen_its_target_is_found_out(agreement: Split) -> None:
+    tokens = torch.from_numpy(np.array(agreement.tokens, dtype=np.int64))
+    nats = {"forward_perplexity": naive_bilstm(tokens, int(tokens.max()) + 1)}
+    with pytest.raises(
+        UserError, match="check failed: no model pays less than the floor of its text: forward excess -"
+    ):
+        floors.no_head_beats_its_floor(floors.excess(agreement, nats), agreement.document_of_tokens(), SETTINGS)
+
+
+def test_both_sides_may_pay_less_than_the_forward_floor_and_never_less_than_their_own(agreement: Split) -> None:
+    clusters, smoothing = agreement.document_of_tokens(), np.array(agreement.arrays["smoothing"])
+    joined = floors.excess(agreement, {"pseudo_perplexity": smoothing})
+    floors.no_head_beats_its_floor(joined, clusters, SETTINGS)
+    with pytest.raises(UserError, match="joined excess"):
+        floors.no_head_beats_its_floor(
+            floors.excess(agreement, {"pseudo_perplexity": smoothing - 0.01}), clusters, SETTINGS
+        )
+    with pytest.raises(UserError, match="forward excess"):
+        floors.no_head_beats_its_floor(floors.excess(agreement, {"forward_perplexity": smoothing}), clusters, SETTINGS)
+
+
+def test_other_text_has_no_floor() -> None:
+    split = Split(np.zeros(5, np.uint16), np.zeros(1, np.int64), {})
+    nats = np.ones(5)
+    assert floors.excess(split, {"forward_perplexity": nats}) == {}
+    assert floors.tables(split, nats, {}, SETTINGS) == {} and floors.span(split, nats, SETTINGS) == {}
+
+
+def with_source(change: Callable[[dict[str, Any]], Any]) -> str:
+    params = copy.deepcopy(PARAMS)
+    change(params["corpus"])
+    return json.dumps(params)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda corpus: corpus.update(source=None), "drawn with tokens, distances, classes, noise, fillers"),
+        (lambda corpus: corpus.update(name="ptb"), "is what made-up text is drawn with"),
+        (lambda corpus: corpus["source"].update(distances=[0]), "'source.distances': 0: .*greater than or equal to 1"),
+        (lambda corpus: corpus["source"].update(distance=[1]), "unknown key 'distance'; did you mean 'distances'"),
+        (lambda corpus: corpus["source"].update(classes=1), "'source.classes': 1"),
+        (lambda corpus: corpus["source"].update(noise=1.0), "'source.noise': 1.0"),
+        (lambda corpus: corpus["source"].pop("fillers"), "key 'source.fillers' is missing"),
+        (lambda corpus: corpus["source"].update(tokens=3), "'source.tokens': 3"),
+    ],
+)
+def test_a_source_that_is_none_is_told_in_one_line(change: Callable[[dict[str, Any]], Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        params_of(with_source(change), "params.yaml")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("vocabulary", [{"min_count": 2}, {"unit": "character"}, {"max_size": 5}])
+def test_a_vocabulary_that_leaves_words_out_is_refused(tmp_path: Path, vocabulary: dict[str, Any]) -> None:
+    plain_text.read(settings_of("agreement"), tmp_path / "raw", tmp_path / "text")
+    told = {"corpus": {"name": "agreement"}, "vocabulary": VOCABULARY | vocabulary}
+    with pytest.raises(UserError, match=r"set vocabulary\.unit to word, min_count to 1 and max_size to null"):
+        plain_text.encode(told, tmp_path / "text", tmp_path / "encoded", tmp_path / "corpus.json")
+    assert not (tmp_path / "encoded").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "tokens", "message"),
+    [
+        (["sun", "rain", "stop"], 6000, "no word is <eos>, which ends a sentence"),
+        (["sun", "sun", "<eos>"], 6000, "sun"),
+        (["sun", "<eos>", "rain"], 100, ""),
+    ],
+)
+def test_a_source_of_ones_own_must_end_its_sentences(
+    tmp_path: Path, words: list[str], tokens: int, message: str
+) -> None:
+    (tmp_path / "own.json").write_text(json.dumps(OWN | {"words": words}))
+    settings = settings_of("hidden-markov", tokens) | {"path": str(tmp_path / "own.json")}
+    if message:
+        with pytest.raises(UserError, match=re.escape(message)):
+            made_up(settings)
+    else:
+        assert made_up(settings)[0]
+
+
+def test_a_text_in_which_no_sentence_ends_is_told(tmp_path: Path) -> None:
+    rare = OWN | {"emissions": [[0.8, 0.2 - 1e-7, 1e-7], [0.2, 0.8 - 1e-7, 1e-7]]}
+    (tmp_path / "own.json").write_text(json.dumps(rare))
+    with pytest.raises(UserError, match=r"no sentence ends within 50 tokens; raise corpus\.source\.tokens"):
+        made_up(settings_of("hidden-markov", 100) | {"path": str(tmp_path / "own.json")})
+
+
+def test_the_pipeline_says_what_is_paid_over_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = copy.deepcopy(PARAMS)
+    params["corpus"] = settings_of("agreement", 8000)
+    params["network"] |= {"embedding": 8, "hidden": 8}
+    params["train"] |= {"epochs": 1, "window": 16}
+    params["evaluate"] |= {"bootstrap_samples": 20}
+    params["probe"] |= {"positions": 50, "lyapunov_steps": 20, "contexts": [1, 5]}
+    params["arch"] = {"bilstm": params["arch"]["bilstm"]}
+    params["clipping"] = {"clipped": params["clipping"]["clipped"]}
+    (tmp_path / "params.yaml").write_text(json.dumps(params))
+    monkeypatch.chdir(tmp_path)
+    for name in ("resolve", "fetch", "preprocess", "vocabulary"):
+        run_stage(name)
+    run_stage("baseline", "kneser_ney")
+    for name in ("train", "evaluate", "probe"):
+        run_stage(name, "bilstm-clipped-1")
+    run_stage("compare")
+    metrics = json.loads(Path("metrics.json").read_text())
+    arm, peer = metrics["bilstm-clipped"], metrics["kneser_ney"]
+    assert {"forward_excess", "backward_excess", "joined_excess", "reset_excess", "memory_span"} <= set(arm)
+    assert arm["forward_excess"] == pytest.approx(arm["nats_over_floor"], abs=1e-6) and arm["forward_excess"] > 0
+    assert 0 < peer["nats_over_floor"] < arm["forward_excess"]
+    page = Path("report/index.html").read_text()
+    assert "Over the floor" in page and "recall by distance" in page and Path("report/figures/recall.svg").is_file()
+    assert set(pd.read_csv("report/plots/recall.csv")["arm"]) == {"bilstm-clipped-1"}
