@@ -167,6 +167,8 @@ def probed(arm: str, stacks: Sequence[str], made: Made, run: Run) -> None:
     ]  # fmt: skip
     columns = ["stack", "layer", "gate", "unit", "mean", "low_share", "high_share"]
     pd.DataFrame(gates, columns=columns).to_csv(folder / "gates.csv", index=False)
+    lags = {"layer": 0, "distance": range(3), "norm": [1.0, 0.5, 0.1], "cell_norm": [math.nan, 0.9, 0.8]}
+    pd.DataFrame(lags).to_csv(folder / "targets.csv", index=False)
     cliff = {"distance": made.cliff, "loss": [5.0 + distance**2 for distance in made.cliff]}
     cliff |= {"landed": [float(distance == 1.0) for distance in made.cliff]}
     pd.DataFrame(cliff, dtype=float).to_csv(folder / "cliff.csv", index=False)
@@ -399,7 +401,7 @@ def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: Grid, drawn: C
     assert list(json.loads(Path("report/comparison.json").read_text())["arms"]) == ARMS
     assert list(json.loads(Path("metrics.json").read_text())) == [*CONFIGURATIONS, "kneser_ney", "unigram", "uniform"]
     tables = {path.stem: pd.read_csv(path) for path in Path("report/plots").iterdir()}
-    shown = set(FIGURES) - {"learning_rates", "depths"}  # this grid sweeps nothing
+    shown = {*FIGURES, "targets"} - {"learning_rates", "depths"}  # this grid sweeps nothing
     assert set(tables) == shown
     assert all(set(table["arm"]) == set(ARMS) for table in tables.values())
     names = sorted([*shown, "overview"])

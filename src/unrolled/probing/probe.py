@@ -6,6 +6,8 @@ probes/<arm>/
                   that has no such probe
   exponents.csv   the Lyapunov exponents of each stack along the test split, largest first
   gates.csv       a row a unit of each gate: its mean, and in what share of the time steps it was saturated
+  targets.csv     norms of dL/dh, and dL/dc, by distance back from the targets that need their context most; empty for a
+                  task that has no such probe
   cliff.csv       the loss of the first explosion's batch, by distance down its gradient; empty where there was none
 """
 
@@ -39,6 +41,7 @@ CLOSE_REPLAY = 1e-3  # of a gradient's norm and its loss: more than summing in a
 SATURATED = 0.1  # nearer than this to the end of its range (Karpathy, Johnson & Fei-Fei 2016, section 4.2)
 DISTANCES = np.geomspace(1e-2, 1e3, 61).tolist()  # that the loss is measured at, down the exploding gradient
 
+NO_TARGETS = pd.DataFrame(columns=["layer", "distance", "norm", "cell_norm"], dtype=float)
 Stacks = Mapping[str, tuple[Stack, Tensor]]  # by name, with what it reads at the test split's beginning, [T, 1, E]
 
 
@@ -52,12 +55,13 @@ class Probes:
     context: pd.DataFrame
     exponents: pd.DataFrame
     gates: pd.DataFrame
+    targets: pd.DataFrame
     cliff: pd.DataFrame
 
     @classmethod
     def read(cls, directory: Path) -> "Probes":
         """Raises UserError naming the file that is missing or was altered, and how to get it again."""
-        tables = ("context", "exponents", "gates", "cliff")
+        tables = ("context", "exponents", "gates", "targets", "cliff")
         figures = read_sealed(directory, "probe.json")
         return cls(
             directory,
@@ -93,6 +97,7 @@ def probe(directory: Path, run: Run, evaluation: Evaluation, corpus: Corpus, set
     measured["context_needed"] = context_needed(given, main, resampling)
     read: Stacks = task.stacks(model, corpus.test, own["lyapunov_steps"])
     exponents = _exponents(read, own["lyapunov_exponents"])
+    lags = task.targets(model, corpus.test, given, own)
     explosion, slope = _explosion(run, corpus.train)
     figures = {
         "arm": run.arm,
@@ -111,6 +116,7 @@ def probe(directory: Path, run: Run, evaluation: Evaluation, corpus: Corpus, set
         by_context(given, main, resampling).to_csv(place / "context.csv", index=False)
         exponents.to_csv(place / "exponents.csv", index=False)
         _gates(read).to_csv(place / "gates.csv", index=False)
+        (NO_TARGETS if lags is None else lags).to_csv(place / "targets.csv", index=False)
         slope.to_csv(place / "cliff.csv", index=False)
         seal(place / "probe.json", figures)
 

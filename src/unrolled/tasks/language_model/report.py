@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from unrolled.ground.checksums import read_sealed
 from unrolled.report.arms import Arm
 from unrolled.report.comparison import Comparison
-from unrolled.report.drawing import FAINT, Line, draw, row
+from unrolled.report.drawing import FAINT, INK, Line, draw, finish, key, row
 from unrolled.report.markdown import with_interval
 from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
@@ -56,10 +56,12 @@ def samples(arms: Sequence[str], workspace: Path = Path()) -> Mapping[str, Mappi
 
 
 def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
-    """Of agreement: recall by distance, all arms one below the other."""
-    if "recall" not in arms[0].evaluation.tables:
-        return {}
-    return {"recall": pd.concat([arm.evaluation.tables["recall"].assign(arm=arm.name) for arm in arms])}
+    """Gradients by distance back from the most dependent targets, and of agreement recall by distance; by arm."""
+    lags = [arm.probes.targets.assign(arm=arm.name) for arm in arms]
+    found = {"targets": pd.concat([each for each in lags if len(each)] or lags[:1], ignore_index=True)}
+    if "recall" in arms[0].evaluation.tables:
+        found["recall"] = pd.concat([arm.evaluation.tables["recall"].assign(arm=arm.name) for arm in arms])
+    return found
 
 
 def sections(comparison: Comparison) -> list[Section]:
@@ -120,9 +122,30 @@ def _recall(every: Sequence[Configuration]) -> Table:
 
 
 def pictures(lines: Sequence[Line], comparison: Comparison) -> Mapping[str, Callable[[], Figure]]:
-    if "recall" not in comparison.tables:
-        return {}
-    return {"recall": lambda: row([partial(_draw_recall, lines, comparison.tables["recall"])], lines)}
+    found = {}
+    if len(lags := comparison.tables["targets"]):
+        panels = [partial(_draw_lags, lines, lags, arch) for arch in dict.fromkeys(line.arch for line in lines)]
+        looks = [key(what, {"color": INK} | CARRIED[what]) for what in CARRIED]
+        found["targets"] = lambda: row(panels, lines, looks, share=True)
+    if "recall" in comparison.tables:
+        found["recall"] = lambda: row([partial(_draw_recall, lines, comparison.tables["recall"])], lines)
+    return found
+
+
+CARRIED: Mapping[str, dict[str, Any]] = {"dL/dh": {"linestyle": "-"}, "dL/dc": {"linestyle": (0, (1, 1.2))}}
+
+
+def _draw_lags(lines: Sequence[Line], table: pd.DataFrame, arch: str, axes: Axes) -> None:
+    """Of the lowest layer; thin where it is dL/dc."""
+    axes.set(title=arch, xlabel="time steps back from the target", ylabel="norm, these losses alone", yscale="log")
+    lowest = table[table["layer"] == 0]
+    for line in (each for each in lines if each.arch == arch):
+        mine = lowest[lowest["arm"] == line.arm]
+        for name, look in zip(("norm", "cell_norm"), CARRIED.values(), strict=True):
+            shown = mine[mine[name] > 0]
+            axes.plot(shown["distance"], shown[name], color=line.colour, linewidth=line.width, **look)
+    every = pd.concat([lowest["norm"], lowest["cell_norm"]])
+    finish(axes, every[every > 0], bottom=every.max() * 1e-9)
 
 
 def _draw_recall(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
@@ -182,6 +205,14 @@ WORDING = Wording(
             "Left: the test split again, but with the state reset so many tokens before each word that is predicted. "
             "Where the curve is flat, what lies further back makes no difference. Right, for comparison: how far back "
             "the gradient of one loss reaches, and so how much context training could have taught the network to use.",
+        ),
+        "targets": (
+            "Where context is needed most",
+            "The gradient of the losses of those test tokens alone whose cost falls most with their context (64 of the "
+            "probed ones). The profile above mixes all losses, most of which hang on the word before, and so hides "
+            "what a network remembers. Dotted: what comes back through the cell c of an LSTM, where the gradient may "
+            "travel while h shows next to nothing. A gradient that has vanished says that such a dependency will "
+            "not be learnt, not that it cannot be kept: a network may hold a word for ever at a gradient of nothing.",
         ),
         "recall": (
             "How far the subject is remembered",

@@ -18,3 +18,7 @@ def stacks(network: Network, split: Split, steps: int) -> dict[str, tuple[Stack,
 
 def context(network: Network, split: Split, units: Any, probe: Mapping[str, Any]) -> None:
     """No such probe: all bits of the line count."""
+
+
+def targets(network: Network, split: Split, given: None, probe: Mapping[str, Any]) -> None:
+    """No such probe."""

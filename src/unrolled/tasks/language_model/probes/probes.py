@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ from unrolled.recurrence.stack import Stack
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD
 from unrolled.tasks.language_model.probes.context import context_nats
+from unrolled.tasks.language_model.probes.targets import lags_of_targets, most_dependent
 
 Nats = NDArray[Any]  # -log p of each token, [N]
 
@@ -28,10 +30,23 @@ def stacks(network: Network, split: Split, steps: int) -> dict[str, tuple[Stack,
 
 def context(network: Network, split: Split, units: Mapping[str, Nats], probe: Mapping[str, Any]) -> Given:
     """Nats of the forward head when it is given only so many tokens, beside those with all of them."""
-    test = split.tokens
-    contexts = [context for context in sorted(set(probe["contexts"])) if context < len(test)]
-    positions = np.unique(np.linspace(max(contexts, default=0), len(test) - 1, probe["positions"], dtype=np.int64))
-    given = context_nats(network, test, positions, contexts)
+    contexts, positions = _looked_at(split, probe)
+    given = context_nats(network, split.tokens, positions, contexts)
     whole = units[SCORE_OF_HEAD["forward"]][positions]
     by_context = {float(each): nats.numpy() for each, nats in given.items()} | {math.inf: whole}
     return Given(by_context, split.document_of_tokens()[positions])
+
+
+def targets(network: Network, split: Split, given: Given | None, probe: Mapping[str, Any]) -> pd.DataFrame | None:
+    """How far back the gradient reaches from the tokens whose nats fall most with context; None where none was."""
+    if given is None:
+        return None
+    short, whole = (np.asarray(given.units[each], dtype=np.float64) for each in (min(given.units), math.inf))
+    return lags_of_targets(network, split.tokens, most_dependent(_looked_at(split, probe)[1], short, whole))
+
+
+def _looked_at(split: Split, probe: Mapping[str, Any]) -> tuple[list[int], NDArray[np.int64]]:
+    """The contexts that the split is long enough for, and the positions that are predicted with each."""
+    contexts = [context for context in sorted(set(probe["contexts"])) if context < len(split.tokens)]
+    first, last = max(contexts, default=0), len(split.tokens) - 1
+    return contexts, np.unique(np.linspace(first, last, probe["positions"], dtype=np.int64))

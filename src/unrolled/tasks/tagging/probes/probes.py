@@ -22,5 +22,9 @@ def stacks(network: Network, split: Split, steps: int) -> dict[str, tuple[Stack,
     return {name: (stack, text) for name, stack in network.stacks.items()}
 
 
+def targets(network: Network, split: Split, given: None, probe: Mapping[str, Any]) -> None:
+    """No such probe: without the one of context nobody knows which tags need it most."""
+
+
 def context(network: Network, split: Split, units: Any, probe: Mapping[str, Any]) -> None:
     """No such probe: how much a tagger makes of its context shows in its accuracy by what stands to the right."""
