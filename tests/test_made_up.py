@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +95,7 @@ def test_who_pays_the_floor_recalls_all_and_who_forgets_recalls_nothing(agreemen
     shown = floors.tables(agreement, perfect["forward_perplexity"], found, SETTINGS)
     assert (shown["recall"]["recall"] == 1).all() and not shown["by_role"]["forward_excess"].any()
     assert shown["by_role"]["tokens"].sum() == len(agreement.tokens)
-    assert floors.span(agreement, perfect["forward_perplexity"], SETTINGS)["memory_span"] == math.inf
+    assert floors.span(agreement, perfect["forward_perplexity"], SETTINGS)["memory_span"] > 15
     bigram = np.array(arrays["ngrams"])[:, 1]
     assert floors.span(agreement, bigram, SETTINGS)["memory_span"] == 0
     recall = floors.tables(agreement, bigram, floors.excess(agreement, {"forward_perplexity": bigram}), SETTINGS)[

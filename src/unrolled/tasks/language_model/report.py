@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from unrolled.ground.checksums import read_sealed
 from unrolled.report.arms import Arm
@@ -80,8 +81,8 @@ OVER_THE_FLOOR = [
     "(right to left), or both: the floor. What an arm pays beyond it is the network's own fault, in nats a token. The "
     "floor is that of the very test tokens, so that chance is in both and cancels. An interval wholly below 0 would "
     "mean that a head saw its target: the evaluation refuses to write it. Recall: of what the subject tells of its "
-    "verb, the share that is still known so many words later; 0 is chance. Memory span: the distance at which half is "
-    "recalled."
+    "verb, the share that is still known so many words later; 0 is chance. Memory span: the distance at which recall "
+    "falls below one half, or the farthest measured where it does not."
 ]
 
 
@@ -157,6 +158,9 @@ def _draw_recall(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None
         middle = pd.Series(np.sqrt(mine["shortest"] * mine["longest"]))
         draw(axes, line, middle, mine["recall"].clip(lower=-0.5), marker="o")
     axes.set_ylim(-0.5, 1.05)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:g}")
 
 
 WORDING = Wording(

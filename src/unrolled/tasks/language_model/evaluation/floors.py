@@ -29,6 +29,7 @@ FLOORS = {  # score: the floor under it, and what is paid beyond it
 ROLES = ("subject", "filler", "cue", "verb", "end")  # of the tokens of agreement, by their number
 VERB = ROLES.index("verb")
 ROUNDING = 1e-4  # nats a token that a head in single precision may seem to save
+FEW = 50  # verbs in a bin, with which recall is known to 0.15 or so
 BINS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # each bin of distances begins at one
 
 
@@ -86,7 +87,7 @@ def _recall(split: Split, nats: Nats, settings: Mapping[str, Any]) -> pd.DataFra
     Times the information, it bounds from below what is carried (Barber & Agakov 2003).
     """
     distances, paid, clusters, told = _verbs(split, nats)
-    place, resampling = np.digitize(distances, BINS), Resampling.of(settings)
+    place, resampling = _bins(distances), Resampling.of(settings)
     rows = []
     for number in np.unique(place).tolist():
         mine = place == number
@@ -101,16 +102,15 @@ def span(split: Split, nats: Nats, settings: Mapping[str, Any]) -> dict[str, flo
     """The distance at which recall falls below one half, with its interval; nothing of other text than agreement.
 
     That is the first time: far out there are few verbs, and one that does not agree looks like recall to who has
-    forgotten. inf where it does not fall, 0 where it is less from the beginning; between two bins the logarithm of the
-    distance is interpolated. ``nats``: the forward head's.
+    forgotten. Where it does not fall, the middle of the farthest bin; 0 where it is less from the beginning; between
+    two bins the logarithm of the distance is interpolated. ``nats``: the forward head's.
     """
     if "roles" not in split.arrays:
         return {}
     distances, paid, clusters, told = _verbs(split, nats)
-    place = np.unique(np.digitize(distances, BINS), return_inverse=True)[1]
+    place = _bins(distances)
     inside = (place[:, None] == np.arange(place.max() + 1)).astype(np.float64)
     centres = np.log(distances) @ inside / inside.sum(axis=0)
-    farthest = float(np.exp(centres[-1]))
 
     def reached(means: Nats) -> float:
         verbs, sums = np.split(means, 2)
@@ -119,9 +119,18 @@ def span(split: Split, nats: Nats, settings: Mapping[str, Any]) -> dict[str, flo
 
     units = np.concatenate([inside, inside * paid[:, None]], axis=1)
     found = bootstrap_statistic(units, clusters, reached, **Resampling.of(settings)._asdict())
-    ends = (found[0], *found[1])
-    named = zip(("memory_span", "memory_span_low", "memory_span_high"), ends, strict=True)
-    return {name: math.inf if end >= farthest else end for name, end in named}
+    return dict(zip(("memory_span", "memory_span_low", "memory_span_high"), (found[0], *found[1]), strict=True))
+
+
+def _bins(distances: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of each verb's bin, from 0 on; of the farthest, those with fewer than FEW verbs are joined."""
+    place = np.digitize(distances, BINS)
+    for number in sorted(set(place.tolist()))[:0:-1]:
+        if np.count_nonzero(place >= number) >= FEW:
+            break
+        place[place >= number] = place[place < number].max()
+    joined: NDArray[np.int64] = np.unique(place, return_inverse=True)[1]
+    return joined
 
 
 def _half(log_distances: Nats, recall: Nats) -> float:
