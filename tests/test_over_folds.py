@@ -25,8 +25,9 @@ def experiment(data: Any) -> dict[str, Any]:
 
 def test_each_setting_has_its_own_mean_over_its_own_folds() -> None:
     workspace = state(5, rnn=0.0)  # edited, and not run
-    commit = {"data": state(0, rnn=0.5, naive_bayes=0.7)}
+    commit = {"data": state(0, rnn=0.1, lstm=0.2)}  # of older settings than it states
     commit["experiments"] = [
+        experiment(state(0, rnn=0.5, naive_bayes=0.7)),
         experiment(state(1, rnn=0.7, naive_bayes=0.8)),
         experiment(state(0, hidden=16, rnn=0.9)),
         experiment(state(1, hidden=16, rnn=0.8)),

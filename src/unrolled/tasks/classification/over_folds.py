@@ -71,12 +71,16 @@ def fold_scores(shown: Sequence[Mapping[str, Any]], folder: str) -> Iterator[Fol
 
 
 def over_folds(every: Sequence[FoldScores]) -> list[OverFolds]:
-    """Those of the same settings together, where they tested two folds at least; of a fold tested twice, the last."""
+    """Those of the same settings together, where they tested two folds at least; of a fold tested twice, the last.
+
+    So what stands in a commit, whose figures may be older than its settings, gives way to an experiment.
+    """
+    last = {(json.dumps(one.settings, sort_keys=True), one.fold): one for one in every}
     groups: dict[str, OverFolds] = {}
-    for one in every:
-        group = groups.setdefault(json.dumps(one.settings, sort_keys=True), OverFolds(one.settings, {}))
+    for (settings, fold), one in last.items():
+        group = groups.setdefault(settings, OverFolds(one.settings, {}))
         for name, score in one.scores.items():
-            group.scores.setdefault(name, {})[one.fold] = score
+            group.scores.setdefault(name, {})[fold] = score
     return [group for group in groups.values() if len(group.folds) > 1]
 
 
@@ -89,9 +93,9 @@ def lines(group: OverFolds, beside: Settings) -> Iterator[str]:
     rows = [(name, [of_fold[fold] for fold in sorted(of_fold)]) for name, of_fold in group.scores.items()]
     width = max(len(name) for name, _ in rows)
     for name, scores in sorted(rows, key=lambda row: -np.mean(row[1])):
-        error = np.std(scores, ddof=1) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
+        error = f"{np.std(scores, ddof=1) / math.sqrt(len(scores)):.2%}" if len(scores) > 1 else "unknown"
         by_fold = " ".join(f"{score:.1%}" for score in scores)
-        yield f"  {name:{width}}  {np.mean(scores):.2%}  s.e. {error:.2%}   {by_fold}"
+        yield f"  {name:{width}}  {np.mean(scores):.2%}  s.e. {error}   {by_fold}"
 
 
 def folder_in_repository(workspace: Path = Path()) -> str:
