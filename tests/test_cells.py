@@ -1,15 +1,21 @@
 """Every cell of the registry against its torch.nn twin, a numerical gradient, and its own definition."""
 
+import math
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from twins import run_twin, twin_of
-from unrolled.recurrence.bptt import Profile, unroll
+from unrolled.recurrence.bptt import Profile, lag_profile, unroll
 from unrolled.recurrence.cells import CELLS, LayerWeights, find_cell
 from unrolled.recurrence.layer import RecurrentLayer
 
 T, B, E, H = 6, 3, 5, 4
+RECURRENT = [name for name, cell in CELLS.items() if cell.recurrent]
+MINIMAL = [name for name, cell in CELLS.items() if not cell.recurrent]
 
 
 def example(cell: str, dtype: torch.dtype, reverse: bool = False) -> tuple[RecurrentLayer, Tensor, tuple[Tensor, ...]]:
@@ -64,6 +70,38 @@ def test_adjoint_is_the_numerical_gradient(cell: str, reverse: bool) -> None:
     assert torch.autograd.gradcheck(forward, (inputs, *layer.parameters(), *state))
 
 
+@pytest.mark.parametrize("cell", MINIMAL)
+@given(seed=st.integers(0, 2**31), scale=st.floats(0, 100), steps=st.integers(1, 40), reverse=st.booleans())
+def test_without_a_recurrent_matrix_a_gradient_never_grows_going_back(
+    cell: str, seed: int, scale: float, steps: int, reverse: bool
+) -> None:
+    """dL/dh_t is dL/dh_t+1 times shares between 0 and 1, whatever the weights and whatever is read."""
+    torch.manual_seed(seed)
+    layer = RecurrentLayer(cell, E, H, initial_range=scale).double()
+    inputs, state = torch.randn(steps, B, E, dtype=torch.float64), torch.randn(B, H, dtype=torch.float64)
+    layer.reverse, last = reverse, 0 if reverse else -1
+    found = lag_profile(lambda profile: layer(inputs, (state,), profile)[0][last].sum(), layer.parameters())
+    norms = found["layer"]
+    assert norms[0] == pytest.approx((B * H) ** 0.5) and (norms.diff() <= 0).all()
+
+
+@pytest.mark.parametrize(("dtype", "closed"), [(torch.float32, -1e4), (torch.float64, -1e4), (torch.float32, -90.0)])
+def test_a_minlstm_whose_gates_are_both_closed_still_weighs_them(dtype: torch.dtype, closed: float) -> None:
+    """f and i are 0 in either precision, yet f / (f + i) is what their logarithms say: here sigmoid(1)."""
+    layer = RecurrentLayer("minlstm", 1, 1).to(dtype)
+    with torch.no_grad():
+        layer.weight_ih.zero_()
+        layer.bias.copy_(torch.tensor([closed - 1, closed, 0.5]))
+    state = torch.full((1, 1), 3.0, dtype=dtype, requires_grad=True)
+    outputs, _ = layer(torch.zeros(1, 1, 1, dtype=dtype), (state,))
+    (gradient,) = torch.autograd.grad(outputs.sum(), state, retain_graph=True)
+    share = 1 / (1 + math.exp(-1))
+    assert gradient.item() == pytest.approx(share, rel=1e-4)
+    assert outputs.item() == pytest.approx(3 * share + 1 - share, rel=1e-4)
+    (of_bias,) = torch.autograd.grad(outputs.sum(), layer.bias)
+    assert of_bias[1].item() == pytest.approx(-of_bias[0].item()) == pytest.approx(2 * share * (1 - share), rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["lsmt", "LSTM", "gur"])
 def test_unknown_cell_names_the_nearest(name: str) -> None:
     nearest = {"lsmt": "lstm", "gur": "gru"}.get(name, "one of rnn")
@@ -81,7 +119,7 @@ def test_initial_weights_are_uniform_in_torchs_bound_and_forget_bias_is_set() ->
     assert layer.bias[:100].abs().max() <= 0.1
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", RECURRENT)
 def test_orthogonal_recurrence_keeps_lengths(cell: str) -> None:
     layer = RecurrentLayer(cell, 3, 8, initialisation="orthogonal").double()
     for gate in layer.weight_hh.split(8):
@@ -135,6 +173,15 @@ def test_a_generator_draws_the_same_weights_whatever_was_drawn_before() -> None:
         ({"cell": "lstm", "inputs": 3, "hidden": 3, "initialisation": "identity"}, "without gates, not LSTM"),
         ({"cell": "lstm", "inputs": 3, "hidden": 3, "initialisation": "chrono"}, "longest >= 3, not LSTM, None"),
         ({"cell": "relu", "inputs": 3, "hidden": 3, "initialisation": "chrono", "longest": 9}, "not ReLURNN, 9"),
+        ({"cell": "mingru", "inputs": 3, "hidden": 3, "forget_bias": 1.0}, "forget_bias is for LSTM, not MinGRU"),
+        ({"cell": "mingru", "inputs": 3, "hidden": 3, "weight_dropout": 0.5}, "with a recurrent matrix, not MinGRU"),
+        *(
+            (
+                {"cell": "minlstm", "inputs": 3, "hidden": 3, "initialisation": how, "longest": 9},
+                f"initialisation '{how}' is for cells with a recurrent matrix, not MinLSTM",
+            )
+            for how in ("orthogonal", "identity", "chrono")
+        ),
     ],
 )
 def test_layer_names_the_bad_argument(arguments: dict[str, object], message: str) -> None:

@@ -66,7 +66,7 @@ def test_fewer_are_the_largest_of_all() -> None:
 
 
 @pytest.mark.parametrize("connection", ["plain", "highway", "dense"])
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru", "minlstm"])
 def test_their_sum_is_the_growth_of_volume(cell: str, connection: str) -> None:
     """sum of all exponents = mean log |det J_t|, the Jacobians taken by autograd through a step in plain torch."""
     stack = Stack("forward", cell, inputs=2, hidden=3, layers=2, connection=connection, dropout=0.5).double()
@@ -87,6 +87,38 @@ def test_their_sum_is_the_growth_of_volume(cell: str, connection: str) -> None:
         logs.append(torch.linalg.slogdet(jacobian)[1])
         flat = step(flat, row).detach()
     assert found.sum().item() == pytest.approx(torch.stack(logs).mean().item(), rel=1e-8)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_a_mingru_they_are_the_time_means_of_log_1_minus_z(reverse: bool) -> None:
+    """By the formula, from z alone; the same again where the directions of gradients are followed step by step."""
+    stack = Stack("forward", "mingru", inputs=3, hidden=8, layers=1, reverse=reverse)
+    inputs = 3 * torch.randn(400, 1, 3)
+    found = lyapunov_exponents(stack, inputs, stack.initial_state(1), count=5, settle=40)
+    layer = stack.layers[0]
+    z = torch.sigmoid((inputs.double() @ layer.weight_ih.double().T + layer.bias.double())[:, 0, :8])
+    expected = (1 - z).log().mean(0).sort(descending=True).values[:5].detach()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    followed = diagonal_followed(stack, inputs.double())[:5]
+    torch.testing.assert_close(found, followed, rtol=0, atol=1e-12)
+
+
+def test_of_a_minlstm_they_are_the_time_means_of_log_f_over_f_plus_i() -> None:
+    stack = Stack("forward", "minlstm", inputs=3, hidden=4, layers=1).double()
+    inputs = 3 * torch.randn(200, 1, 3, dtype=torch.float64)
+    found = lyapunov_exponents(stack, inputs, stack.initial_state(1), count=99, settle=20)
+    drive = inputs[:, 0] @ stack.layers[0].weight_ih.T + stack.layers[0].bias
+    i, f = drive[:, :4].sigmoid(), drive[:, 4:8].sigmoid()
+    expected = (f / (f + i)).log().mean(0).sort(descending=True).values.detach()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def diagonal_followed(stack: Stack, inputs: torch.Tensor) -> torch.Tensor:
+    """What is left at the start of the gradient of each unit at the end, in logarithms a step."""
+    state = tuple(tuple(part.double().requires_grad_() for part in layer) for layer in stack.initial_state(1))
+    _, final = stack.double()(inputs.flip(0) if stack.layers[0].reverse else inputs, state)
+    (left,) = torch.autograd.grad(final[0][0].sum(), state[0][0])
+    return left[0].log().div(len(inputs)).sort(descending=True).values
 
 
 def test_a_state_that_is_wiped_out_has_no_growth_and_one_that_explodes_none_that_is_known() -> None:

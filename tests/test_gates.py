@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import linear
 
 from unrolled.probing.gates import CARRYING, gate_values, gate_values_of_stack, time_constants
 from unrolled.recurrence.cells import CELLS
@@ -20,12 +21,14 @@ def layer_of(cell: str, *, reverse: bool = False) -> RecurrentLayer:
 
 
 def next_state(cell: str, gates: dict[str, torch.Tensor], before: torch.Tensor, cell_before: torch.Tensor):
-    """h and c after one step, by the textbook, from its gates alone."""
+    """h and c after one step, by the textbook, from its gates alone, and the candidate where that is no gate."""
     if cell == "lstm":
         after = gates["forget"] * cell_before + gates["input"] * gates["candidate"]
         return gates["output"] * after.tanh(), after
     if cell == "gru":
         return (1 - gates["update"]) * gates["candidate"] + gates["update"] * before, cell_before
+    if cell in ("mingru", "minlstm"):
+        return gates["forget"] * before + (1 - gates["forget"]) * gates["candidate"], cell_before
     return gates["hidden"], cell_before
 
 
@@ -37,6 +40,9 @@ def test_the_gates_give_the_outputs_again(cell: str, reverse: bool) -> None:
     outputs, _ = layer(inputs, state)
     values = gate_values(layer, inputs, state)
     assert list(values) == list(GATES[type(layer.cell)])
+    if not layer.cell.recurrent:
+        drive = linear(inputs, layer.weight_ih, layer.bias)[..., -H:]
+        values["candidate"] = torch.where(drive >= 0, drive + 0.5, drive.sigmoid())
     h, c = state[0], state[-1]
     for t in range(T - 1, -1, -1) if reverse else range(T):
         h, c = next_state(cell, {name: each[t] for name, each in values.items()}, h, c)
@@ -57,9 +63,16 @@ def test_a_layer_of_a_stack_reads_what_the_one_below_passes_on(connection: str) 
     assert len(values) == 3
 
 
+def test_a_mingru_keeps_what_its_update_gate_does_not_write() -> None:
+    layer, inputs = layer_of("mingru"), torch.randn(T, B, E, dtype=torch.float64)
+    z = torch.sigmoid(linear(inputs, layer.weight_ih, layer.bias)[..., :H])
+    torch.testing.assert_close(gate_values(layer, inputs, layer.initial_state(B)), {"forget": 1 - z})
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_spectra_are_of_each_gates_own_block(cell: str) -> None:
     layer = layer_of(cell)
+    assert bool(spectra(layer)) == layer.cell.recurrent
     for index, (name, spectrum) in enumerate(spectra(layer).items()):
         block = layer.weight_hh.detach().numpy()[index * H : (index + 1) * H]
         assert name == GATES[type(layer.cell)][index]

@@ -2,11 +2,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from unrolled.probing import gradient_norms
+from unrolled.probing.exponents import lyapunov_exponents
+from unrolled.recurrence.bptt import lag_profile
+from unrolled.recurrence.stack import Stack
 
 
 def test_gradient_norm_report_by_hand() -> None:
@@ -32,6 +36,24 @@ def test_half_life_of_a_geometric_profile(a: float, steps: int, scale: float) ->
     assert gradient_norms.half_life(scale * a ** np.arange(steps)) == pytest.approx(
         math.log(0.5) / math.log(a), rel=1e-6
     )
+
+
+def test_a_mingru_that_keeps_nine_tenths_is_a_linear_recurrence_of_modulus_0_9() -> None:
+    """By construction, z = 0.1 whatever is read: half-life ln 2 / -ln 0.9, and 0.9^43 is the last share above 1 %."""
+    stack = Stack("forward", "mingru", inputs=2, hidden=5, layers=1).double()
+    layer = stack.layers[0]
+    with torch.no_grad():
+        layer.weight_ih.zero_()
+        layer.bias[:5] = math.log(0.1 / 0.9)
+    inputs, state = torch.randn(100, 3, 2, dtype=torch.float64), stack.initial_state(3)
+    norms = lag_profile(lambda profile: stack(inputs, state, None, profile)[0][-1].sum(), stack.parameters())[
+        layer.name
+    ]
+    np.testing.assert_allclose(norms / norms[0], 0.9 ** np.arange(100), rtol=1e-12)
+    assert gradient_norms.half_life(norms) == pytest.approx(6.5788, abs=1e-4)
+    assert gradient_norms.reach(norms) == 43
+    exponents = lyapunov_exponents(stack, inputs[:, :1], stack.initial_state(1), count=5, settle=10)
+    np.testing.assert_allclose(exponents, math.log(0.9), rtol=1e-12)
 
 
 def test_half_life_shrugs_off_a_bump_and_skips_what_has_no_logarithm() -> None:

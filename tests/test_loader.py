@@ -15,6 +15,7 @@ from unrolled.recurrence.dropout import DROPOUT_MASKS
 from unrolled.recurrence.layer import INITIALISATIONS
 from unrolled.recurrence.stack import CONNECTIONS
 from unrolled.settings.loader import arch_keys, load_params, sections_of
+from unrolled.settings.sections import GATES, RECURRENT
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.settings import NetworkSettings
@@ -115,6 +116,8 @@ def test_names_are_those_of_the_network() -> None:
     }
     for key, names in registries.items():
         assert get_args(NetworkSettings.model_fields[key].annotation) == tuple(names)
+    assert {name: cell.gates for name, cell in CELLS.items()} == GATES
+    assert tuple(name for name, cell in CELLS.items() if cell.recurrent) == RECURRENT
     assert set(NetworkSettings.model_fields) <= set(inspect.signature(Network).parameters)
 
 
@@ -152,7 +155,10 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"network__dropout": 1}, ["'network.dropout': 1", "less than 1"]),
         ({"network__hidden": 48}, ["tied weights need embedding = hidden, not 64 and 48"]),
         ({"arch__wide": {"hidden": 48}}, ["not 64 and 48 (with the row 'arch.wide')"]),
-        ({"network__cell": "lstn"}, ["'network.cell': 'lstn'", "'rnn', 'relu', 'gru' or 'lstm'; did you mean 'lstm'?"]),
+        (
+            {"network__cell": "lstn"},
+            ["'network.cell': 'lstn'", "'lstm', 'mingru' or 'minlstm'; did you mean 'lstm'?"],
+        ),
         ({"network__connection": "resdual"}, ["'network.connection': 'resdual'", "did you mean 'residual'?"]),
         ({"network__connection": None}, ["'network.connection': None", "'plain', 'residual', 'highway' or 'dense'"]),
         ({"arch__lstm": {"dropout_mask": "widow"}}, ["'arch.lstm.dropout_mask': 'widow'", "did you mean 'window'?"]),
@@ -161,6 +167,25 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         (
             {"arch__rnn": {"cell": "rnn", "initialisation": "chrono", "longest": 9}},
             ["'arch.rnn.initialisation': 'chrono'", "gru and lstm, not rnn"],
+        ),
+        *(
+            (
+                {"arch__small": {"cell": "mingru", "initialisation": how, "longest": 9}},
+                [f"'arch.small.initialisation': '{how}': is for the cells {cells}, not mingru"],
+            )
+            for how, cells in {
+                "orthogonal": "rnn, relu, gru and lstm",
+                "identity": "rnn and relu",
+                "chrono": "gru and lstm",
+            }.items()
+        ),
+        (
+            {"arch__small": {"cell": "minlstm", "weight_dropout": 0.5}},
+            ["'arch.small.weight_dropout': 0.5: is of the recurrent matrix, and the cell minlstm has none"],
+        ),
+        (
+            {"arch__small": {"cell": "minlstm", "forget_bias": 1.0}},
+            ["'arch.small.forget_bias': 1.0: is for the cell lstm, not minlstm"],
         ),
         ({"network__initialisation": "chrono"}, ["'network.longest': None", "chrono needs a number"]),
         (

@@ -64,6 +64,16 @@ def passed_on() -> list[torch.Tensor]:
     return [stack(torch.randn(997, 1, 101), stack.initial_state(1))[0]]
 
 
+def minimal() -> list[torch.Tensor]:
+    """Of cells whose gates are computed for all time steps at once."""
+    found = []
+    for cell in ("mingru", "minlstm"):
+        layer = RecurrentLayer(cell, 101, 101)
+        outputs, _ = layer(torch.randn(997, 1, 101), layer.initial_state(1))
+        found += [outputs, *torch.autograd.grad(outputs.sum(), [layer.weight_ih])]
+    return found
+
+
 def losses() -> list[torch.Tensor]:
     """In double precision, as single precision rounds most of the difference away."""
     parts = (torch.randn(shape, dtype=torch.float64) for shape in ((100_003, 4), (5, 4), (5,)))
@@ -90,7 +100,7 @@ def updated() -> list[torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("measured", [exponents, gates, of_the_weights, passed_on, losses, dynamic, updated])
+@pytest.mark.parametrize("measured", [exponents, gates, of_the_weights, passed_on, minimal, losses, dynamic, updated])
 def test_what_is_measured_has_the_same_bytes_with_any_number_of_threads(
     measured: Callable[[], list[torch.Tensor]],
 ) -> None:

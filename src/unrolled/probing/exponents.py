@@ -7,6 +7,10 @@
 The first says what back-propagation through time does: above 0 gradients explode, below 0 they vanish, by a factor
 exp(exponent) a step. The product would overflow or lose all directions but one, so its columns are made orthonormal
 again after every step (Benettin et al. 1980; for recurrent networks Vogt et al. 2020, Engelken et al. 2023).
+
+In a stack of minGRU or minLSTM layers no unit of a layer reads another's state, and no layer one above it: the J_t are
+triangular, and the exponents are the time means of what stands on their diagonals, log f for the share f that a unit
+keeps. They are taken from there, exactly, with nothing to settle.
 """
 
 import copy
@@ -14,6 +18,7 @@ import copy
 import torch
 from torch import Tensor
 
+from unrolled.probing.gates import gate_values_of_stack
 from unrolled.recurrence.stack import Stack, State
 from unrolled.recurrence.threads import one_thread
 
@@ -37,6 +42,8 @@ def lyapunov_exponents(stack: Stack, inputs: Tensor, state: tuple[State, ...], *
             parts = _flat(stack(row, _states(stack, parts))[1])
     if not parts.isfinite().all():
         return torch.full((count,), torch.nan, dtype=torch.float64)
+    if not any(layer.cell.recurrent for layer in stack.layers):
+        return _of_shares_kept(stack, inputs, state)[:count]
     random = torch.Generator().manual_seed(1)  # no direction is left out, as those of a higher layer must not be
     directions = torch.linalg.qr(torch.randn(parts.shape[1], count, dtype=torch.float64, generator=random))[0]
     growth = torch.zeros(count, dtype=torch.float64)
@@ -49,6 +56,14 @@ def lyapunov_exponents(stack: Stack, inputs: Tensor, state: tuple[State, ...], *
         if number >= settle:
             growth += triangle.diagonal().abs().log()
     return (growth / (len(inputs) - settle)).sort(descending=True).values
+
+
+def _of_shares_kept(stack: Stack, inputs: Tensor, state: tuple[State, ...]) -> Tensor:
+    """Of a stack without recurrent products: mean log f over time, of every unit of every layer, the largest first."""
+    read = inputs.flip(0) if stack.layers[0].reverse else inputs
+    double = tuple(tuple(part.detach().double() for part in layer) for layer in state)
+    kept = [each for values in gate_values_of_stack(stack, read, double) for each in values.values()]
+    return torch.cat([share.log().mean((0, 1)) for share in kept]).sort(descending=True).values
 
 
 def _flat(states: tuple[State, ...]) -> Tensor:

@@ -1,6 +1,6 @@
 """Back-propagation through time.
 
-A cell (`cells.py`) is one time step and its adjoint. `unroll` applies it along a window; the backward pass goes back
+A cell (`cell.py`) is one time step and its adjoint. `unroll` applies it along a window; the backward pass goes back
 through the window and notes the norm of dL/dh_t at every time step, which a fused layer computes too but never shows.
 The loop over time is spelled out in `time_loops.py`; in float32 on the CPU its twin in `compiled/` runs instead, with
 the same results but for rounding (unless UNROLLED_COMPILED=0 is in the environment).
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from unrolled.recurrence import time_loops
-from unrolled.recurrence.cells import Cell, LayerWeights, Parts
+from unrolled.recurrence.cell import Cell, LayerWeights, Parts
 from unrolled.recurrence.compiled import time_loops as compiled_loops
 from unrolled.recurrence.compiled.dispatch import runs_compiled
 from unrolled.recurrence.packing import Packing, pack
@@ -28,7 +28,7 @@ class Addends(NamedTuple):
     """The weight gradient is a sum over time steps; these are its addends' Frobenius norms beside the sum's."""
 
     weight_ih: Tensor  # [T]
-    weight_hh: Tensor  # [T]
+    weight_hh: Tensor  # [T]; [0] where the cell has no recurrent product
     sum_ih: Tensor  # scalar
     sum_hh: Tensor  # scalar
 
@@ -46,6 +46,8 @@ class _Calls:
     def joined(self, which: int) -> Tensor:
         """One kind of norm in window order; 0 where the loss does not reach a call."""
         some = next(iter(self.norms.values()))[which]
+        if not len(some):
+            return some
         parts = [
             self.norms[call][which] if call in self.norms else some.new_zeros(steps)
             for call, steps in enumerate(self.steps)
@@ -207,7 +209,7 @@ class _Unroll(torch.autograd.Function):
         if ctx.profile is not None:
             wanted = ctx.profile.addends_wanted
             uses = [(d_drive, read), (d_gates, before)] if wanted else []
-            norms = [_addend_norms(*map(packing.padded, each)) for each in uses]
+            norms = [_addend_norms(packing, *each) for each in uses]
             gradients = (d_weight_ih, d_weight_hh) if wanted else ()
             ctx.profile.note(ctx.name, ctx.call, (_norms(packing.padded(d_hidden)), *norms), gradients)
         return (None,) * 5 + (d_inputs, d_weight_ih, d_weight_hh, d_drive.sum(0), d_bias_hh, *d_state)
@@ -243,12 +245,15 @@ def _norms(gradients: Tensor) -> Tensor:
     return norms if norms.isfinite().all() else torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
 
 
-def _addend_norms(gradients: Tensor, uses: Tensor) -> Tensor:
-    """Frobenius norm of `gradients[t].T @ uses[t]` for each t, from [T, B, G] and [T, B, F].
+def _addend_norms(packing: Packing, gradients: Tensor, uses: Tensor) -> Tensor:
+    """Frobenius norm of `gradients[t].T @ uses[t]` for each t, [T]; from [N, G] and [N, F].
 
     ||D^T U||^2 = sum((D D^T) * (U U^T)): two B x B products, no G x F matrix; in float64, as the sum may cancel.
+    Where the weight has no rows (G = 0) nothing is added, and there are no norms: [0].
     """
-    gradients, uses = gradients.double(), uses.double()
+    if not gradients.shape[1]:
+        return gradients.new_empty(0, dtype=torch.float64)
+    gradients, uses = packing.padded(gradients).double(), packing.padded(uses).double()
     squares = (gradients @ gradients.transpose(1, 2)) * (uses @ uses.transpose(1, 2))
     return squares.sum((1, 2)).clamp(min=0).sqrt()
 

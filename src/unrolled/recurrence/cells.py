@@ -1,76 +1,31 @@
 """Recurrent cells: each one time step and its hand-derived adjoint.
 
-`Cell` is their contract. Gates stand in torch's order, so that weights can be exchanged with the `torch.nn` twins.
-Where it is faster, tanh(x) is computed as 2 sigmoid(2x) - 1: torch's sigmoid takes a quarter of the time of its tanh,
-and the factor 2, exact in floating point, goes into something that is multiplied anyway.
+`Cell`, in `cell.py`, is their contract; those without a recurrent product stand in `minimal_cells.py`. Gates stand in
+torch's order, so that weights can be exchanged with the `torch.nn` twins. Where it is faster, tanh(x) is computed as
+2 sigmoid(2x) - 1: torch's sigmoid takes a quarter of the time of its tanh, and the factor 2, exact in floating point,
+goes into something that is multiplied anyway.
 """
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import lru_cache
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from unrolled.recurrence.cell import Cell, LayerWeights, Parts
 from unrolled.recurrence.compiled import time_loops
-
-Parts = Sequence[Tensor]
-
-
-class LayerWeights(NamedTuple):
-    """The shared weights of one layer, used again at every time step."""
-
-    weight_ih: Tensor  # [gates*H, E]
-    weight_hh: Tensor  # [gates*H, H]
-    bias: Tensor  # [gates*H]
-    bias_hh: Tensor | None = None  # [H], only where a cell has a bias inside its recurrent product (GRU)
-
-
-class Cell(Protocol):
-    """One time step and its hand-derived adjoint, in place on slices [n, gates*H] and [n, H] of all N tokens' rows."""
-
-    gates: int  # blocks of H rows in the weights, blocks of H columns in the activations
-    extras: int  # blocks of H columns that a step keeps for its adjoint beside the activations
-    states: int  # 1 (h) or 2 (h, c)
-    recurrent_bias: bool  # whether LayerWeights.bias_hh is there
-    carries: bool  # whether the state before reaches the state after by another way than the recurrent product
-    compiled_kind: int | None  # which of the compiled time loops is this cell's, if one is
-
-    def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
-        """The operands that `step` needs: weight_hh transposed to [H, gates*H], ...; may scale drive [N, gates*H]."""
-
-    def step(
-        self, activations: Tensor, gates: Parts, extra: Tensor, operands: Parts, before: Parts, after: Parts
-    ) -> None:
-        """Write the next state into `after`; `activations` (`gates`: its views) come as W_ih x + b, the drive."""
-
-    def factors(self, activations: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
-        """Everything in the adjoint that needs no gradient yet, for all time steps at once.
-
-        First the gates' [N, gates*H], in memory of its own; then, [N, H] each, whatever else `adjoint` needs.
-        """
-
-    def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:
-        """From dL/dh [n, H] of one time step to dL/d(recurrent product), written over the gates' factors [n, H] each.
-
-        `carried` [n, H] (None unless the cell carries) is the gradient that travels back past the recurrent product:
-        to c of an LSTM, to h of a GRU. It comes from the later time step and leaves for the earlier one; where it
-        belongs to h, `d_hidden` includes it already.
-        """
-
-    def drive_gradient(self, d_gates: Tensor, others: Parts, d_hidden: Tensor) -> Tensor:
-        """dL/d(W_ih x + b) of all time steps [N, gates*H], from those of the recurrent product."""
+from unrolled.recurrence.minimal_cells import MinGRU, MinLSTM
 
 
 class TanhRNN:
     """h' = tanh(W_ih x + W_hh h + b) (Elman 1990)."""
 
     gates, extras, states = 1, 0, 1
-    recurrent_bias = carries = False
+    recurrent, recurrent_bias, carries = True, False, False
     compiled_kind: int | None = time_loops.RNN
 
-    def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
+    def prepare(self, drive: Tensor, extra: Tensor, weights: LayerWeights) -> Parts:
         drive.mul_(2)
         return (_transposed(weights.weight_hh).mul_(2),)
 
@@ -95,7 +50,7 @@ class ReLURNN(TanhRNN):
 
     compiled_kind: int | None = time_loops.RELU
 
-    def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
+    def prepare(self, drive: Tensor, extra: Tensor, weights: LayerWeights) -> Parts:
         return (_transposed(weights.weight_hh),)
 
     def step(
@@ -114,10 +69,10 @@ class GRU:
     """
 
     gates, extras, states = 3, 1, 1  # extra: W_hn h + bias_hh
-    recurrent_bias = carries = True
+    recurrent = recurrent_bias = carries = True
     compiled_kind: int | None = None
 
-    def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
+    def prepare(self, drive: Tensor, extra: Tensor, weights: LayerWeights) -> Parts:
         assert weights.bias_hh is not None
         return _transposed(weights.weight_hh), weights.bias_hh
 
@@ -158,10 +113,10 @@ class LSTM:
     """
 
     gates, extras, states = 4, 0, 2
-    recurrent_bias, carries = False, True
+    recurrent, recurrent_bias, carries = True, False, True
     compiled_kind: int | None = time_loops.LSTM
 
-    def prepare(self, drive: Tensor, weights: LayerWeights) -> Parts:
+    def prepare(self, drive: Tensor, extra: Tensor, weights: LayerWeights) -> Parts:
         transposed = _transposed(weights.weight_hh)
         for whole in (drive, transposed):
             whole.chunk(4, dim=-1)[2].mul_(2)
@@ -224,7 +179,14 @@ def _minus_one(dtype: torch.dtype, device: torch.device) -> Tensor:
         return torch.full((), -1.0, dtype=dtype, device=device)
 
 
-CELLS: dict[str, Cell] = {"rnn": TanhRNN(), "relu": ReLURNN(), "gru": GRU(), "lstm": LSTM()}
+CELLS: dict[str, Cell] = {
+    "rnn": TanhRNN(),
+    "relu": ReLURNN(),
+    "gru": GRU(),
+    "lstm": LSTM(),
+    "mingru": MinGRU(),
+    "minlstm": MinLSTM(),
+}
 
 
 def find_cell(name: str) -> Cell:

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.recurrence.bptt import Profile, unroll
-from unrolled.recurrence.cells import LSTM, LayerWeights, check_name, find_cell
+from unrolled.recurrence.cell import LayerWeights
+from unrolled.recurrence.cells import LSTM, check_name, find_cell
 from unrolled.recurrence.dropout import check_rate, dropout
 from unrolled.recurrence.threads import one_thread
 
@@ -13,6 +14,8 @@ INITIALISATIONS = ("uniform", "orthogonal", "identity", "chrono")
 
 class RecurrentLayer(nn.Module):
     """One recurrent layer: weight_ih [gates*H, E], weight_hh [gates*H, H], bias [gates*H].
+
+    Of a cell without a recurrent product weight_hh has no rows, [0, H].
 
     `initialise` says how its weights start. ``weight_dropout`` is the share of weight_hh that drops out in training
     (DropConnect: Merity, Keskar & Socher 2018, section 2). ``name`` is what a profile calls the layer.
@@ -30,10 +33,12 @@ class RecurrentLayer(nn.Module):
             if size < 1:
                 raise ValueError(f"{argument} must be at least 1, not {size}")
         check_rate("weight_dropout", weight_dropout)
+        if weight_dropout and not self.cell.recurrent:
+            raise ValueError(f"weight_dropout is for cells with a recurrent matrix, not {type(self.cell).__name__}")
         self.hidden, self.reverse, self.name, self.weight_dropout = hidden, reverse, name, weight_dropout
         gates = self.cell.gates
         self.weight_ih = nn.Parameter(torch.empty(gates * hidden, inputs))
-        self.weight_hh = nn.Parameter(torch.empty(gates * hidden, hidden))
+        self.weight_hh = nn.Parameter(torch.empty(gates * hidden * self.cell.recurrent, hidden))
         self.bias = nn.Parameter(torch.empty(gates * hidden))
         self.bias_hh = nn.Parameter(torch.empty(hidden)) if self.cell.recurrent_bias else None
         self.initialise(
@@ -56,10 +61,13 @@ class RecurrentLayer(nn.Module):
           bias is log U(1, longest - 1), the input gate's its negative (Tallec & Ollivier 2018). For lstm and gru
           (its z).
 
-        `forget_bias`, for an LSTM, then sets the forget gate's bias (1 in Jozefowicz, Zaremba & Sutskever 2015).
+        A cell without a recurrent matrix starts uniform. `forget_bias`, for an LSTM, then sets the forget gate's bias
+        (1 in Jozefowicz, Zaremba & Sutskever 2015).
         """
         check_name("initialisation", how, INITIALISATIONS)
         cell, size = type(self.cell).__name__, self.hidden
+        if how != "uniform" and not self.cell.recurrent:
+            raise ValueError(f"initialisation {how!r} is for cells with a recurrent matrix, not {cell}")
         if how == "identity" and self.cell.gates > 1:
             raise ValueError(f"initialisation 'identity' is for cells without gates, not {cell}")
         if how == "chrono" and (self.cell.gates == 1 or longest is None or longest < 3):

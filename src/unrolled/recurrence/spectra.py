@@ -1,6 +1,7 @@
 """The spectra of a recurrent layer's weights, gate by gate.
 
-A gate's name is that of its block of H rows in weight_hh; a cell without gates has one block, `hidden`.
+A gate's name is that of its block of H rows in weight_hh; a cell without gates has one block, `hidden`. A cell without
+a recurrent product has no block and no spectrum.
 """
 
 import math
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from unrolled.recurrence.cells import GRU, LSTM, ReLURNN, TanhRNN
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.minimal_cells import MinGRU, MinLSTM
 from unrolled.recurrence.threads import one_thread
 
 GATES: dict[type, tuple[str, ...]] = {
@@ -18,6 +20,9 @@ GATES: dict[type, tuple[str, ...]] = {
     ReLURNN: ("hidden",),
     GRU: ("reset", "update", "candidate"),
     LSTM: ("input", "forget", "candidate", "output"),
+    # The share that is kept, the rest being written; the candidate has no upper end that it could stand at.
+    MinGRU: ("forget",),
+    MinLSTM: ("forget",),
 }
 
 
@@ -30,7 +35,9 @@ class Spectrum(NamedTuple):
 
 @one_thread()
 def spectra(layer: RecurrentLayer) -> dict[str, Spectrum]:
-    """Of each gate's block; nan where a weight is not finite."""
+    """Of each gate's block, none where there is no recurrent matrix; nan where a weight is not finite."""
+    if not layer.cell.recurrent:
+        return {}
     blocks = layer.weight_hh.detach().cpu().double().split(layer.hidden)
     return {name: _spectrum(block) for name, block in zip(GATES[type(layer.cell)], blocks, strict=True)}
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from unrolled.recurrence.cells import Cell, LayerWeights, Parts
+from unrolled.recurrence.cell import Cell, LayerWeights, Parts
 from unrolled.recurrence.packing import Packing
 
 
@@ -15,7 +15,7 @@ def forward(
     cell: Cell, weights: LayerWeights, activations: Tensor, extra: Tensor, states: Parts, packing: Packing
 ) -> None:
     """Fill in the states [N + B, H] from the initial ones among them; `activations` [N, gates*H] come as W_ih x + b."""
-    operands = cell.prepare(activations, weights)
+    operands = cell.prepare(activations, extra, weights)
     gates = _gate_views(activations, weights.weight_hh.shape[1], packing.counts)
     rows, extras = activations.split(packing.counts), extra.split(packing.counts)
     blocks = list(zip(*(part.split([packing.columns, *packing.counts]) for part in states), strict=True))
@@ -43,7 +43,7 @@ def backward(
     for t in range(len(gates)) if packing.reverse else reversed(range(len(gates))):
         row = hidden_rows[t]
         passing = None if carried is None else carried[: len(row)]
-        if later is not None:
+        if later is not None and cell.recurrent:
             shared = min(len(row), len(later))
             row[:shared].addmm_(later[:shared], weight_hh)
         if passing is not None and cell.states == 1:

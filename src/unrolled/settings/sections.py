@@ -18,7 +18,9 @@ from unrolled.settings.messages import first_error, nearest
 
 # Upper bounds lie far above what anyone trains, and below what 32 bits, single precision or a memory hold.
 LARGEST = 1e30
-GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a cell's weights
+GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4, "mingru": 2, "minlstm": 3}  # blocks of H rows in a cell's weights
+RECURRENT = ("rnn", "relu", "gru", "lstm")  # cells with a recurrent matrix
+INITIALISED = {"orthogonal": RECURRENT, "identity": ("rnn", "relu"), "chrono": ("gru", "lstm")}  # else for every cell
 
 
 def _no_glob(path: str) -> str:
@@ -34,6 +36,20 @@ def _of_a_forget_gate(forget_bias: float | None, info: ValidationInfo) -> float 
     return forget_bias
 
 
+def _of_a_recurrent_matrix(weight_dropout: float, info: ValidationInfo) -> float:
+    cell = info.data.get("cell", RECURRENT[0])
+    if weight_dropout and cell not in RECURRENT:
+        raise ValueError(f"is of the recurrent matrix, and the cell {cell} has none")
+    return weight_dropout
+
+
+def _of_the_cell(initialisation: str, info: ValidationInfo) -> str:
+    cell, cells = info.data.get("cell"), INITIALISED.get(initialisation)
+    if cells is not None and cell not in cells:
+        raise ValueError(f"is for the cells {', '.join(cells[:-1])} and {cells[-1]}, not {cell}")
+    return initialisation
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # torch's generator heeds 32 bits: others would be the same seed again
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Width = Annotated[int, Field(ge=1, le=2**16)]
@@ -46,12 +62,20 @@ Mean = Annotated[float, Field(ge=1, le=10**6)]
 WatchedPath = Annotated[str, Field(min_length=1), AfterValidator(_no_glob)]
 Bias = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 ForgetBias = Annotated[Bias | None, AfterValidator(_of_a_forget_gate)]
+CellName = Literal["rnn", "relu", "gru", "lstm", "mingru", "minlstm"]
+WeightDropout = Annotated[DropoutRate, AfterValidator(_of_a_recurrent_matrix)]
+OfTheCell = AfterValidator(_of_the_cell)  # for the field `initialisation`
 
 
 class Strict(BaseModel):
     """Frozen, a key that it does not know is an error, and no value is converted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def in_layers(cell: str, hidden: int, read: int, layers: int) -> int:
+    """The numbers in the matrices of so many recurrent layers; ``read``: their inputs' features, summed over layers."""
+    return GATES[cell] * hidden * (read + (layers * hidden if cell in RECURRENT else 0))
 
 
 class SplitSettings(Strict):

@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from unrolled.settings.sections import (
     GATES,
+    CellName,
     Count,
     DropoutRate,
     ForgetBias,
     Layers,
     LyapunovSettings,
+    OfTheCell,
     Rate,
     ResampledSettings,
     Seed,
@@ -19,7 +21,9 @@ from unrolled.settings.sections import (
     TrainSettings,
     VocabularySettings,
     WatchedPath,
+    WeightDropout,
     Width,
+    in_layers,
 )
 
 
@@ -44,7 +48,7 @@ class CutVocabularySettings(VocabularySettings):
 
 
 class NetworkSettings(Strict):
-    cell: Literal["rnn", "relu", "gru", "lstm"]
+    cell: CellName
     bidirectional: bool
     read_out: Literal["last", "mean", "max"]
     skip: bool
@@ -53,21 +57,11 @@ class NetworkSettings(Strict):
     layers: Layers
     dropout: DropoutRate
     word_dropout: DropoutRate
-    weight_dropout: DropoutRate
+    weight_dropout: WeightDropout
     embedding_range: Rate
-    initialisation: Literal["uniform", "orthogonal", "identity"]
+    initialisation: Annotated[Literal["uniform", "orthogonal", "identity"], OfTheCell]
     forget_bias: ForgetBias
     neutral_words: Annotated[int, Field(ge=0, le=10**5)]
-
-    # A validator knows the fields above its own; what is wrong with those was said of them.
-
-    @field_validator("initialisation")
-    @classmethod
-    def _of_the_cell(cls, initialisation: str, info: ValidationInfo) -> str:
-        cell = info.data.get("cell")
-        if initialisation == "identity" and cell not in ("rnn", "relu"):
-            raise ValueError(f"is for the cells rnn and relu, not {cell}")
-        return initialisation
 
 
 class BatchedTrainSettings(TrainSettings):
@@ -106,6 +100,6 @@ def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[
 def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
     """The numbers in the matrices of the network, without drawing one."""
     hidden, embedding, stacks = network["hidden"], network["embedding"], 1 + network["bidirectional"]
-    of_stack = GATES[network["cell"]] * hidden * (embedding + hidden * (2 * network["layers"] - 1))
+    of_stack = in_layers(network["cell"], hidden, embedding + hidden * (network["layers"] - 1), network["layers"])
     head = (stacks * hidden + network["skip"] * embedding) * sizes["labels"]
     return int(sizes["vocabulary"] * embedding + stacks * of_stack + head)

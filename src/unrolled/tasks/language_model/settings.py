@@ -8,22 +8,26 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from unrolled.settings.sections import (
     GATES,
     LARGEST,
+    CellName,
     Count,
     DropoutRate,
     ForgetBias,
     Layers,
     LyapunovSettings,
+    OfTheCell,
     Rate,
     ResampledSettings,
     Share,
     Strict,
     TrainSettings,
+    WeightDropout,
     Width,
+    in_layers,
 )
 
 
 class NetworkSettings(Strict):
-    cell: Literal["rnn", "relu", "gru", "lstm"]
+    cell: CellName
     bidirectional: bool
     embedding: Width
     hidden: Width
@@ -31,24 +35,15 @@ class NetworkSettings(Strict):
     connection: Literal["plain", "residual", "highway", "dense"]
     dropout: DropoutRate
     dropout_mask: Literal["step", "window"]
-    weight_dropout: DropoutRate
+    weight_dropout: WeightDropout
     embedding_dropout: DropoutRate
     tied: bool
-    initialisation: Literal["uniform", "orthogonal", "identity", "chrono"]
+    initialisation: Annotated[Literal["uniform", "orthogonal", "identity", "chrono"], OfTheCell]
     initial_range: Rate | None
     forget_bias: ForgetBias
     longest: Annotated[int, Field(ge=3, le=10**9)] | None
 
     # A validator knows the fields above its own; what is wrong with those was said of them.
-
-    @field_validator("initialisation")
-    @classmethod
-    def _of_the_cell(cls, initialisation: str, info: ValidationInfo) -> str:
-        cell = info.data.get("cell")
-        for name, cells in {"identity": ("rnn", "relu"), "chrono": ("gru", "lstm")}.items():
-            if initialisation == name and cell not in cells:
-                raise ValueError(f"is for the cells {' and '.join(cells)}, not {cell}")
-        return initialisation
 
     @field_validator("longest")
     @classmethod
@@ -112,7 +107,7 @@ def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
     below = hidden * above  # what the layers above the first read
     if network["connection"] == "dense":
         below = embedding * above + hidden * above * (above + 1) // 2
-    of_stack = GATES[network["cell"]] * hidden * (embedding + below + hidden * network["layers"])
+    of_stack = in_layers(network["cell"], hidden, embedding + below, network["layers"])
     of_stack += hidden * hidden * above if network["connection"] == "highway" else 0
     outside = sizes["vocabulary"] * (embedding + (0 if network["tied"] else hidden))
     return int(outside + (2 * of_stack + 2 * hidden * hidden if network["bidirectional"] else of_stack))

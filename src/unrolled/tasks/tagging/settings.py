@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from unrolled.settings.sections import (
-    GATES,
+    CellName,
     Count,
     DropoutRate,
     Layers,
@@ -17,6 +17,7 @@ from unrolled.settings.sections import (
     TrainSettings,
     WatchedPath,
     Width,
+    in_layers,
 )
 
 TAGS = {  # by corpus.name, what a word may be tagged with
@@ -60,7 +61,7 @@ class VocabularySettings(Strict):
 
 
 class NetworkSettings(Strict):
-    cell: Literal["rnn", "relu", "gru", "lstm"]
+    cell: CellName
     bidirectional: bool
     embedding: Width
     hidden: Width
@@ -103,10 +104,8 @@ def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
     hidden, letters, stacks = network["hidden"], network["letter_hidden"], 1 + network["bidirectional"]
     given = network["given_embedding"] if sizes["given"] else 0
     inputs = network["embedding"] + 2 * letters + given
-    of_stack = GATES[network["cell"]] * hidden * (inputs + hidden + 2 * hidden * (network["layers"] - 1))
-    spelling = (
-        2 * GATES["lstm"] * letters * (network["letter_embedding"] + letters)
-        + sizes["letters"] * network["letter_embedding"]
-    )
+    of_stack = in_layers(network["cell"], hidden, inputs + hidden * (network["layers"] - 1), network["layers"])
+    spelling = 2 * in_layers("lstm", letters, network["letter_embedding"], 1)
+    spelling += sizes["letters"] * network["letter_embedding"]
     outside = sizes["words"] * network["embedding"] + sizes["given"] * given + sizes["tags"] * stacks * hidden
     return int(outside + stacks * of_stack + (spelling if letters else 0))
