@@ -42,6 +42,7 @@ from unrolled.report.markdown import number
 from unrolled.report.page import FIGURES
 from unrolled.report.page import write as write_page
 from unrolled.report.phenomena_figures import PhenomenaFigures
+from unrolled.report.sections import sections
 from unrolled.report.wording import Wording
 from unrolled.scoring.evaluation import Scored, write_evaluation
 from unrolled.settings.loader import PARAMS
@@ -88,6 +89,7 @@ class Made:
     diverged: int | None = None  # the epoch that did not end
     digest: str = corpus_digest({})
     gates: Sequence[str] = ("input", "forget", "candidate", "output")
+    matrix: bool = True  # a recurrent one
     cliff: Sequence[float] = (0.0, 0.1, 1.0, 100.0)  # distances at which a loss was measured
 
 
@@ -124,8 +126,9 @@ def make(name: str, made: Made, scores: Sequence[Score] = SCORES) -> None:
     layers, history = [f"{stack}.0" for stack in stacks], History(training)
     lags = made.decay ** torch.arange(30.0, dtype=torch.float64)
     each = torch.full((5,), made.addend, dtype=torch.float64)
+    each = each if made.matrix else each[:0]
     addends = dict.fromkeys(layers, Addends(torch.ones(5), each, torch.tensor(5.0), made.alignment * each.sum()))
-    spectra = {layer: {"hidden": Spectrum(0.9, 1.2)} for layer in layers}
+    spectra = {layer: {"hidden": Spectrum(0.9, 1.2)} if made.matrix else {} for layer in layers}
     valid = [Sums(200.0, 100), *(Sums(100 * mean, 100) for mean in made.valid)]
     epochs = [
         Epoch(number, 1.0, {score: sums for score in ("loss", *heads)} if main == MAIN else {"loss": sums, main: sums},
@@ -665,6 +668,29 @@ def test_without_an_arm_the_others_are_reported(grid: Grid, lost: list[str], sta
     assert re.search(r"^\| rnn-clipped-1 \|( +\|)+ not there yet \|$", Path("report/comparison.md").read_text(), re.M)
     assert set(pd.read_csv("report/plots/score.csv")["arm"]) == {"rnn-unclipped-1"}
     assert "not there yet" in Page(Path("report/index.html").read_text()).text
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_an_arm_without_a_recurrent_matrix_has_no_figures_of_one(grid: Grid, beside: bool) -> None:
+    """Beside one that has, or alone."""
+    rows = {"mingru": {"cell": "mingru"}, **({"rnn": {"cell": "rnn"}} if beside else {})}
+    minimal = Made(matrix=False, gates=("forget",))
+    comparison = made_and_read(
+        grid.of(json.loads(PARAMS.read_text()) | {"arch": rows}), mingru_clipped=minimal, mingru_unclipped=minimal
+    )
+    for row in comparison.rows:
+        absent = {row[name] is None for name in ("addend_alignment", "spectral_radius", "largest_singular_value")}
+        assert absent == {row["arch"] == "mingru"}
+    assert run_stage().exit_code == 0
+    for name in ("addends", "spectra"):
+        assert Path(f"report/figures/{name}.svg").is_file() == beside
+        assert set(pd.read_csv(f"report/plots/{name}.csv")["arm"]) == {
+            arm.name for arm in comparison.arms if arm.arch == "rnn"
+        }
+    ((_, table),) = next(each for each in sections(comparison) if "Gradient" in each.title).tables
+    assert {cells[0]: cells[-2] == "" for cells in table} == {
+        each.name: each.arms[0].arch == "mingru" for each in comparison.configurations
+    }
 
 
 @pytest.mark.parametrize("sweeping", [False, True])

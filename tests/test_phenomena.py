@@ -59,6 +59,14 @@ def test_a_cell_without_a_carrying_gate_has_no_time_constant() -> None:
     assert phenomena.time_constants_of(probes("hidden")).empty
 
 
+def test_a_cell_without_a_recurrent_matrix_has_no_spectral_radius() -> None:
+    without = run()
+    without.spectra = without.spectra[:0]
+    row = phenomena.phenomena(without, probes("forget"))
+    assert row["spectral_radius"] is row["largest_singular_value"] is None
+    assert row["time_constant"] == pytest.approx(-1 / math.log(0.6))
+
+
 @pytest.mark.parametrize(("epochs", "shown"), [(4, [0, 2, 4]), (3, [0, 2, 3]), (1, [0, 1, 1])])
 def test_before_halfway_and_after(epochs: int, shown: list[int]) -> None:
     table = phenomena.lag_by_training(run(epochs=epochs))

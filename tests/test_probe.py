@@ -70,6 +70,21 @@ def probed(
     return Probes.read(place)
 
 
+@pytest.mark.parametrize("cell", ["mingru", "minlstm"])
+def test_of_an_arm_without_a_recurrent_matrix_the_share_that_is_kept_and_its_mean_logarithm(
+    tmp_path: Path, cell: str
+) -> None:
+    network = Training.of(settings_of("bilstm-clipped-1", cell=cell), SIZES).model
+    assert isinstance(network, Network)
+    found = probed(tmp_path / "probes", "bilstm-clipped-1", network=network)
+    assert found.gates["gate"].unique().tolist() == ["forget"]
+    for name, (stack, read) in probes.stacks(network, split_of(TEST), 40).items():
+        (values,) = gate_values_of_stack(stack, read)
+        means = values["forget"].double().log().mean((0, 1)).sort(descending=True).values[:4].detach()
+        rows = found.exponents[found.exponents["stack"] == name]
+        np.testing.assert_allclose(rows["exponent"], means, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("arm", ["rnn-clipped-1", "bilstm-clipped-1"])
 def test_the_tables_are_what_the_measurements_give(tmp_path: Path, arm: str) -> None:
     found = probed(tmp_path / "probes", arm)

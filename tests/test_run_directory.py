@@ -15,6 +15,7 @@ from unrolled.ground.checksums import sha256
 from unrolled.ground.run import Run
 from unrolled.ground.score import Sums
 from unrolled.recurrence.bptt import Addends
+from unrolled.report.series import recurrent_alignment
 from unrolled.shell.errors import UserError
 from unrolled.training.clipping import Norms
 from unrolled.training.diagnostics import Epoch
@@ -47,10 +48,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("arm", ["rnn-unclipped-1", "bilstm-clipped-1"])
-def test_the_same_settings_give_the_same_bytes(tmp_path: Path, arm: str) -> None:
+@pytest.mark.parametrize(
+    ("arm", "changes"),
+    [("rnn-unclipped-1", {}), ("bilstm-clipped-1", {}), ("bilstm-clipped-1", {"cell": "minlstm"})],
+)
+def test_the_same_settings_give_the_same_bytes(tmp_path: Path, arm: str, changes: dict[str, Any]) -> None:
     for name in ("first", "again"):
-        trained(tmp_path / name, small(arm))
+        trained(tmp_path / name, small(arm, **changes))
     files = sorted(path.name for path in (tmp_path / "first").iterdir())
     assert len(files) == 9
     for name in files:
@@ -81,6 +85,20 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     if best == 2:  # then the weights kept are the last ones
         for name, parameter in run.model().named_parameters():
             assert torch.equal(parameter, dict(training.model.named_parameters())[name])
+
+
+@pytest.mark.parametrize("cell", ["mingru", "minlstm"])
+def test_what_a_cell_without_a_recurrent_matrix_has_not_is_absent(tmp_path: Path, cell: str) -> None:
+    training = trained(tmp_path / "run", small("lstm-clipped-1", cell=cell, layers=2))
+    run = Run.read(tmp_path / "run")
+    assert run.addends["weight"].unique().tolist() == ["weight_ih"] and len(run.addends) == 8 * 3 * 2
+    assert run.spectra.empty and run.spectra["spectral_radius"].dtype == float
+    assert recurrent_alignment(run) is None
+    assert (run.lag_profile["norm"] > 0).all() and set(run.lag_profile["layer"]) == {0, 1}
+    assert run.profile.groupby(["epoch", "layer"]).size().tolist() == [8] * 2 * 2
+    model = run.model()
+    assert {"forward_stack.layers.1.weight_hh"} <= set(model.state_dict())
+    assert run.summary["parameters"] == sum(parameter.numel() for parameter in training.model.parameters())
 
 
 def test_the_best_epochs_weights_are_kept(tmp_path: Path) -> None:

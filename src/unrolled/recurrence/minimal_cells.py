@@ -86,10 +86,11 @@ class MinLSTM(Minimal):
 
 
 def _activate(drive: Tensor) -> None:
-    """The candidate of a minimal cell, in place: u + 0.5 for u >= 0, else sigmoid(u)."""
-    drive.copy_(torch.where(drive >= 0, drive + 0.5, drive.sigmoid()))
+    """The candidate of a minimal cell, in place: u + 0.5 for u >= 0, else sigmoid(u); sigmoid(0) is 0.5 itself."""
+    above = drive.clamp(min=0)
+    drive.clamp_(max=0).sigmoid_().add_(above)
 
 
 def _slope(candidate: Tensor) -> Tensor:
-    """Its derivative, from its value: 1 from 0.5 on, below that the sigmoid's."""
-    return torch.where(candidate >= 0.5, 1.0, candidate - candidate * candidate)
+    """Its derivative, from its value: 1 from 0.5 on, below that the sigmoid's. `torch.where` takes twice as long."""
+    return torch.maximum(candidate - candidate * candidate, (candidate >= 0.5).to(candidate.dtype))

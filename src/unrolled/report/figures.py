@@ -90,8 +90,9 @@ class Figures:
             return row(panels, self.arms, self._layers(name), share=True)
 
         def addends() -> Figure:
-            panels = self._by_stack("addends", self._addend_panel)
-            return row(panels, self.arms, [*self._layers("addends"), *marks], share=True)
+            panels, arms = self._by_stack("addends", self._addend_panel), set(self.tables["spectra"]["arm"])
+            recurrent = [line for line in self.arms if line.arm in arms]
+            return row(panels, recurrent, [*self._layers("addends"), *marks], share=True)
 
         return {
             "score": lambda: row([self.score], self.arms, baselines),
@@ -99,7 +100,7 @@ class Figures:
             "grad_norm": lambda: row(norms, self.arms, threshold, share=True),
             "clipped_share": lambda: row([self.clipped_share], clipping),
             **{name: partial(profile, name) for name in PROFILES},
-            "addends": addends,
+            **({"addends": addends} if len(self.tables["spectra"]) else {}),  # else no arm has a recurrent matrix
             "overview": lambda: row(overview, self.arms, [*baselines, *threshold]),
             **PhenomenaFigures(self.arms, self.comparison, self._beyond()).makers(self.lag_overview()),
             **SweepFigures(self.tables, self.comparison.main).makers(),

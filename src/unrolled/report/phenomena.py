@@ -16,6 +16,7 @@ from unrolled.report.series import last_finite_epoch
 
 BEFORE, AFTER = 5, 20  # steps shown around an explosion
 WHEN = ("before training", "halfway", "after")
+MATRIX = ("spectral_radius", "largest_singular_value")  # which a cell without a recurrent matrix has not
 CARRIERS = tuple(CARRYING.values())
 
 PHENOMENA = {  # heading and meaning of each figure that has a column
@@ -47,16 +48,14 @@ PHENOMENA = {  # heading and meaning of each figure that has a column
 def phenomena(run: Run, probes: Probes) -> dict[str, Any]:
     """Single figures of the main stack's lowest layer; of spectra, the largest over its gates."""
     spectra = run.spectra[(run.spectra["stack"] == run.main_stack) & (run.spectra["layer"] == 0)]
-    by_epoch = spectra.groupby("epoch")[["spectral_radius", "largest_singular_value"]].max()
-    last = by_epoch.iloc[-1] if len(by_epoch) else pd.Series(math.nan, by_epoch.columns)
+    last = spectra[spectra["epoch"] == spectra["epoch"].max()]
     held = time_constants_of(probes)
     lowest = held[(held["stack"] == run.main_stack) & (held["layer"] == 0)]["steps"]
     explosion = probes.figures["explosion"]
     return {
         **dict(_with_intervals(probes)),
         "lyapunov_exponent": probes.figures["lyapunov_exponent"],
-        "spectral_radius": float(last["spectral_radius"]),
-        "largest_singular_value": float(last["largest_singular_value"]),
+        **{name: float(last[name].max()) if len(last) else None for name in MATRIX},
         "time_constant": float(lowest.median()) if len(lowest) else None,
         "first_explosion": explosion["step"] if explosion else None,
     }
@@ -106,7 +105,7 @@ def lag_by_training(run: Run) -> pd.DataFrame:
 def largest_spectra(run: Run) -> pd.DataFrame:
     """By epoch, stack and layer: the largest over the gates."""
     keys = ["epoch", "stack", "layer"]
-    return run.spectra.groupby(keys, as_index=False)[["spectral_radius", "largest_singular_value"]].max()
+    return run.spectra.groupby(keys, as_index=False)[[*MATRIX]].max()
 
 
 def saturation(probes: Probes) -> pd.DataFrame:

@@ -47,6 +47,7 @@ class PhenomenaFigures:
         archs = list(dict.fromkeys(line.arch for line in self.arms))
         solid = [replace(line, dash=DASHES[0]) for line in self.arms]  # where dashes tell something else than arms
         carrying = [line for line in self.arms if line.arm in set(self.tables["time_constants"]["arm"])]
+        recurrent = [line for line in solid if line.arm in set(self.tables["spectra"]["arm"])]
         whens = [key(when, {"color": INK} | look) for when, look in WHEN_LOOK.items()]
         kinds = [key(kind.replace("_", " "), {"color": INK} | look) for kind, look in SPECTRA.items()]
         level = [key("neither grows nor fades", THRESHOLD)]
@@ -59,14 +60,15 @@ class PhenomenaFigures:
         def by_arch(
             panel: Callable[[str], Panel], arms: Sequence[Line], extras: Sequence[Line2D] = (), *, share: bool = True
         ) -> Figure:
-            return row([panel(arch) for arch in archs], arms, extras, share=share)
+            return row([panel(arch) for arch in dict.fromkeys(line.arch for line in arms)], arms, extras, share=share)
 
         context = {"context": lambda: row([self.memory, lag], self.arms)} if len(self.tables["context"]) else {}
+        matrix = {"spectra": lambda: by_arch(self._spectra, recurrent, kinds)} if recurrent else {}
         return {
             **context,
             "lag_training": lambda: by_arch(self._lags, solid, whens),
             "exponents": lambda: row([self.exponents], self.arms, level),
-            "spectra": lambda: by_arch(self._spectra, solid, kinds),
+            **matrix,
             "saturation": lambda: by_arch(self._saturation, solid),
             "time_constants": lambda: row([self.time_constants], carrying),
             "explosion": lambda: row(steps, self.arms),

@@ -35,7 +35,8 @@ def single_values(run: Run, evaluation: Evaluation, scores: Sequence[Score]) -> 
         norms = gradient_norm_report(run.steps["grad_norm"], run.settings["train"]["clip_norm"])
         values |= {f"grad_norm/{name}": value for name, value in norms._asdict().items()}
         values["grad_norm/log10_max"] = math.log10(norms.max) if norms.max > 0 else math.nan
-    values["addends/alignment"] = recurrent_alignment(run)
+    aligned = recurrent_alignment(run)
+    values |= {} if aligned is None else {"addends/alignment": aligned}
     best = run.valid()
     for score in scores:
         if score.name in best:
@@ -127,9 +128,15 @@ def recurrent(addends: pd.DataFrame) -> pd.DataFrame:
     return addends[addends["weight"] == "weight_hh"].drop(columns="weight")
 
 
-def recurrent_alignment(run: Run) -> float:
-    """Of the addends of dL/dW_hh in the main stack's lowest layer; nan where there are none."""
-    rows = lowest_layer(run, recurrent(run.addends))
+def recurrent_alignment(run: Run) -> float | None:
+    """Of the addends of dL/dW_hh in the main stack's lowest layer; nan where no epoch's are finite.
+
+    None of a network without recurrent matrices.
+    """
+    addends = recurrent(run.addends)
+    if addends.empty:
+        return None
+    rows = lowest_layer(run, addends)
     return alignment(rows["norm"], rows["sum_norm"].max())
 
 
