@@ -159,6 +159,10 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
             {"network__cell": "lstn"},
             ["'network.cell': 'lstn'", "'lstm', 'mingru' or 'minlstm'; did you mean 'lstm'?"],
         ),
+        (
+            {"network__cell": [0, {"a": "x" * 999, "b": "y" * 999}]},
+            ["'network.cell': [0, {'a': 'xxxx", "xxx...: Input should be 'rnn', "],
+        ),
         ({"network__connection": "resdual"}, ["'network.connection': 'resdual'", "did you mean 'residual'?"]),
         ({"network__connection": None}, ["'network.connection': None", "'plain', 'residual', 'highway' or 'dense'"]),
         ({"arch__lstm": {"dropout_mask": "widow"}}, ["'arch.lstm.dropout_mask': 'widow'", "did you mean 'window'?"]),

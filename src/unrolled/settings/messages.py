@@ -6,6 +6,8 @@ from difflib import get_close_matches
 
 from pydantic import ValidationError
 
+SHOWN = 100  # characters of a value
+
 
 def first_error(error: ValidationError, name: str, origin: dict[tuple[str, str], str]) -> str:
     """The first error of the section ``name``; ``origin``: which row of the grid a key's value comes from."""
@@ -33,8 +35,9 @@ def nearest(key: str, known: list[str]) -> str:
 def shown(value: object) -> str:
     """What the file says, in one short line, though it be a line end or a list of lists of lists."""
     short = reprlib.Repr()
-    short.maxstring = short.maxother = 100
+    short.maxstring = short.maxother = SHOWN
     try:
-        return short.repr(value)
+        said = short.repr(value)
     except ValueError:  # Python prints no more than 4,300 digits
         return "a number of thousands of digits"
+    return said if len(said) <= SHOWN else f"{said[: SHOWN - 3]}..."  # reprlib shortens each part, not the whole
