@@ -133,20 +133,22 @@ def pictures(lines: Sequence[Line], comparison: Comparison) -> Mapping[str, Call
     return found
 
 
+FAINTEST = 1e-9  # of the largest norm: what lies below is not drawn
 CARRIED: Mapping[str, dict[str, Any]] = {"dL/dh": {"linestyle": "-"}, "dL/dc": {"linestyle": (0, (1, 1.2))}}
 
 
 def _draw_lags(lines: Sequence[Line], table: pd.DataFrame, arch: str, axes: Axes) -> None:
-    """Of the lowest layer; thin where it is dL/dc."""
-    axes.set(title=arch, xlabel="time steps back from the target", ylabel="norm, these losses alone", yscale="log")
+    """Of the lowest layer, each arm beside its own largest norm of dL/dh, so that one that exploded hides no other."""
+    axes.set(title=arch, xlabel="time steps back from the target", ylabel="share of the largest dL/dh", yscale="log")
     lowest = table[table["layer"] == 0]
+    shares = lowest[["norm", "cell_norm"]].div(lowest.groupby("arm")["norm"].transform("max"), axis=0)
+    lowest = lowest.assign(**shares.where(np.isfinite(shares)))
     for line in (each for each in lines if each.arch == arch):
         mine = lowest[lowest["arm"] == line.arm]
         for name, look in zip(("norm", "cell_norm"), CARRIED.values(), strict=True):
             shown = mine[mine[name] > 0]
             axes.plot(shown["distance"], shown[name], color=line.colour, linewidth=line.width, **look)
-    every = pd.concat([lowest["norm"], lowest["cell_norm"]])
-    finish(axes, every[every > 0], bottom=every.max() * 1e-9)
+    finish(axes, pd.concat([lowest["norm"], lowest["cell_norm"]]), bottom=FAINTEST)
 
 
 def _draw_recall(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
