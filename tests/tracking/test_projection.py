@@ -74,6 +74,15 @@ def test_without_a_loader_no_model_is_logged_and_nobody_is_champion(
         assert "run/weights.safetensors" in [each.path for each in client.list_artifacts(run.info.run_id, "run")]
 
 
+def test_only_what_reads_real_text_from_left_to_right_may_be_champion(workspace: Path) -> None:
+    may = task_part(TASK, "publishing").may_be_champion
+    assert may({"bidirectional": False}, {"source": None})
+    assert not may({"bidirectional": True}, {"source": None})
+    assert not may({"bidirectional": False}, {"source": {"tokens": 1000}})
+    served = [each.served for each in project(workspace, grid(workspace), {})]
+    assert all(each is not None for each in served) and any(each.may_be_champion for each in served if each)
+
+
 def test_what_the_model_is_served_with_must_be_there(workspace: Path) -> None:
     (workspace / "data/encoded/tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"tokenizer\.json is missing.*dvc repro -f -s vocabulary"):

@@ -141,7 +141,7 @@ def _project(
     files += _below(probes.directory, "probes")
     key = _digest([SCHEMA, params, {f"{to}/{file.name}": sha256(file) for file, to in files}])
     digest = str(run.settings["corpus_digest"])
-    served = _served(workspace, run, about)
+    served = _served(workspace, run, about, of_corpus["corpus"])
     tags = context | {
         "unrolled.key": key,
         CORPUS: digest,
@@ -191,7 +191,7 @@ def as_param(value: Any) -> str:
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def _served(workspace: Path, run: Run, about: Any) -> Served | None:
+def _served(workspace: Path, run: Run, about: Any, corpus: Mapping[str, Any]) -> Served | None:
     if about.LOADER is None:
         return None
     beside = [workspace / name for name in about.FILES]
@@ -201,7 +201,7 @@ def _served(workspace: Path, run: Run, about: Any) -> Served | None:
     files = (run.directory / WEIGHTS, run.directory / "settings.json", *beside)
     return Served(
         about.LOADER, files, about.PACKAGES, about.inputs(run.settings), about.outputs(network),
-        about.may_be_champion(network),
+        about.may_be_champion(network, corpus),
     )  # fmt: skip
 
 

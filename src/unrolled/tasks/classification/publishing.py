@@ -28,7 +28,7 @@ def outputs(network: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def may_be_champion(network: Mapping[str, Any]) -> bool:
+def may_be_champion(network: Mapping[str, Any], corpus: Mapping[str, Any]) -> bool:
     """Every arm: a classifier may read its text from both sides."""
     return True
 

@@ -32,9 +32,9 @@ def outputs(network: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def may_be_champion(network: Mapping[str, Any]) -> bool:
-    """Whether an arm reads from left to right: others are no language models, and cannot generate."""
-    return not network["bidirectional"]
+def may_be_champion(network: Mapping[str, Any], corpus: Mapping[str, Any]) -> bool:
+    """Whether an arm reads from left to right, and real text: others cannot generate, or have nothing to say."""
+    return not network["bidirectional"] and not corpus.get("source")
 
 
 def note(values: Mapping[str, float]) -> list[str]:
