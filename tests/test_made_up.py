@@ -235,7 +235,7 @@ def test_a_text_in_which_no_sentence_ends_is_told(tmp_path: Path) -> None:
 
 def test_the_pipeline_says_what_is_paid_over_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = copy.deepcopy(PARAMS)
-    params["corpus"] = settings_of("agreement", 8000)
+    params["corpus"] = settings_of("agreement", 4000)
     params["network"] |= {"embedding": 8, "hidden": 8}
     params["train"] |= {"epochs": 1, "window": 16}
     params["evaluate"] |= {"bootstrap_samples": 20}
