@@ -17,8 +17,10 @@ from torch.nn.functional import cross_entropy
 
 from miniature import ROOT, run_stage, section_of
 from unrolled.corpus import plain_text
-from unrolled.corpus.made_up import END, made_up
+from unrolled.corpus.made_up import END, NAMES, made_up
+from unrolled.corpus.sources.agreement import Role
 from unrolled.ground.corpus import Corpus, Split, read_corpus
+from unrolled.settings import sections
 from unrolled.settings.loader import params_of
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.evaluation import floors
@@ -50,6 +52,10 @@ def encoded(place: Path, name: str, tokens: int = 6000, **source: Any) -> Corpus
     told = {"corpus": {"name": name}, "vocabulary": VOCABULARY}
     plain_text.encode(told, place / "text", place / "encoded", place / "corpus.json")
     return read_corpus(place / "encoded")
+
+
+def test_every_source_is_tried_here() -> None:
+    assert tuple(SOURCES) == NAMES == tuple(sections.SOURCES)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -163,6 +169,10 @@ def test_both_sides_may_pay_less_than_the_forward_floor_and_never_less_than_thei
         )
     with pytest.raises(UserError, match="forward excess"):
         floors.no_head_beats_its_floor(floors.excess(agreement, {"forward_perplexity": smoothing}), clusters, SETTINGS)
+
+
+def test_roles_are_numbered_as_their_source_numbers_them() -> None:
+    assert tuple(role.name.lower() for role in Role) == floors.ROLES
 
 
 def test_other_text_has_no_floor() -> None:
