@@ -50,8 +50,9 @@ FLOORS: dict[str, set[str]] = {
     "task/probes": {"probing", *MODEL},
     "task/text": {"corpus", "task/corpus", *MODEL},
     "task/report": {"corpus", "task/evaluation", "task/text", "report", *MODEL, *SCORING},
-    "task/over_folds": {"task/corpus"},
-    "task/commands": {"ground", "corpus", "task/text", "task/over_folds"},
+    "task/over_folds": {"report", "task/corpus"},
+    "task/distances": {"ground", "report"},
+    "task/commands": {"ground", "corpus", "report", "task/text", "task/over_folds", "task/distances"},
     "task/publishing": {"task/evaluation", "task/text", *MODEL, *SCORING},
     "report": {"settings", *SCORING},
     "tracking": {"report", *SCORING},
@@ -63,7 +64,9 @@ LATE_IMPORTS = {
     "src/unrolled/tasks/classification/commands.py": {
         f"unrolled.tasks.classification.{name}" for name in ("over_folds", "text.inference")
     },
-    "src/unrolled/tasks/language_model/commands.py": {"unrolled.tasks.language_model.text.inference"},
+    "src/unrolled/tasks/language_model/commands.py": {
+        f"unrolled.tasks.language_model.{name}" for name in ("distances", "text.inference")
+    },
     "src/unrolled/tasks/tagging/commands.py": {f"unrolled.tasks.tagging.text.{name}" for name in ("formats", "tagger")},
     "src/unrolled/shell/cli.py": {
         *(f"unrolled.{name}" for name in ("report.ladder", "report.recipe_results", "tracking.ui", "shell.doctor"))

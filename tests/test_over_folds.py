@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from unrolled.tasks.classification.over_folds import fold_scores, lines, over_folds, settings_of
+from unrolled.report.experiments import settings_of
+from unrolled.tasks.classification.over_folds import fold_scores, lines, over_folds
 
 FOLDER = "pipelines/classification/"
 

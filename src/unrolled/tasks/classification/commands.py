@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import click
 
+from unrolled.report.experiments import folder_in_repository, settings_of, shown_by_dvc
 from unrolled.shell.endings import one_line_errors
 from unrolled.shell.errors import UserError
 
@@ -56,14 +57,14 @@ def folds() -> None:
     """
     from unrolled.tasks.classification import over_folds as found  # here: numpy takes a while to import
 
-    shown, folder = found.shown_by_dvc(), found.folder_in_repository()
+    shown, folder = shown_by_dvc(), folder_in_repository()
     groups = found.over_folds(list(found.fold_scores(shown, folder)))
     if not groups:
         raise UserError(
             "one fold alone is tested; test all: dvc exp run --queue -S 'corpus.fold=range(10)', then dvc queue start"
         )
     for group in groups:
-        for line in found.lines(group, found.settings_of(shown[0].get("data") or {}, folder)):
+        for line in found.lines(group, settings_of(shown[0].get("data") or {}, folder)):
             click.echo(line)
 
 

@@ -1,13 +1,16 @@
-"""`unrolled generate`, `unrolled score`: what can be done with a trained language model alone."""
+"""`unrolled generate`, `unrolled score`, `unrolled distances`: what can be done with language models alone."""
 
 import math
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 
 from unrolled.corpus.text_files import decoded_lines
 from unrolled.ground.perplexity import perplexity
+from unrolled.report.experiments import folder_in_repository, settings_of, shown_by_dvc
 from unrolled.shell.endings import one_line_errors
+from unrolled.shell.errors import UserError
 
 HEAT = [(4.0, "green"), (8.0, "yellow"), (12.0, "red"), (math.inf, "magenta")]  # up to so many bits
 
@@ -59,4 +62,28 @@ def _heat(bits: float) -> str:
     return next(colour for limit, colour in HEAT if bits <= limit)
 
 
-COMMANDS = (generate, score)
+@click.command()
+@click.option("--picture", "place", type=click.Path(dir_okay=False, path_type=Path), help="Draw it, as .svg and .png.")
+@one_line_errors
+def distances(place: Path | None) -> None:
+    """Over how many words each arm learns to remember, from DVC's experiments with one mean distance and one seed each.
+
+    To try some, on text with a subject to remember: unrolled use distances, then dvc queue start.
+    """
+    from unrolled.tasks.language_model import distances as found  # here: matplotlib takes a while to import
+
+    shown, folder = shown_by_dvc(), folder_in_repository()
+    groups = found.over_distances(list(found.trials(shown, folder)))
+    if not groups:
+        raise UserError(
+            "no two distances were tried, in experiments with one each; in pipelines/known-entropy: dvc exp run "
+            "--queue -S 'corpus.source.distances=[4],[16],[64]' -S 'seeds=[1],[2],[3]', then dvc queue start"
+        )
+    for settings, arms in groups:
+        for line in found.table(settings, arms, settings_of(shown[0].get("data") or {}, folder)):
+            click.echo(line)
+    if place is not None:
+        found.draw(groups[-1][1], place)
+
+
+COMMANDS = (generate, score, distances)

@@ -99,11 +99,15 @@ def _recall(split: Split, nats: Nats, settings: Mapping[str, Any]) -> pd.DataFra
 
 
 def span(split: Split, nats: Nats, settings: Mapping[str, Any]) -> dict[str, float]:
-    """The distance at which recall falls below one half, with its interval; nothing of other text than agreement.
+    """What is remembered of the subjects, in numbers; nothing of other text than agreement.
 
-    That is the first time: far out there are few verbs, and one that does not agree looks like recall to who has
-    forgotten. Where it does not fall, the middle of the farthest bin; 0 where it is less from the beginning; between
-    two bins the logarithm of the distance is interpolated. ``nats``: the forward head's.
+    `memory_span`, with its interval: the distance at which recall falls below one half. That is the first time: far
+    out there are few verbs, and one that does not agree looks like recall to who has forgotten. Where it does not
+    fall, the middle of the farthest bin; 0 where it is less from the beginning; between two bins the logarithm of the
+    distance is interpolated.
+    `recall`: at all verbs together. `effective_order`: the smallest n of an n-gram model that at the best loses as
+    little at the verbs; it loses all of those farther than n - 3 words from their subjects.
+    ``nats``: the forward head's.
     """
     if "roles" not in split.arrays:
         return {}
@@ -119,7 +123,15 @@ def span(split: Split, nats: Nats, settings: Mapping[str, Any]) -> dict[str, flo
 
     units = np.concatenate([inside, inside * paid[:, None]], axis=1)
     found = bootstrap_statistic(units, clusters, reached, **Resampling.of(settings)._asdict())
-    return dict(zip(("memory_span", "memory_span_low", "memory_span_high"), (found[0], *found[1]), strict=True))
+    spans = dict(zip(("memory_span", "memory_span_low", "memory_span_high"), (found[0], *found[1]), strict=True))
+    lost = float(paid.mean()) / told
+    return {**spans, "recall": 1 - lost, "effective_order": float(_order(distances, lost))}
+
+
+def _order(distances: NDArray[np.int64], lost: float) -> int:
+    """The smallest n of which no larger share than ``lost`` of the verbs is farther than n - 3 words."""
+    farther = 1 - np.cumsum(np.bincount(distances)) / len(distances)  # than 0, 1, 2, ... words
+    return 3 + int(np.argmax(farther <= max(lost, 0.0) + 1e-9))
 
 
 def _bins(distances: NDArray[np.int64]) -> NDArray[np.int64]:
