@@ -68,7 +68,9 @@ def test_an_arm_that_exploded_needs_no_context_and_has_none() -> None:
         ([4.0] * 3, 1.0),
         ([9.0, 8.0, 4.0], math.inf),
     ):
-        given = Given({each: np.full(50, of) for each, of in zip((1.0, 5.0, math.inf), nats, strict=True)}, documents)
+        given = Given(
+            {each: np.full(50, of) for each, of in zip((1.0, 5.0, math.inf), nats, strict=True)}, documents, documents
+        )
         needed, interval = context_needed(given, SCORES[0], resampling)
         assert [needed, *interval] == pytest.approx([expected] * 3, nan_ok=True)
 

@@ -86,8 +86,8 @@ def test_the_page_teaches_with_the_numbers_of_the_run(done: Path) -> None:
     for text in (page, said):
         assert "Reading the right side too is worth +" in text and "words to the right" in text
         assert "Tags that are confused" in text and "Of 2 clipped trainings" in text
-    assert {"right", "calibration", "confusion"} <= {path.stem for path in (done / "report/figures").glob("*.svg")}
-    assert (done / "report/plots/right.csv").read_text().startswith("right,accuracy,arm\n0,")
+    assert {"right", "calibration", "confusion", "targets"} <= {path.stem for path in (done / "report/figures").glob("*.svg")}
+    assert (done / "report/plots/right.csv").read_text().startswith("arm,right,accuracy\nlstm-clipped-1,0,")
 
 
 def test_it_is_published_with_a_champion(done: Path) -> None:

@@ -23,6 +23,7 @@ class Given(NamedTuple):
 
     units: Mapping[float, Units]
     clusters: NDArray[np.int64]
+    positions: NDArray[np.int64]  # of the units, in the order of the split
 
 
 def by_context(given: Given | None, score: Score, resampling: Resampling) -> pd.DataFrame:

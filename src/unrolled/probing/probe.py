@@ -34,6 +34,7 @@ from unrolled.probing.exponents import lyapunov_exponents
 from unrolled.probing.gates import SIGNED, gate_values_of_stack
 from unrolled.probing.gradient_norms import first_explosion
 from unrolled.probing.lags import lags_of_stretches, reaches
+from unrolled.probing.targets import NO_TARGETS
 from unrolled.recurrence.stack import Stack
 from unrolled.training.training import Training
 
@@ -41,7 +42,6 @@ CLOSE_REPLAY = 1e-3  # of a gradient's norm and its loss: more than summing in a
 SATURATED = 0.1  # nearer than this to the end of its range (Karpathy, Johnson & Fei-Fei 2016, section 4.2)
 DISTANCES = np.geomspace(1e-2, 1e3, 61).tolist()  # that the loss is measured at, down the exploding gradient
 
-NO_TARGETS = pd.DataFrame(columns=["layer", "distance", "norm", "cell_norm"], dtype=float)
 Stacks = Mapping[str, tuple[Stack, Tensor]]  # by name, with what it reads at the test split's beginning, [T, 1, E]
 
 

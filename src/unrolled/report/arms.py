@@ -1,8 +1,10 @@
 """The arms of the grid and the baselines beside them read back, and refused where they are not made of each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import task_part
@@ -83,3 +85,11 @@ def read_baselines(task: str) -> dict[str, Evaluation]:
     return {
         name: Evaluation.read(Path("baselines", name)) for name in wording.baselines if name not in wording.measured
     }
+
+
+def stacked(arms: Sequence[Arm], table: Callable[[Arm], pd.DataFrame]) -> pd.DataFrame:
+    """A table of each arm, one below the other, with a column `arm`."""
+    frames = [table(arm) for arm in arms]
+    named = [frame.assign(arm=arm.name)[["arm", *frame]] for arm, frame in zip(arms, frames, strict=True)]
+    # The tables of a run that diverged in its first epoch are empty, and pandas reads those as objects, not numbers.
+    return pd.concat([frame for frame in named if len(frame)] or named[:1], ignore_index=True)

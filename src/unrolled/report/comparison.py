@@ -4,7 +4,7 @@ What is written of them, and how it reads, is in tables.py. Which numbers there 
 first of which arms are compared by, and its wording.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from unrolled.ground.run import Run
 from unrolled.ground.score import Score
 from unrolled.probing import gradient_norms
 from unrolled.report import phenomena, sweeps
-from unrolled.report.arms import Arm
+from unrolled.report.arms import Arm, stacked
 from unrolled.report.seeds import Configuration, Row, configurations, difference, summary
 from unrolled.report.series import by_epoch, last_finite_epoch, recurrent, recurrent_alignment
 from unrolled.report.wording import Wording
@@ -103,20 +103,20 @@ def compare(
         wording.beside_baselines(measures, {name: each.measures for name, each in baselines.items()}),
         list(_pairs(grid["arms"], found, baselines, main, resampling)),
         {
-            "score": _stacked(arms, lambda arm: _score_by_epoch(arm.run, main)),
-            "grad_norm": _stacked(arms, _norm_by_step),
-            "clipped_share": _stacked(arms, _clipped_share_by_epoch),
-            "profile": _stacked(arms, _profile_by_step),
-            "lag_profile": _stacked(arms, lambda arm: _in_order(arm, arm.run.lag_profile)),
-            "addends": _stacked(arms, lambda arm: _in_order(arm, recurrent(arm.run.addends))),
-            "lag_training": _stacked(arms, lambda arm: phenomena.lag_by_training(arm.run)),
-            "context": _stacked(arms, lambda arm: arm.probes.context.rename(columns={"value": main.name})),
-            "exponents": _stacked(arms, lambda arm: arm.probes.exponents.copy()),
-            "spectra": _stacked(arms, lambda arm: phenomena.largest_spectra(arm.run)),
-            "saturation": _stacked(arms, lambda arm: phenomena.saturation(arm.probes)),
-            "time_constants": _stacked(arms, lambda arm: phenomena.time_constants_of(arm.probes)),
-            "explosion": _stacked(arms, lambda arm: phenomena.around(arm.run, _first_explosion(arm, arms))),
-            "cliff": _stacked(arms, lambda arm: phenomena.cliff_of(arm.probes)),
+            "score": stacked(arms, lambda arm: _score_by_epoch(arm.run, main)),
+            "grad_norm": stacked(arms, _norm_by_step),
+            "clipped_share": stacked(arms, _clipped_share_by_epoch),
+            "profile": stacked(arms, _profile_by_step),
+            "lag_profile": stacked(arms, lambda arm: _in_order(arm, arm.run.lag_profile)),
+            "addends": stacked(arms, lambda arm: _in_order(arm, recurrent(arm.run.addends))),
+            "lag_training": stacked(arms, lambda arm: phenomena.lag_by_training(arm.run)),
+            "context": stacked(arms, lambda arm: arm.probes.context.rename(columns={"value": main.name})),
+            "exponents": stacked(arms, lambda arm: arm.probes.exponents),
+            "spectra": stacked(arms, lambda arm: phenomena.largest_spectra(arm.run)),
+            "saturation": stacked(arms, lambda arm: phenomena.saturation(arm.probes)),
+            "time_constants": stacked(arms, lambda arm: phenomena.time_constants_of(arm.probes)),
+            "explosion": stacked(arms, lambda arm: phenomena.around(arm.run, _first_explosion(arm, arms))),
+            "cliff": stacked(arms, lambda arm: phenomena.cliff_of(arm.probes)),
             "learning_rates": sweeps.learning_rates(runs, main, reached.get(wording.chance or "")),
             "depths": sweeps.depths(runs, main),
             **wording.tables(arms),
@@ -191,14 +191,6 @@ def _pairs(
 
 
 # ---- long tables, with an `arm` column ---------------------------------------------------------------------------
-
-
-def _stacked(arms: Sequence[Arm], table: Callable[[Arm], pd.DataFrame]) -> pd.DataFrame:
-    frames = [table(arm) for arm in arms]
-    for arm, frame in zip(arms, frames, strict=True):
-        frame.insert(0, "arm", arm.name)
-    # The tables of a run that diverged in its first epoch are empty, and pandas reads those as objects, not numbers.
-    return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 
 def _score_by_epoch(run: Run, score: Score) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from unrolled.report.arms import Arm
+from unrolled.report.arms import Arm, stacked
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import INK, Line, draw, finish, row
 from unrolled.report.markdown import defined
@@ -25,11 +25,11 @@ TOLERANCE = 1e-12  # of the largest norm: what lies below is drawn at the edge
 
 def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
     """The tables of all arms' evaluations one below the other, with their arms; those that are empty left out."""
-    stacked = {}
-    for name in BY_ARM:
-        frames = [arm.evaluation.tables[name].assign(arm=arm.name) for arm in arms]
-        stacked[name] = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
-    return stacked
+    return {name: _of_evaluations(arms, name) for name in BY_ARM}
+
+
+def _of_evaluations(arms: Sequence[Arm], name: str) -> pd.DataFrame:
+    return stacked(arms, lambda arm: arm.evaluation.tables[name])
 
 
 # ---- sections --------------------------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from unrolled.ground.checksums import read_sealed
-from unrolled.report.arms import Arm
+from unrolled.report import targets
+from unrolled.report.arms import Arm, stacked
 from unrolled.report.comparison import Comparison
-from unrolled.report.drawing import FAINT, INK, Line, draw, finish, key, row
+from unrolled.report.drawing import FAINT, Line, draw, row
 from unrolled.report.markdown import with_interval
 from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
@@ -58,10 +59,9 @@ def samples(arms: Sequence[str], workspace: Path = Path()) -> Mapping[str, Mappi
 
 def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
     """Gradients by distance back from the most dependent targets, and of agreement recall by distance; by arm."""
-    lags = [arm.probes.targets.assign(arm=arm.name) for arm in arms]
-    found = {"targets": pd.concat([each for each in lags if len(each)] or lags[:1], ignore_index=True)}
+    found = {"targets": targets.lags(arms)}
     if "recall" in arms[0].evaluation.tables:
-        found["recall"] = pd.concat([arm.evaluation.tables["recall"].assign(arm=arm.name) for arm in arms])
+        found["recall"] = stacked(arms, lambda arm: arm.evaluation.tables["recall"])
     return found
 
 
@@ -82,7 +82,8 @@ OVER_THE_FLOOR = [
     "floor is that of the very test tokens, so that chance is in both and cancels. An interval wholly below 0 would "
     "mean that a head saw its target: the evaluation refuses to write it. Recall: of what the subject tells of its "
     "verb, the share that is still known so many words later; 0 is chance. Memory span: the distance at which recall "
-    "falls below one half, or the farthest measured where it does not."
+    "falls below one half, or the farthest measured where it does not. Effective "
+    "order: that of the n-gram model which at the best loses as little at the verbs."
 ]
 
 
@@ -125,30 +126,10 @@ def _recall(every: Sequence[Configuration]) -> Table:
 def pictures(lines: Sequence[Line], comparison: Comparison) -> Mapping[str, Callable[[], Figure]]:
     found = {}
     if len(lags := comparison.tables["targets"]):
-        panels = [partial(_draw_lags, lines, lags, arch) for arch in dict.fromkeys(line.arch for line in lines)]
-        looks = [key(what, {"color": INK} | CARRIED[what]) for what in CARRIED]
-        found["targets"] = lambda: row(panels, lines, looks, share=True)
+        found["targets"] = lambda: targets.picture(lines, lags)
     if "recall" in comparison.tables:
         found["recall"] = lambda: row([partial(_draw_recall, lines, comparison.tables["recall"])], lines)
     return found
-
-
-FAINTEST = 1e-9  # of the largest norm: what lies below is not drawn
-CARRIED: Mapping[str, dict[str, Any]] = {"dL/dh": {"linestyle": "-"}, "dL/dc": {"linestyle": (0, (1, 1.2))}}
-
-
-def _draw_lags(lines: Sequence[Line], table: pd.DataFrame, arch: str, axes: Axes) -> None:
-    """Of the lowest layer, each arm beside its own largest norm of dL/dh, so that one that exploded hides no other."""
-    axes.set(title=arch, xlabel="time steps back from the target", ylabel="share of the largest dL/dh", yscale="log")
-    lowest = table[table["layer"] == 0]
-    shares = lowest[["norm", "cell_norm"]].div(lowest.groupby("arm")["norm"].transform("max"), axis=0)
-    lowest = lowest.assign(**shares.where(np.isfinite(shares)))
-    for line in (each for each in lines if each.arch == arch):
-        mine = lowest[lowest["arm"] == line.arm]
-        for name, look in zip(("norm", "cell_norm"), CARRIED.values(), strict=True):
-            shown = mine[mine[name] > 0]
-            axes.plot(shown["distance"], shown[name], color=line.colour, linewidth=line.width, **look)
-    finish(axes, pd.concat([lowest["norm"], lowest["cell_norm"]]), bottom=FAINTEST)
 
 
 def _draw_recall(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
@@ -177,6 +158,8 @@ WORDING = Wording(
         "spelled_bits_per_byte": "bits a byte",
         "nats_over_floor": "nats over the floor",
         "memory_span": "memory span, words",
+        "recall": "recall",
+        "effective_order": "effective order",
     },
     measures={"interpolation_weight": "w"},
     notes={

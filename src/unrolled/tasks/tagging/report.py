@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unrolled.report.arms import Arm
+from unrolled.report import targets
+from unrolled.report.arms import Arm, stacked
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import FAINT, INK, Line, draw, row
 from unrolled.report.sections import Section, Table
@@ -31,16 +32,14 @@ PUBLISHED = (
 
 
 def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
-    """Of all arms: accuracy by words to the right (3: three and more), reliability, and the pairs of tags confused."""
+    """Of all arms: accuracy by words to the right (3: three and more), reliability, the pairs of tags confused, and the
+    gradient by distance from the words that need their sentence most."""
     return {
-        "right": _stacked(arms, _right),
-        "calibration": _stacked(arms, lambda arm: arm.evaluation.tables["calibration"].copy()),
-        "confusion": _stacked(arms, lambda arm: arm.evaluation.tables["confusion"].copy()),
+        "right": stacked(arms, _right),
+        "calibration": stacked(arms, lambda arm: arm.evaluation.tables["calibration"]),
+        "confusion": stacked(arms, lambda arm: arm.evaluation.tables["confusion"]),
+        "targets": targets.lags(arms),
     }
-
-
-def _stacked(arms: Sequence[Arm], table: Callable[[Arm], pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat([table(arm).assign(arm=arm.name) for arm in arms], ignore_index=True)
 
 
 def _right(arm: Arm) -> pd.DataFrame:
@@ -191,6 +190,7 @@ def pictures(lines: Sequence[Line], comparison: Comparison) -> Mapping[str, Call
         "right": lambda: row([partial(_draw_right, lines, comparison)], lines),
         "calibration": lambda: row([partial(_draw_calibration, lines, comparison)], lines),
         "confusion": lambda: row([partial(_draw_confusion, _best(comparison))], []),
+        **({"targets": lambda: targets.picture(lines, lags)} if len(lags := comparison.tables["targets"]) else {}),
     }
 
 
@@ -286,6 +286,12 @@ WORDING = Wording(
             "Which tags are taken for which",
             "Each row a right tag, the most frequent first, and of its words the share that was given each other tag. "
             "The best arm by the validation split.",
+        ),
+        "targets": (
+            "How far a tag reaches",
+            "The gradient of the losses of those test words alone whose tag costs most without their sentence (64 of "
+            "them, up to ten words on either side). Left of 0 what the stack that reads from the left is told, right "
+            "of it the other one. Dotted: what comes back through the cell c of an LSTM.",
         ),
     },
     tables=tables,

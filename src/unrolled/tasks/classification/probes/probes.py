@@ -31,7 +31,8 @@ def context(network: Network, split: Split, units: Mapping[str, Any], probe: Map
         found = probabilities_of(network, [text[-words:] for text in texts])
         given[float(words)] = ((found.argmax(1) == labels) & np.isfinite(found).all(1)).astype(np.float64)
     whole = np.asarray(units["accuracy"], dtype=np.float64)
-    return Given(given | {math.inf: whole}, np.arange(len(whole)))
+    every = np.arange(len(whole))
+    return Given(given | {math.inf: whole}, every, every)
 
 
 def targets(network: Network, split: Split, given: Given, probe: Mapping[str, Any]) -> None:

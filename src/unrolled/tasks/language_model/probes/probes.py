@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from unrolled.ground.corpus import Split
 from unrolled.probing.context import Given
+from unrolled.probing.targets import most_dependent
 from unrolled.recurrence.stack import Stack
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD
 from unrolled.tasks.language_model.probes.context import context_nats
-from unrolled.tasks.language_model.probes.targets import lags_of_targets, most_dependent
+from unrolled.tasks.language_model.probes.targets import lags_of_targets
 
 Nats = NDArray[Any]  # -log p of each token, [N]
 
@@ -30,11 +31,13 @@ def stacks(network: Network, split: Split, steps: int) -> dict[str, tuple[Stack,
 
 def context(network: Network, split: Split, units: Mapping[str, Nats], probe: Mapping[str, Any]) -> Given:
     """Nats of the forward head when it is given only so many tokens, beside those with all of them."""
-    contexts, positions = _looked_at(split, probe)
+    contexts = [context for context in sorted(set(probe["contexts"])) if context < len(split.tokens)]
+    first, last = max(contexts, default=0), len(split.tokens) - 1  # the split is long enough for each of the contexts
+    positions = np.unique(np.linspace(first, last, probe["positions"], dtype=np.int64))
     given = context_nats(network, split.tokens, positions, contexts)
     whole = units[SCORE_OF_HEAD["forward"]][positions]
     by_context = {float(each): nats.numpy() for each, nats in given.items()} | {math.inf: whole}
-    return Given(by_context, split.document_of_tokens()[positions])
+    return Given(by_context, split.document_of_tokens()[positions], positions)
 
 
 def targets(network: Network, split: Split, given: Given | None, probe: Mapping[str, Any]) -> pd.DataFrame | None:
@@ -42,11 +45,4 @@ def targets(network: Network, split: Split, given: Given | None, probe: Mapping[
     if given is None:
         return None
     short, whole = (np.asarray(given.units[each], dtype=np.float64) for each in (min(given.units), math.inf))
-    return lags_of_targets(network, split.tokens, most_dependent(_looked_at(split, probe)[1], short, whole))
-
-
-def _looked_at(split: Split, probe: Mapping[str, Any]) -> tuple[list[int], NDArray[np.int64]]:
-    """The contexts that the split is long enough for, and the positions that are predicted with each."""
-    contexts = [context for context in sorted(set(probe["contexts"])) if context < len(split.tokens)]
-    first, last = max(contexts, default=0), len(split.tokens) - 1
-    return contexts, np.unique(np.linspace(first, last, probe["positions"], dtype=np.int64))
+    return lags_of_targets(network, split.tokens, most_dependent(given.positions, short, whole))

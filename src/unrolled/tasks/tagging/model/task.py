@@ -130,9 +130,9 @@ def tag(model: Network, batch: Batch) -> Tagged:
     return Tagged(model.chain.best(scores, batch.lengths).t()[inside], marginals.transpose(0, 1)[inside])
 
 
-def predictions(model: Network, split: Split) -> Predictions:
-    """Tag a whole split."""
-    sentences, device = Sentences.of(split), next(model.parameters()).device
+def predictions(model: Network, split: Split, sentences: Sentences | None = None) -> Predictions:
+    """Tag a whole split, cut into its own sentences or into other ones."""
+    sentences, device = sentences or Sentences.of(split), next(model.parameters()).device
     words = len(split.tokens)
     tags, confidence, nats = np.zeros(words, np.int64), np.zeros(words, np.float32), np.zeros(words, np.float32)
     for numbers in by_length(sentences.lengths, SCORED_TOGETHER):
