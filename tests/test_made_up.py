@@ -67,9 +67,15 @@ def test_what_is_known_stands_beside_the_token_that_it_is_known_of(tmp_path: Pat
     ]
     ids = json.loads((tmp_path / "encoded" / "tokenizer.json").read_text())["model"]["vocab"]
     assert corpus.test.tokens.tolist() == [ids[word] for word in drawn]
-    assert all(len(array) == len(drawn) for array in arrays.values())
-    for file, array in arrays.items():
-        assert np.array_equal(corpus.test.arrays[file.removeprefix("test.")], array)
+    known = {file.removeprefix("test."): array for file, array in arrays.items() if file.startswith("test.")}
+    assert all(len(array) == len(drawn) for array in known.values())
+    for file, array in known.items():
+        assert np.array_equal(corpus.test.arrays[file], array)
+    source = {file: array for file, array in arrays.items() if file.startswith("source.")}
+    assert len(source) + len(known) == len(arrays)
+    words = source.pop("source.words").tolist()
+    assert [ids[word] for word in words] == corpus.arrays["source.ids"].tolist()
+    assert all(np.array_equal(corpus.arrays[file], array) for file, array in source.items())
     causal, backward = corpus.test.arrays["causal"], corpus.test.arrays["backward"]
     assert causal.sum() == pytest.approx(backward.sum(), rel=1e-9)  # either way they are the text's own nats
     assert "causal" not in corpus.train.arrays and len(corpus.train.tokens) > len(corpus.valid.tokens)

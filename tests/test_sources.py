@@ -285,6 +285,8 @@ def test_ngrams_of_mixed() -> None:
                                                      (mixed(), 43.4390117014, 17.8124443260)])  # fmt: skip
 def test_going_on_from_own_words(source: Agreement, own: float, true: float) -> None:
     assert source.own_words_nats == exactly(own, 1e-9)
+    chain = source.hidden_markov()
+    assert chain.own_words_nats(chain.words.index("<eos>")) == exactly(own, 1e-9)
     assert source.causal_rate * source.tokens_a_sentence - math.log(source.classes) == exactly(true)
 
 

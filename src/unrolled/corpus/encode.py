@@ -23,7 +23,7 @@ from unrolled.corpus.spelling import Letters, Spelling
 from unrolled.corpus.vocabulary import BATCH, STRETCHES, batches, build_tokenizer, pieces_in, stretches
 from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.checksums import load, read_sealed, seal
-from unrolled.ground.corpus import MANIFEST, SPLITS, Text, corpus_digest
+from unrolled.ground.corpus import MANIFEST, SOURCE, SPLITS, Text, corpus_digest
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 from unrolled.shell.errors import UserError
 
@@ -106,6 +106,7 @@ def encode_corpus(
         for s in SPLITS:
             np.save(partial / f"{s}.documents.npy", splits[s].documents)
         _keep_what_is_known(text, partial, splits)
+        _keep_the_source(text, partial, tokenizer)
         spelling, which = _spelling(tokenizer, splits["train"], unit)
         texts = {s: splits[s].text((text / f"{s}.txt").stat().st_size, spelling) for s in SPLITS}
         stated = {"corpus": facts.get("settings"), "vocabulary": vocabulary}
@@ -130,12 +131,24 @@ def _keep_what_is_known(text: Path, encoded: Path, splits: Mapping[str, Encoded]
     """Of made-up text, an array of all tokens each, which must be the tokens of ``encoded`` too."""
     for path in sorted(text.glob("*.npy")):
         split, _, name = path.stem.partition(".")
-        if name == "lines":
+        if name == "lines" or split not in SPLITS:
             continue
         array = load(text, path.name, lambda path: np.load(path, allow_pickle=False))
         if len(array) != splits[split].tokens:
             raise UserError(f"{text / path.name} is of {len(array):,} tokens, where there are {splits[split].tokens:,}")
         np.save(encoded / path.name, array)
+
+
+def _keep_the_source(text: Path, encoded: Path, tokenizer: Tokenizer) -> None:
+    """What made-up text is drawn from; in place of its words their ids, [W]."""
+    for path in sorted(text.glob(f"{SOURCE}.*.npy")):
+        array = load(text, path.name, lambda path: np.load(path, allow_pickle=False))
+        if path.name == f"{SOURCE}.words.npy":
+            known = (tokenizer.token_to_id(word) for word in array.tolist())
+            ids = [UNKNOWN_ID if each is None else each for each in known]
+            np.save(encoded / f"{SOURCE}.ids.npy", np.array(ids, dtype=np.int64))
+        else:
+            np.save(encoded / path.name, array)
 
 
 class StretchIds(dict[str, bytes]):

@@ -7,6 +7,18 @@ test.reset.npy       the same of one that reads forward and starts anew at each 
 test.ngrams.npy      the same of an n-gram model, float64 [N, NGRAMS], from n = 1 on
 test.roles.npy       of agreement: which of ROLES each token is
 test.distances.npy   of agreement: of a verb, how many words stand between it and its subject
+
+And the source itself, as its sentences are that stand alone, for who holds sentences of a model's own against it:
+
+source.start.npy           p(state) where a sentence starts, float64 [S]
+source.transitions.npy     rows (state, next state, probability), float64 [N, 3], for what is not 0
+source.emissions.npy       rows (state, word, probability), float64 [N, 3]
+source.words.npy           its words, in their order
+source.own_words_nats.npy  see `HiddenMarkov.own_words_nats`, float64 [1]
+source.roles.npy           of agreement: the role of each word, int64 [W]
+source.classes.npy         of agreement: which subject or verb each word is, int64 [W]; 0 for others
+source.sentence_nats.npy   of agreement: the entropy of a sentence, and of its subject, float64 [2]
+source.agreement.npy       of agreement: how likely a verb agrees with its subject, float64 [1]
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_array
 
 from unrolled.corpus.sources.agreement import Agreement, Role
 from unrolled.corpus.sources.brackets import Brackets
@@ -22,7 +35,7 @@ from unrolled.corpus.sources.hidden_markov import HiddenMarkov
 from unrolled.corpus.sources.source_file import read_source
 from unrolled.corpus.sources.topics import topics
 from unrolled.corpus.text_files import Document
-from unrolled.ground.corpus import SPLITS
+from unrolled.ground.corpus import SOURCE, SPLITS
 from unrolled.shell.errors import UserError
 
 NAMES = ("agreement", "topics", "brackets", "hidden-markov")  # of the corpus
@@ -61,7 +74,8 @@ def made_up(corpus: Mapping[str, Any]) -> tuple[list[Document], dict[str, Array]
         for number, split in enumerate(SPLITS)
     }
     documents = [each for split in SPLITS for each in _documents(split, texts[split], source.words)]
-    return documents, {f"test.{name}": array for name, array in floors(source, texts["test"]).items()}
+    known = {f"test.{name}": array for name, array in floors(source, texts["test"]).items()}
+    return documents, known | {f"{SOURCE}.{name}": array for name, array in tables_of(source).items()}
 
 
 def floors(source: Source, text: Array) -> dict[str, Array]:
@@ -79,6 +93,26 @@ def floors(source: Source, text: Array) -> dict[str, Array]:
         found |= {"causal": costs.causal, "smoothing": costs.smoothing}
         found |= {"roles": costs.roles, "distances": costs.distances}
     return found
+
+
+def tables_of(source: Source) -> dict[str, Array]:
+    """The source as arrays, by name as above."""
+    chain = source.hidden_markov() if isinstance(source, Agreement) else source
+    end = chain.words.index(END)
+    found: dict[str, Array] = {
+        "start": chain.anew(end),
+        "transitions": _entries(chain.transitions),
+        "emissions": _entries(chain.emissions),
+        "words": np.array(chain.words),
+        "own_words_nats": np.array([chain.own_words_nats(end)]),
+    }
+    return found | (source.of_words() if isinstance(source, Agreement) else {})
+
+
+def _entries(matrix: Any) -> Array:
+    """Rows (row, column, value)."""
+    found = coo_array(matrix)
+    return np.stack([*found.coords, found.data], axis=1).astype(np.float64)
 
 
 def _drawn(source: Source, tokens: int, generator: np.random.Generator) -> Array:

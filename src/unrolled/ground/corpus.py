@@ -22,6 +22,7 @@ SPLITS = ("train", "valid", "test")
 MANIFEST = "manifest.json"  # the digest of each file
 REPORT = "corpus.json"  # what a person wants to know of it, beside its folder
 NAMES = "names.json"
+SOURCE = "source"  # before the names of the arrays that say what made-up text is drawn from
 ALWAYS = (*(f"{split}.npy" for split in SPLITS), *(f"{split}.documents.npy" for split in SPLITS), "counts.npy")
 
 Tokens = np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]  # memory-mapped, 1-D

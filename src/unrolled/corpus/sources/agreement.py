@@ -231,6 +231,18 @@ class Agreement:
         return float((fillers + entr(cue) + verbs + entr(end) - entr(lasting)).sum())
 
     @property
+    def sentence_nats(self) -> float:
+        """The entropy of a sentence."""
+        return self.causal_rate * self.tokens_a_sentence
+
+    def of_words(self) -> dict[str, Ints | Floats]:
+        """By the names in `corpus/made_up.py`: role and class of each word, and what is known of a sentence."""
+        kinds = np.zeros(len(self.words), dtype=np.int64)
+        kinds[: self.classes] = kinds[self._cue + 1 : -1] = np.arange(self.classes)
+        nats, agrees = np.array([self.sentence_nats, math.log(self.classes)]), np.array([1 - self.noise])
+        return {"roles": self._roles.astype(np.int64), "classes": kinds, "sentence_nats": nats, "agreement": agrees}
+
+    @property
     def _rates(self) -> int:
         return len(self.distances)
 

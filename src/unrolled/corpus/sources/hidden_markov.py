@@ -19,6 +19,8 @@ from unrolled.corpus.sources.filtering import Chain, Floats, Ints, Rows
 from unrolled.shell.errors import UserError
 
 LARGEST_TABLE = 1 << 27  # numbers: 1 GB
+NEGLIGIBLE = 1e-15  # the share of sentences that are longer than any that is counted ...
+LONGEST = 20_000  # ... and how long one may be, else what hangs on its places is not known
 
 
 class HiddenMarkov:
@@ -91,13 +93,36 @@ class HiddenMarkov:
         from p(state | the token before is ``end``). That is the stationary distribution where all states end sentences
         equally often; where one state alone does, it is what follows that one. The text starts as a sentence does.
         """
+        return self._forward(tokens, self.anew(end), end=end)
+
+    def anew(self, end: int) -> Floats:
+        """p(state | the token before is ``end``), of which no more is known: [S]."""
         if not 0 <= end < len(self.words):
             raise ValueError(f"the end of a sentence is one of {len(self.words)} tokens, not {end}")
         ends = self.stationary * self.emissions[:, [end]].toarray()[:, 0]
         if not ends.sum() > 0:
             raise UserError(f"{self.words[end]!r} is never said again in a text without end; no sentence starts anew")
-        anew = ends / ends.sum() @ self.transitions
-        return self._forward(tokens, anew, end=end)
+        return np.asarray(ends / ends.sum() @ self.transitions)
+
+    def own_words_nats(self, end: int) -> float:
+        """Nats a sentence behind its first word, at the least, of a model that must go on from words of its own.
+
+        These say nothing of the words that it is compared with, so all that it can know of the t-th is the first one,
+        t, and that the sentence goes on there: the sum over t of p(length >= t) H(w_t | w_1, length >= t) (Huszar
+        2015: what scheduled sampling aims at in its limit is not the text's own distribution). nan where sentences are
+        so long that some share of them has more than LONGEST words.
+        """
+        anew, ending = self.anew(end), self.emissions[:, [end]].toarray()[:, 0]
+        said = np.delete(self.emissions.toarray(), end, axis=1)
+        first = said.T * anew
+        going_on, total = first[first.any(axis=1)] @ self.transitions, 0.0  # p(w_1, the next state, length >= t)
+        for _ in range(LONGEST):
+            lasting = going_on.sum(axis=1)
+            if lasting.sum() < NEGLIGIBLE:
+                return total
+            total += float(entr(going_on @ self.emissions).sum() - entr(lasting).sum())
+            going_on = (going_on * (1 - ending)) @ self.transitions
+        return math.nan
 
     def rate_bounds(self, n: int) -> tuple[float, float]:
         """H(x_n | x_<n, s_1) <= entropy rate <= H(x_n | x_<n), nats a token, over all strings of n tokens.

@@ -73,6 +73,7 @@ class EvaluateSettings(ResampledSettings):
     dynamic_segment: Count
     dynamic_rates: list[Rate]
     dynamic_decays: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]
+    own_sentences: Annotated[int, Field(ge=0, le=10**5)]
 
 
 class ProbeSettings(LyapunovSettings):

@@ -1,7 +1,7 @@
 """Scoring a language model: every token of the test split once, in every way that the settings name.
 
 Tables: bands.csv, the forward head's perplexity by how often training showed the word; calibration.csv, how often its
-first choice is right, by how sure it was.
+first choice is right, by how sure it was. Of what it says of its own: see `own_text.py`.
 """
 
 import math
@@ -32,6 +32,7 @@ from unrolled.tasks.language_model.evaluation.measures import (
     unigram_perplexity,
 )
 from unrolled.tasks.language_model.evaluation.neural_cache import cache_nats, choose_cache, forward_reading
+from unrolled.tasks.language_model.evaluation.own_text import own_text
 from unrolled.tasks.language_model.evaluation.reset import reset_nats
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD, predictions
@@ -64,8 +65,9 @@ def evaluate(
         **of_cache,
         **of_dynamic,
     }
-    details = {**cache, **dynamic}
-    return _scored(corpus, units, valid, sure, settings, measures={"interpolation_weight": weight}, details=details)
+    details, own = {**cache, **dynamic}, own_text(network, corpus, test[MAIN], settings)
+    measures = {"interpolation_weight": weight, **own.measures}
+    return _scored(corpus, units, valid, sure, settings, measures=measures, details=details, tables=own.tables)
 
 
 def kneser_ney(corpus: Corpus, settings: Mapping[str, Any]) -> Scored:
@@ -117,6 +119,7 @@ def forward_nats(network: Network, split: Split, window: int) -> Nats:
 def _scored(
     corpus: Corpus, units: dict[str, Nats], valid: dict[str, Nats], sure: _Sureness, settings: Mapping[str, Any], *,
     order: int | None = None, measures: Mapping[str, float] | None = None, details: Mapping[str, Any] | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> Scored:  # fmt: skip
     checks.every_unit_scored_once(units, len(corpus.test.tokens))
     checks.every_unit_scored_once(valid, len(corpus.valid.tokens))
@@ -150,6 +153,7 @@ def _scored(
             "bands": pd.DataFrame(frequency_bands(corpus.counts, targets, units[MAIN])),
             "calibration": pd.DataFrame(bins),
             **floors.tables(corpus.test, units[MAIN], paid, settings),
+            **(tables or {}),
         },
     )
 
