@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +17,18 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from miniature import ROOT, run_stage, section_of
+from speakers import Oracle, check_perfect
 from unrolled.corpus import plain_text
 from unrolled.corpus.made_up import END, NAMES, made_up
 from unrolled.corpus.sources.agreement import Role
 from unrolled.ground.corpus import Corpus, Split, read_corpus
+from unrolled.ground.special_tokens import END_ID
+from unrolled.scoring.source import Listener, Source
 from unrolled.settings import sections
 from unrolled.settings.loader import params_of
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.evaluation import floors
+from unrolled.tasks.language_model.evaluation.own_sentences import against_the_source
 
 PARAMS = YAML(typ="safe", pure=True).load((ROOT / "pipelines/known-entropy/params.yaml").read_text(encoding="utf-8"))
 OWN = json.loads((ROOT / "pipelines/known-entropy/source.json").read_text(encoding="utf-8"))
@@ -274,3 +279,23 @@ def test_the_pipeline_says_what_is_paid_over_the_floor(tmp_path: Path, monkeypat
     page = Path("report/index.html").read_text()
     assert "Over the floor" in page and "recall by distance" in page and Path("report/figures/recall.svg").is_file()
     assert set(pd.read_csv("report/plots/recall.csv")["arm"]) == {"bilstm-clipped-1"}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_source_that_is_read_back_speaks_for_itself(tmp_path: Path, name: str) -> None:
+    """Its floors are those of the text, token by token, and its own sentences are perfect."""
+    corpus = encoded(tmp_path, name)
+    source, ids = Source.of(corpus.arrays, len(corpus.counts)), np.asarray(corpus.test.tokens, dtype=np.int64)
+    assert source is not None
+    listener, found = Listener.anew(source, 1), []
+    for word in ids[:300]:
+        assert listener.expects().sum() == pytest.approx(1)
+        found.append(-math.log(listener.reads(np.array([word]))[0]))
+        if word == END_ID:
+            listener = Listener.anew(source, 1)
+    assert np.array(found) == pytest.approx(np.asarray(corpus.test.arrays["reset"])[:300], abs=1e-9)
+    settings = section_of("evaluate", own_sentences=150, bootstrap_samples=50)
+    speaker: Any = Oracle(source)
+    tables = against_the_source(speaker, corpus, source, np.asarray(corpus.test.arrays["causal"]), settings)
+    check_perfect(tables | {"own_sentences": tables["own_sentences"].set_index("figure")})
+    assert ("own_by_distance" in tables) == (name == "agreement")

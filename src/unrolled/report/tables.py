@@ -47,7 +47,7 @@ def metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
     summed = set(names)
     names += ["grad_norm_median", "grad_norm_max", "clipped_share", "nonfinite_share"]
     names += ["context_needed", "lyapunov_exponent"]
-    beside = (*comparison.wording.of_text, *comparison.wording.beside)
+    beside = (*comparison.wording.of_text, *comparison.wording.beside, *comparison.wording.metrics)
     names += (of_scores := [name for name in beside if name in comparison.rows[0]])
     table: dict[str, dict[str, float]] = {}
     for each, summary in zip(comparison.configurations, comparison.summaries, strict=True):

@@ -14,7 +14,7 @@ class Wording:
     the others has an evaluation of its own, baselines/<name>. ``chance``: the one of ``measured`` that an arm must come
     near to have learned anything. ``of_text``: measures of the test text alone, the same for every model: {measure:
     (heading, format)}; ``beside``: of a model, {measure: heading}. Both stand beside the scores; ``measures``,
-    {measure: heading}, beside the variants.
+    {measure: heading}, beside the variants. ``metrics``: measures that `dvc metrics` shows beyond ``beside``.
     ``notes``: sentences under the tables of "scores", "variants", "gradients", "phenomena" and "pairs"; what stands in
     braces is a key of the section evaluate. ``figures``: {name: (title, how to read it)} where the report's own words
     do not do. ``samples``: what arms write, {arm: {how it was drawn: text}, or why it writes nothing}, introduced by
@@ -34,6 +34,7 @@ class Wording:
     of_text: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
     measures: Mapping[str, str] = field(default_factory=dict)
+    metrics: Sequence[str] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     samples: Callable[[Sequence[str]], Mapping[str, Mapping[str, str] | str]] | None = None

@@ -21,6 +21,9 @@ from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
 from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.evaluation.own_text import OF_LINES, OF_SENTENCES
+from unrolled.tasks.language_model.finishing import figures as finishing_figures
+from unrolled.tasks.language_model.finishing import section as finishing
 from unrolled.tasks.language_model.text.inference import Trained
 
 TEXT = Path("data/text")
@@ -62,18 +65,18 @@ def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
     found = {"targets": targets.lags(arms)}
     if "recall" in arms[0].evaluation.tables:
         found["recall"] = stacked(arms, lambda arm: arm.evaluation.tables["recall"])
-    return found
+    return found | finishing.tables(arms)
 
 
 def sections(comparison: Comparison) -> list[Section]:
-    """What is paid beyond the floor, by head, by role and by distance; nothing where no floor is known."""
+    """What is paid beyond the floor, by head, by role and by distance, where that is known; and what arms say."""
     every, first = comparison.configurations, comparison.arms[0].evaluation
     if "forward_excess" not in first.values:
-        return []
+        return finishing.sections(comparison)
     shown = [_excess(comparison)]
     if "by_role" in first.tables:
         shown += [_by_role(every), _recall(every)]
-    return [Section("Over the floor", shown, OVER_THE_FLOOR)]
+    return [Section("Over the floor", shown, OVER_THE_FLOOR), *finishing.sections(comparison)]
 
 
 OVER_THE_FLOOR = [
@@ -124,12 +127,12 @@ def _recall(every: Sequence[Configuration]) -> Table:
 
 
 def pictures(lines: Sequence[Line], comparison: Comparison) -> Mapping[str, Callable[[], Figure]]:
-    found = {}
+    found: dict[str, Callable[[], Figure]] = {}
     if len(lags := comparison.tables["targets"]):
         found["targets"] = lambda: targets.picture(lines, lags)
     if "recall" in comparison.tables:
         found["recall"] = lambda: row([partial(_draw_recall, lines, comparison.tables["recall"])], lines)
-    return found
+    return {**found, **finishing_figures.pictures(lines, comparison)}
 
 
 def _draw_recall(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
@@ -162,6 +165,7 @@ WORDING = Wording(
         "effective_order": "effective order",
     },
     measures={"interpolation_weight": "w"},
+    metrics=(*OF_SENTENCES, *(f"own_{name}" for name in OF_LINES)),
     notes={
         "scores": "Kneser-Ney n-grams: interpolated modified Kneser-Ney of order {ngram_order}. Unigram: training "
         "counts plus one, without context. Uniform: every type is equally likely. Unknown: the share of the test "
@@ -208,6 +212,7 @@ WORDING = Wording(
             "Of what the subject tells of its verb, the share that a network still knows so many words later. 1: all "
             "that can be known; 0: chance, the subject is forgotten; below: worse than chance.",
         ),
+        **finishing_figures.FIGURES,
     },
     tables=tables,
     sections=sections,

@@ -117,7 +117,9 @@ def against_the_source(
     figures = _Figures(Resampling.of(settings))
     floor = np.asarray(arrays["causal"], dtype=np.float64)
     entropy, first = arrays.get(f"{SOURCE}.sentence_nats", _of_text(floor, ends))
-    figures.add("own_words_nats", own_words_nats(network, start, seed=seed), arrays[f"{SOURCE}.own_words_nats"][0])
+    forgets = np.allclose(arrays["causal"], arrays["reset"])  # else what stands before a sentence tells more of it
+    least = float(arrays[f"{SOURCE}.own_words_nats"][0]) if forgets else math.nan
+    figures.add("own_words_nats", own_words_nats(network, start, seed=seed), least)
     figures.add("forced_nats", _behind(nats, ends), entropy - first)
     figures.add("forward_kl", _sums(nats - floor, ends), 0.0)
     _add_own(figures, own, own_places, len(corpus.counts), float(entropy), float(np.diff(ends, prepend=-1).mean()))

@@ -5,6 +5,7 @@ nor which of them have ended, changes what is drawn.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
@@ -69,7 +70,8 @@ class Voice:
         self.state = _rows(self.state, which)
 
 
-class Beginnings(NamedTuple):
+@dataclass(frozen=True)
+class Beginnings:
     """Where sentences of its own begin: each after a stretch of true text, in the midst of it.
 
     A network that was never trained from a state of zeros reads its first words wrongly there: that would be seen, not
