@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from unrolled.report.drawing import lines
-from unrolled.tasks.language_model.evaluation.own_lines import OWN, TEXT
+from unrolled.tasks.language_model.evaluation.scores import OWN, TEXT
 from unrolled.tasks.language_model.finishing import figures, section
 
 GRID = [

@@ -12,9 +12,10 @@ from unrolled.ground.special_tokens import END_ID
 from unrolled.scoring.diversity import copied, distinct, hashes, self_bleu
 from unrolled.scoring.kneser_ney import KneserNey
 from unrolled.tasks.language_model.evaluation import own_lines
-from unrolled.tasks.language_model.evaluation.own_lines import OWN, TEMPERATURES, TEXT, by_temperature, halves
+from unrolled.tasks.language_model.evaluation.own_lines import TEMPERATURES, by_temperature, halves
 from unrolled.tasks.language_model.evaluation.own_text import own_text
 from unrolled.tasks.language_model.evaluation.own_words import Beginnings, drawn
+from unrolled.tasks.language_model.evaluation.scores import OWN, TEXT
 
 NET = network()
 CORPUS = corpus_of(split_of(text(1, 3000)), split_of(text(2, 1000)), split_of(text(3, 1600)), V)

@@ -21,7 +21,7 @@ from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
 from unrolled.shell.errors import UserError
-from unrolled.tasks.language_model.evaluation.own_text import OF_LINES, OF_SENTENCES
+from unrolled.tasks.language_model.evaluation.scores import OF_LINES, OF_SENTENCES
 from unrolled.tasks.language_model.finishing import figures as finishing_figures
 from unrolled.tasks.language_model.finishing import section as finishing
 from unrolled.tasks.language_model.text.inference import Trained

@@ -24,12 +24,12 @@ from unrolled.ground.special_tokens import END_ID
 from unrolled.scoring.diversity import Hashes, copied, distinct, hashes, self_bleu
 from unrolled.scoring.kneser_ney import KneserNey
 from unrolled.tasks.language_model.evaluation.own_words import Beginnings, Sentences, drawn
+from unrolled.tasks.language_model.evaluation.scores import OWN, TEXT
 from unrolled.tasks.language_model.model.network import Network
 
 TEMPERATURES = (0.5, 0.7, 0.85, 1.0, 1.15)
 COPIED = 8  # tokens in a row that are no commonplace
 LONGEST = 128  # tokens of a line that is drawn; one that has not ended by then stays unfinished
-OWN, TEXT = "own lines", "test text"  # the rows
 FEWEST = 2  # lines on either side, with fewer of which nothing is compared
 
 

@@ -15,15 +15,10 @@ from numpy.typing import NDArray
 from unrolled.ground.corpus import Corpus
 from unrolled.scoring.source import Source
 from unrolled.tasks.language_model.evaluation.measures import unigram_nats
-from unrolled.tasks.language_model.evaluation.own_lines import OWN, by_temperature
+from unrolled.tasks.language_model.evaluation.own_lines import by_temperature
 from unrolled.tasks.language_model.evaluation.own_sentences import against_the_source
+from unrolled.tasks.language_model.evaluation.scores import OF_LINES, OF_SENTENCES, OWN
 from unrolled.tasks.language_model.model.network import Network
-
-# Figures of own_sentences.csv, and columns of own_lines.csv at temperature 1, that stand among an arm's measures.
-OF_SENTENCES = (
-    "own_words_nats", "forward_kl", "reverse_kl", "grammatical", "prefix_price", "own_agreement", "finish_accuracy",
-)  # fmt: skip
-OF_LINES = ("perplexity", "self_bleu", "copied")
 
 
 class Own(NamedTuple):

@@ -46,3 +46,11 @@ SCORES = (
     _excess("joined_excess", "both sides"),
     _excess("reset_excess", "left to right, state reset at each sentence"),
 )
+
+# What an arm says of its own: which figures of own_sentences.csv, and which columns of own_lines.csv at temperature 1,
+# stand among its measures; and the kinds of rows of the latter.
+OF_SENTENCES = (
+    "own_words_nats", "forward_kl", "reverse_kl", "grammatical", "prefix_price", "own_agreement", "finish_accuracy",
+)  # fmt: skip
+OF_LINES = ("perplexity", "self_bleu", "copied")
+OWN, TEXT = "own lines", "test text"

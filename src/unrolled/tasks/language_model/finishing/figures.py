@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import FAINT, INK, Line, draw, finish, key, row
-from unrolled.tasks.language_model.evaluation.own_lines import OWN, TEXT
+from unrolled.tasks.language_model.evaluation.scores import OWN, TEXT
 
 FIGURES = {
     "own_by_place": (

@@ -8,7 +8,7 @@ from unrolled.report.comparison import Comparison
 from unrolled.report.markdown import number, over_seeds
 from unrolled.report.sections import Table
 from unrolled.report.seeds import Configuration
-from unrolled.tasks.language_model.evaluation.own_lines import OWN, TEXT
+from unrolled.tasks.language_model.evaluation.scores import OWN, TEXT
 from unrolled.tasks.language_model.finishing.cells import Form, heard, or_none, with_ends
 
 COLUMNS: dict[str, tuple[str, Form]] = {  # of own_lines.csv
