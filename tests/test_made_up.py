@@ -259,9 +259,9 @@ def test_the_pipeline_says_what_is_paid_over_the_floor(tmp_path: Path, monkeypat
     params["corpus"] = settings_of("agreement", 4000)
     params["network"] |= {"embedding": 8, "hidden": 8}
     params["train"] |= {"epochs": 1, "window": 16}
-    params["evaluate"] |= {"bootstrap_samples": 20}
+    params["evaluate"] |= {"bootstrap_samples": 20, "own_sentences": 50}
     params["probe"] |= {"positions": 50, "lyapunov_steps": 20, "contexts": [1, 5]}
-    params["arch"] = {"bilstm": params["arch"]["bilstm"]}
+    params["arch"] = {"bilstm": params["arch"]["bilstm"], "rnn": {"cell": "rnn", "learning_rate": 0.05}}
     params["clipping"] = {"clipped": params["clipping"]["clipped"]}
     (tmp_path / "params.yaml").write_text(json.dumps(params))
     monkeypatch.chdir(tmp_path)
@@ -269,7 +269,8 @@ def test_the_pipeline_says_what_is_paid_over_the_floor(tmp_path: Path, monkeypat
         run_stage(name)
     run_stage("baseline", "kneser_ney")
     for name in ("train", "evaluate", "probe"):
-        run_stage(name, "bilstm-clipped-1")
+        for arm in ("bilstm-clipped-1", "rnn-clipped-1"):
+            run_stage(name, arm)
     run_stage("compare")
     metrics = json.loads(Path("metrics.json").read_text())
     arm, peer = metrics["bilstm-clipped"], metrics["kneser_ney"]
@@ -278,7 +279,11 @@ def test_the_pipeline_says_what_is_paid_over_the_floor(tmp_path: Path, monkeypat
     assert 0 < peer["nats_over_floor"] < arm["forward_excess"]
     page = Path("report/index.html").read_text()
     assert "Over the floor" in page and "recall by distance" in page and Path("report/figures/recall.svg").is_file()
-    assert set(pd.read_csv("report/plots/recall.csv")["arm"]) == {"bilstm-clipped-1"}
+    assert set(pd.read_csv("report/plots/recall.csv")["arm"]) == {"bilstm-clipped-1", "rnn-clipped-1"}
+    assert "Finishing the sentence" in page and Path("report/figures/own_by_place.svg").is_file()
+    assert "Not measured: bilstm-clipped, as a bidirectional network has no next word to say." in page
+    assert set(pd.read_csv("report/plots/own_sentences.csv")["arm"]) == {"rnn-clipped-1"}
+    assert metrics["rnn-clipped"]["own_words_nats"] > 0 and "own_words_nats" not in arm
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -176,3 +176,15 @@ def test_nothing_is_asked_of_who_cannot_speak_or_where_no_sentence_is_wanted(
     assert own_text(speaker, corpus, floor + 9, settings) == ({}, {})  # worse than a unigram model
     speaker.bidirectional = True
     assert own_text(speaker, corpus, floor, settings) == ({}, {})
+
+
+def test_a_test_split_of_a_few_sentences_is_no_error(corpus: Corpus) -> None:
+    speaker: Any = Oracle(of(TRUE))
+    settings = section_of("evaluate", own_sentences=30, bootstrap_samples=20)
+    ends = np.flatnonzero(corpus.test.tokens == END_ID) + 1
+    for sentences, spoke in ((3, False), (25, True)):
+        cut = int(ends[sentences])
+        floors = {name: corpus.test.arrays[name][:cut] for name in ("causal", "reset")}
+        test = corpus.test._replace(tokens=corpus.test.tokens[:cut], arrays=corpus.arrays | floors)  # type: ignore[operator]
+        found = own_text(speaker, corpus._replace(test=test), floors["causal"], settings)
+        assert bool(found.tables) == bool(found.measures) == spoke

@@ -50,6 +50,8 @@ def test_each_begins_after_true_text_where_a_sentence_does() -> None:
                 assert torch.allclose(part[0], mine[place], atol=1e-6)
     assert len(Beginnings.of(NET, TEXT, 10**6, warm=20)) > 100
     assert len(Beginnings.of(NET, TEXT[:15], 5, warm=20)) == 0
+    endless = np.concatenate([TEXT[:300], np.full(own_words.ENDLESS + 1, 5), TEXT]).astype(np.uint16)
+    assert Beginnings.of(NET, endless, 10**6, warm=20).before.lengths.max() < 100
 
 
 def test_the_same_seed_draws_the_same_however_many_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:

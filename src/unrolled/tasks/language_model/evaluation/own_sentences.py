@@ -107,9 +107,15 @@ def states_after(source: Source, text: Sentences) -> Any:
 def against_the_source(
     network: Network, corpus: Corpus, source: Source, nats: Floats, settings: Mapping[str, Any]
 ) -> dict[str, pd.DataFrame]:
-    """``nats``: of the test split's tokens by the forward head. ValueError for a network that predicts no numbers."""
+    """``nats``: of the test split's tokens by the forward head.
+
+    No table where no sentence of the test split has enough before it. ValueError for a network whose predictions are
+    not numbers.
+    """
     arrays, seed = corpus.test.arrays, settings["seed"]
     start = Beginnings.of(network, corpus.test.tokens, settings["own_sentences"])
+    if not len(start):
+        return {}
     own, asked = drawn(network, start, seed=seed), own_agreement.agreeing_verbs(arrays, start.text)
     known = states_after(source, start.before)
     true_places, own_places = (held_against(network, source, start, known, each, asked) for each in (start.text, own))

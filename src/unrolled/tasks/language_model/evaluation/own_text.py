@@ -43,6 +43,8 @@ def own_text(network: Network, corpus: Corpus, nats: NDArray[Any], settings: Map
         lines = by_temperature(network, corpus, settings)
         return Own({}, {}) if lines is None else Own(_finite(_of_lines(lines)), {"own_lines": lines})
     tables = against_the_source(network, corpus, source, nats, settings)
+    if not tables:
+        return Own({}, {})
     values = tables["own_sentences"].set_index("figure")["value"]
     return Own(_finite({name: values[name] for name in OF_SENTENCES if name in values}), tables)
 

@@ -24,6 +24,7 @@ States = tuple[tuple[Tensor, ...], ...]  # by layer
 
 COLUMNS = 512  # sentences side by side: memory and time, not the figures, hang on it
 WARM = 100  # tokens of true text, at the least, that are read before a sentence of one's own begins
+ENDLESS = 5000  # tokens: text without an end in sight would ask for room that nobody has
 LONGEST = 512  # tokens of a sentence that is drawn; one that has not ended by then stays unfinished
 
 
@@ -84,13 +85,17 @@ class Beginnings:
 
     @classmethod
     def of(cls, network: Network, tokens: Tokens, most: int, *, warm: int = WARM) -> "Beginnings":
-        """``most`` beginnings evenly over a text, or as many as have ``warm`` tokens before them and an end behind."""
+        """``most`` beginnings evenly over a text, or as many as have ``warm`` tokens before them and an end behind.
+
+        What stands before is whole sentences; beside those of more than ENDLESS tokens none begins.
+        """
         ids = np.asarray(tokens, dtype=np.int64)
         starts = np.concatenate(([0], np.flatnonzero(ids == END_ID) + 1))  # the last one may end nowhere
-        possible = np.flatnonzero(starts[:-1] >= warm)
+        first = starts[np.searchsorted(starts, starts[:-1] - warm, side="right").clip(min=1) - 1]
+        short = np.maximum(starts[:-1] - first, np.diff(starts)) <= ENDLESS
+        possible = np.flatnonzero((starts[:-1] >= warm) & short)
         chosen = possible[np.linspace(0, len(possible) - 1, min(most, len(possible))).round().astype(np.int64)]
-        earliest = starts[np.searchsorted(starts, starts[chosen] - warm, side="right") - 1]
-        before = _cut(ids, earliest, starts[chosen])
+        before = _cut(ids, first[chosen], starts[chosen])
         return cls(before, _cut(ids, starts[chosen], starts[chosen + 1]), _state_after(network, before))
 
     def __len__(self) -> int:

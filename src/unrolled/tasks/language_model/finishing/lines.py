@@ -50,11 +50,11 @@ def meaning(comparison: Comparison, every: Sequence[Configuration]) -> str:
     lines, text = int(table[table["of"] == OWN]["lines"].max()), table[table["of"] == TEXT].iloc[0]
     return (
         f"Training shows an arm true words alone; here it goes on from its own. At {lines:,} places of the test text, "
-        "after 100 true tokens or more, it says a line word by word, each drawn and read before the next (128 tokens "
+        "after 100 true tokens or more, it says a line token by token, each drawn and read before the next (128 "
         f"at most), <unk> among them. Perplexity is that of a Kneser-Ney model of order "
         f"{comparison.evaluate['ngram_order']}, counted on text that no arm was trained on: the validation split and "
         f"the second half of the test split. The first half, {int(text['lines']):,} of its lines, is judged beside the "
-        "arms. Self-BLEU: how far each line's n-grams of up to 4 words stand in the others too; distinct-n: different "
+        "arms. Self-BLEU: how far each line's n-grams of up to 4 tokens stand in the others too; distinct-n: different "
         "n-grams over all. Both hang on how many lines there are. 8-grams from training: the share that stands there "
         "word for word. A low temperature buys quality with variety: below the test text's perplexity lines are safer "
         "than real ones, and of two arms that one says better text which has less of the one for the same of the other "
