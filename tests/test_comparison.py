@@ -170,7 +170,13 @@ def probed(arm: str, stacks: Sequence[str], made: Made, run: Run) -> None:
     ]  # fmt: skip
     columns = ["stack", "layer", "gate", "unit", "mean", "low_share", "high_share"]
     pd.DataFrame(gates, columns=columns).to_csv(folder / "gates.csv", index=False)
-    lags = {"stack": "forward", "layer": 0, "distance": range(3), "norm": [1.0, 0.5, 0.1], "cell_norm": [math.nan, 0.9, 0.8]}
+    lags = {
+        "stack": "forward",
+        "layer": 0,
+        "distance": range(3),
+        "norm": [1.0, 0.5, 0.1],
+        "cell_norm": [math.nan, 0.9, 0.8],
+    }
     pd.DataFrame(lags).to_csv(folder / "targets.csv", index=False)
     cliff = {"distance": made.cliff, "loss": [5.0 + distance**2 for distance in made.cliff]}
     cliff |= {"landed": [float(distance == 1.0) for distance in made.cliff]}

@@ -86,7 +86,9 @@ def test_the_page_teaches_with_the_numbers_of_the_run(done: Path) -> None:
     for text in (page, said):
         assert "Reading the right side too is worth +" in text and "words to the right" in text
         assert "Tags that are confused" in text and "Of 2 clipped trainings" in text
-    assert {"right", "calibration", "confusion", "targets"} <= {path.stem for path in (done / "report/figures").glob("*.svg")}
+    assert {"right", "calibration", "confusion", "targets"} <= {
+        path.stem for path in (done / "report/figures").glob("*.svg")
+    }
     assert (done / "report/plots/right.csv").read_text().startswith("arm,right,accuracy\nlstm-clipped-1,0,")
 
 
