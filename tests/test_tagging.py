@@ -9,10 +9,11 @@ import torch
 
 from tagging_corpora import NETWORK, TRAIN, drawn, encoded, told, trained, untrained
 from unrolled.ground.corpus import Corpus
+from unrolled.ground.sequences import by_length
 from unrolled.recurrence.bptt import Profile
 from unrolled.shell.errors import UserError
 from unrolled.tasks.tagging.evaluation.checks import reads_the_right_side_if_bidirectional
-from unrolled.tasks.tagging.model.batches import UNSCORED, Sentences, batches, by_length
+from unrolled.tasks.tagging.model.batches import UNSCORED, Sentences, batches
 from unrolled.tasks.tagging.model.network import Network
 from unrolled.tasks.tagging.model.task import Task, gold_of, longest, predictions, tag
 

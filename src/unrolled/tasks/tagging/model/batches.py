@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolled.ground.corpus import Split
+from unrolled.ground.sequences import by_length, columns_of
 from unrolled.ground.special_tokens import UNKNOWN_ID
 
 UNSCORED = -100  # in place of a tag, where a column is padded
@@ -71,10 +72,10 @@ class Sentences(NamedTuple):
 
     def batch(self, sentences: Ints) -> Batch:
         """The sentences of these numbers, a column each in this order."""
-        index, inside = _columns(self.borders[sentences], self.lengths[sentences])
+        index, inside = columns_of(self.borders[sentences], self.lengths[sentences])
         distinct, forms = np.unique(self.forms[index], return_inverse=True)
         starts = self.letter_borders[distinct]
-        letter_index, within = _columns(starts, self.letter_borders[distinct + 1] - starts)
+        letter_index, within = columns_of(starts, self.letter_borders[distinct + 1] - starts)
         return Batch(
             _tensor(self.words[index]),
             _tensor(self.counts[index]),
@@ -85,17 +86,6 @@ class Sentences(NamedTuple):
             _tensor(within.sum(0)),
             _tensor(self.given[index]),
         )
-
-
-def by_length(lengths: Ints, size: int, draw: np.random.Generator | None = None) -> list[Ints]:
-    """The numbers of the sentences of each batch: ``size`` of about the same length, the last batch what is left.
-
-    ``draw`` shuffles the batches, and sentences of equal length; without it the shortest come first.
-    """
-    ties = np.arange(len(lengths)) if draw is None else draw.permutation(len(lengths))
-    order = np.lexsort((ties, lengths))
-    batches = [order[first : first + size] for first in range(0, len(order), size)]
-    return batches if draw is None else [batches[index] for index in draw.permutation(len(batches))]
 
 
 def batches(split: Split, size: int, draw: np.random.Generator | None = None, first: int = 0) -> Iterator[Batch]:
@@ -124,13 +114,6 @@ def batch_of(
     told = nothing if given is None else np.array([of_given.get(tag, UNKNOWN_ID) for tags in given for tag in tags])
     own = Sentences(looked_up[flat], nothing, nothing, flat, borders, letters, letter_borders, told)
     return own.batch(np.arange(len(sentences)))
-
-
-def _columns(starts: Ints, lengths: Ints) -> tuple[Ints, Ints]:
-    """The index of what each place of a padded window [T, B] holds (the column's last again in the padding), and
-    whether it lies within its column."""
-    steps = np.arange(lengths.max())[:, None]
-    return starts + np.minimum(steps, lengths - 1), steps < lengths
 
 
 def _tensor(array: Ints) -> Tensor:

@@ -10,10 +10,11 @@ from torch.nn.functional import cross_entropy
 
 from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.score import Sums
+from unrolled.ground.sequences import by_length
 from unrolled.ground.task import WholeSequences
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.softmax_loss import softmax_nats
-from unrolled.tasks.tagging.model.batches import UNSCORED, Batch, Sentences, batches, by_length
+from unrolled.tasks.tagging.model.batches import UNSCORED, Batch, Sentences, batches
 from unrolled.tasks.tagging.model.network import Network
 
 SCORED_TOGETHER = 128  # sentences; the figures do not depend on it

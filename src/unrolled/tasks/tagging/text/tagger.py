@@ -10,9 +10,10 @@ import torch
 
 from unrolled.ground.checksums import json_of, load
 from unrolled.ground.run import Run
+from unrolled.ground.sequences import by_length
 from unrolled.ground.trained import read_trained
 from unrolled.shell.errors import UserError
-from unrolled.tasks.tagging.model.batches import batch_of, by_length
+from unrolled.tasks.tagging.model.batches import batch_of
 from unrolled.tasks.tagging.model.network import Network
 from unrolled.tasks.tagging.model.task import tag
 
