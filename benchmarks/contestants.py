@@ -9,8 +9,9 @@ from torch.nn.functional import log_softmax, nll_loss
 
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.tasks.language_model.model.batches import Batch
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import Batch, Task
+from unrolled.tasks.language_model.model.task import Task
 from unrolled.tasks.language_model.model.windows import Window
 from unrolled.training.clipping import clip
 

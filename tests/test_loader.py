@@ -201,6 +201,32 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
             {"network__forget_bias": 1.0},
             ["'network.forget_bias': 1.0: is for the cell lstm, not rnn (with the row 'arch.rnn')"],
         ),
+        *(
+            (
+                {"train__reset": wrong},
+                [f"'train.reset': {wrong!r}: never, sentence, or a probability above 0 and below 1"],
+            )
+            for wrong in ("always", 0, 1, 1.0, True, None, float("nan"), -0.5)
+        ),
+        *(
+            ({"train__feeding": feeding}, [f"'train.feeding': '{feeding}': ", "set reset: sentence"])
+            for feeding in ("own", "scheduled")
+        ),
+        ({"train__feeding": "sheduled"}, ["'train.feeding': 'sheduled'", "did you mean 'scheduled'?"]),
+        ({"arch__lstm": {"feeding": "own", "reset": 0.5}}, ["'arch.lstm.feeding': 'own': ", "set reset: sentence"]),
+        (
+            {
+                "train__reset": "sentence",
+                "arch__lstm": {"feeding": "own"},
+                "arch__b": {"bidirectional": True, "feeding": "own"},
+            },
+            ["'b-clipped'", "bidirectional", "cannot finish a sentence", "set feeding: teacher"],
+        ),
+        ({"train__prompt": 0}, ["'train.prompt': 0", "greater than or equal to 1"]),
+        ({"train__schedule": "cosine"}, ["'train.schedule': 'cosine'", "'inverse_sigmoid'"]),
+        ({"train__schedule_steps": 0}, ["'train.schedule_steps': 0", "greater than or equal to 1"]),
+        ({"train__horizon": 0}, ["'train.horizon': 0", "greater than or equal to 1"]),
+        ({"train__teacher_epochs": -1}, ["'train.teacher_epochs': -1", "greater than or equal to 0"]),
         ({"network__forget_bias": float("nan")}, ["'network.forget_bias': nan", "finite"]),
         ({"corpus__name": "pbt"}, ["'corpus.name': 'pbt'", "'ptb'"]),
         ({"corpus__path": "texts/*.txt"}, ["corpus.pattern"]),

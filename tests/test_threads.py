@@ -24,7 +24,7 @@ from unrolled.tasks.language_model.evaluation.dynamic_evaluation import Dynamics
 from unrolled.tasks.language_model.evaluation.evaluate import evaluate, kneser_ney
 from unrolled.tasks.language_model.evaluation.scores import SCORES
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.training.fit import fit
+from unrolled.training.fit import fit, steps
 from unrolled.training.history import History
 from unrolled.training.run_directory import write_run
 from unrolled.training.training import Training
@@ -87,6 +87,16 @@ def dynamic() -> list[torch.Tensor]:
     return [torch.from_numpy(dynamic_nats(network, TEST[:60], Dynamics(20, 100.0, 0.5), squares=squares))]
 
 
+def finished() -> list[torch.Tensor]:
+    """A step of training whose inputs the network draws itself."""
+    arm = whole_arm("lstm-clipped-1", reset="sentence", feeding="own", dropout=0.2, columns=40)
+    training = Training.of(arm, {"vocabulary": V})
+    for parameter in training.model.parameters():
+        torch.nn.init.uniform_(parameter, -0.5, 0.5, generator=training.generator)
+    next(steps(training, split_of(TRAIN)))
+    return [each.grad.to_dense() for each in training.model.parameters() if each.grad is not None]
+
+
 def updated() -> list[torch.Tensor]:
     """By each optimiser that has a pass of its own over the numbers, whose ends no register may fill."""
     found: list[torch.Tensor] = []
@@ -100,7 +110,9 @@ def updated() -> list[torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("measured", [exponents, gates, of_the_weights, passed_on, minimal, losses, dynamic, updated])
+@pytest.mark.parametrize(
+    "measured", [exponents, gates, of_the_weights, passed_on, minimal, losses, dynamic, finished, updated]
+)
 def test_what_is_measured_has_the_same_bytes_with_any_number_of_threads(
     measured: Callable[[], list[torch.Tensor]],
 ) -> None:

@@ -1,7 +1,8 @@
 """The contract of a task: all that training, scoring, probing, the report and MLflow ask of it.
 
 tasks/<task>/
-  settings.py              SECTIONS of params.yaml that are its own, and memory(), what a training takes at least
+  settings.py              SECTIONS of params.yaml that are its own, and memory(), what a training takes at least;
+                           check_arm(), where a network and how it is trained may not go together
   corpus/corpus.py         what data it reads and how (`corpus/of_task.py`); a task without it reads plain text
   model/task.py            Task, the class below: the network, its batches and its loss
   evaluation/scores.py     SCORES, each declared once; the first is what arms are compared by

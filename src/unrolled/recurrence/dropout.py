@@ -3,7 +3,7 @@
 They are drawn where the generator is, on the CPU, so that a seed draws the same masks for a network on any device.
 """
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -13,13 +13,43 @@ from unrolled.recurrence.compiled.masks import draw_kept, masked
 DROPOUT_MASKS = ("step", "window")
 
 
+class WindowMasks:
+    """The masks of one window of ``steps`` time steps, for who reads it more than once: whole, or a part at a time.
+
+    Each is drawn for all time steps when a layer first asks for it. So they are those that a window draws which is read
+    once and whole, from the same state of ``generator``.
+    """
+
+    def __init__(self, steps: int, generator: torch.Generator) -> None:
+        self._steps, self._generator = steps, generator
+        self._drawn: list[Tensor] = []
+        self._asked, self._part = 0, slice(0, steps)
+
+    def of(self, part: slice) -> Self:
+        """From now on for a reading of these time steps, which asks for the first mask again."""
+        self._asked, self._part = 0, part
+        return self
+
+    def next(self, shape: torch.Size, share: float, *, of_steps: bool) -> Tensor:
+        """As ``draw_kept``; ``of_steps``: the mask has a row a time step, of which those of the part are due."""
+        if self._asked == len(self._drawn):
+            whole = torch.Size((self._steps, *shape[1:])) if of_steps else shape
+            self._drawn.append(draw_kept(whole, share, self._generator))
+        mask = self._drawn[self._asked]
+        self._asked += 1
+        return mask[self._part] if of_steps else mask
+
+
+MaskSource = torch.Generator | WindowMasks  # what masks are taken from
+
+
 def check_rate(argument: str, rate: float) -> None:
     """ValueError where ``rate`` is no share that can drop out."""
     if not 0 <= rate < 1:
         raise ValueError(f"{argument} must be at least 0 and below 1, not {rate}")
 
 
-def dropout(values: Tensor, rate: float, generator: torch.Generator | None, mask: str = "step") -> Tensor:
+def dropout(values: Tensor, rate: float, generator: MaskSource | None, mask: str = "step") -> Tensor:
     """Zero elements of [T, B, F] with probability ``rate``, scale the rest by 1 / (1 - rate) (Srivastava et al. 2014).
 
     For the connections between layers, and for weights. ``mask``: "step" draws one for each time step (Zaremba et al.
@@ -28,7 +58,11 @@ def dropout(values: Tensor, rate: float, generator: torch.Generator | None, mask
     """
     if rate == 0 or generator is None:
         return values
-    kept = draw_kept((values[:1] if mask == "window" else values).shape, 1 - rate, generator)
+    shape = (values[:1] if mask == "window" else values).shape
+    if isinstance(generator, WindowMasks):
+        kept = generator.next(shape, 1 - rate, of_steps=mask == "step" and values.dim() == 3)
+    else:
+        kept = draw_kept(shape, 1 - rate, generator)
     if values.dtype == torch.float32 and values.device.type == "cpu":
         dropped: Tensor = _Masked.apply(values, kept, values.new_ones(1).div_(1 - rate))
         return dropped
@@ -48,7 +82,7 @@ class _Masked(torch.autograd.Function):
         return _Masked.apply(d_dropped, *ctx.saved_tensors), None, None
 
 
-def dropped_types(types: int, rate: float, generator: torch.Generator | None, like: Tensor) -> Tensor | None:
+def dropped_types(types: int, rate: float, generator: MaskSource | None, like: Tensor) -> Tensor | None:
     """What to multiply each type's embedding with, [V]: 0 with probability ``rate``, else 1 / (1 - rate).
 
     Whole words drop out, wherever they stand in the window (Gal & Ghahramani 2016, section 4.2). None: nothing does.

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from unrolled.recurrence.bptt import Profile, unroll
 from unrolled.recurrence.cell import LayerWeights
 from unrolled.recurrence.cells import LSTM, check_name, find_cell
-from unrolled.recurrence.dropout import check_rate, dropout
+from unrolled.recurrence.dropout import MaskSource, check_rate, dropout
 from unrolled.recurrence.threads import one_thread
 
 INITIALISATIONS = ("uniform", "orthogonal", "identity", "chrono")
@@ -99,7 +99,7 @@ class RecurrentLayer(nn.Module):
 
     def forward(
         self, inputs: Tensor, state: tuple[Tensor, ...], profile: Profile | None = None,
-        lengths: Tensor | None = None, generator: torch.Generator | None = None,
+        lengths: Tensor | None = None, generator: MaskSource | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
         """Inputs [T, B, E] and state to outputs [T, B, H] and the final state; `lengths` as in `unroll`.
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import check_name
-from unrolled.recurrence.dropout import DROPOUT_MASKS, check_rate, dropout
+from unrolled.recurrence.dropout import DROPOUT_MASKS, MaskSource, check_rate, dropout
 from unrolled.recurrence.layer import RecurrentLayer
 from unrolled.recurrence.threads import one_thread
 
@@ -71,7 +71,7 @@ class Stack(nn.Module):
 
     def forward(
         self, inputs: Tensor, state: tuple[State, ...],
-        generator: torch.Generator | None = None, profile: Profile | None = None, lengths: Tensor | None = None,
+        generator: MaskSource | None = None, profile: Profile | None = None, lengths: Tensor | None = None,
     ) -> tuple[Tensor, tuple[State, ...]]:  # fmt: skip
         """[T, B, E] -> [T, B, H] and the state after the last row read; `lengths` as in `unroll`.
 
@@ -95,7 +95,7 @@ class Stack(nn.Module):
             named[layer.name] += gate.parameters()
         return named
 
-    def _dropped(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _dropped(self, values: Tensor, generator: MaskSource | None) -> Tensor:
         return dropout(values, self.dropout, generator, self.dropout_mask)
 
     def connected(self, index: int, below: Tensor, read: Tensor, outputs: Tensor) -> Tensor:

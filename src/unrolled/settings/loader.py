@@ -74,6 +74,7 @@ def params_of(text: str, place: str) -> Params:
     for arch, clipping in _grid(raw, place):
         rows = {f"arch.{arch}": raw["arch"][arch], f"clipping.{clipping}": raw["clipping"][clipping]}
         own = _merged(raw, rows, models, place)
+        _check_arm(task, f"{place}: arm '{arch}-{clipping}'", own)
         for seed in seeds:
             arm = {"task": task, "arm": f"{arch}-{clipping}-{seed}", "arch": arch, "clipping": clipping}
             arms[arm["arm"]] = arm | {"network": dict(own["network"]), "train": {"seed": seed} | own["train"]}
@@ -197,6 +198,16 @@ def _validated(
         return model(**values).model_dump()
     except ValidationError as error:
         raise UserError(f"{place}: {first_error(error, name, origin)}") from None
+
+
+def _check_arm(task: str, arm: str, own: dict[str, Section]) -> None:
+    """What a task asks of the sections of an arm together, where it asks for something: see `ground/task.py`."""
+    check = getattr(task_part(task, "settings"), "check_arm", None)
+    if check is not None:
+        try:
+            check(own["network"], own["train"])
+        except ValueError as error:
+            raise UserError(f"{arm}: {error}") from None
 
 
 def _check_key(section: str, key: object, known: list[str], place: str) -> None:

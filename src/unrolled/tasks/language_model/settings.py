@@ -62,6 +62,27 @@ class NetworkSettings(Strict):
 class BatchedTrainSettings(TrainSettings):
     columns: Count
     window: Annotated[int, Field(ge=2, le=10**9)]
+    reset: Literal["never", "sentence"] | Share
+    feeding: Literal["teacher", "own", "scheduled"]
+    prompt: Count
+    schedule: Literal["linear", "exponential", "inverse_sigmoid"]
+    schedule_steps: Count
+    horizon: Count | None
+    teacher_epochs: Annotated[int, Field(ge=0, le=10**9)]
+
+    @field_validator("reset", mode="before")
+    @classmethod
+    def _word_or_share(cls, reset: object) -> object:
+        if reset in ("never", "sentence") or (isinstance(reset, float) and 0 < reset < 1):
+            return reset
+        raise ValueError("never, sentence, or a probability above 0 and below 1 is due")
+
+    @field_validator("feeding")
+    @classmethod
+    def _of_whole_sentences(cls, feeding: str, info: ValidationInfo) -> str:
+        if feeding != "teacher" and info.data.get("reset", "sentence") != "sentence":
+            raise ValueError("the network finishes sentences, so it must read each for itself: set reset: sentence")
+        return feeding
 
 
 class EvaluateSettings(ResampledSettings):
@@ -89,13 +110,21 @@ SECTIONS: dict[str, type[Strict]] = {
 }
 
 
+def check_arm(network: Mapping[str, Any], train: Mapping[str, Any]) -> None:
+    """ValueError where the two sections do not go together."""
+    if train["feeding"] != "teacher" and network["bidirectional"]:
+        raise ValueError(
+            f"feeding: {train['feeding']} is not for a bidirectional network, which reads what it is to predict next "
+            "and so cannot finish a sentence; set feeding: teacher in its row, or bidirectional: false"
+        )
+
+
 def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
     """A lower bound of the bytes that training takes, by the settings that would lower it."""
     copies = 2 if train["optimiser"] == "sgd" else 4  # the best epoch's beside them; adam has two moments
     stacks = 1 + network["bidirectional"]
-    states = (
-        train["window"] * train["columns"] * stacks * network["layers"] * GATES[network["cell"]] * network["hidden"]
-    )
+    steps = 1 if train["reset"] == "sentence" else train["window"]  # how long sentences are is not known here
+    states = steps * train["columns"] * stacks * network["layers"] * GATES[network["cell"]] * network["hidden"]
     return {
         "network.hidden, network.embedding or network.layers": 4 * copies * parameters(network, sizes),
         "train.window or train.columns": 4 * states,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from unrolled.ground.task import Model
 from unrolled.recurrence.bptt import Profile
-from unrolled.recurrence.dropout import check_rate, dropped_types
+from unrolled.recurrence.dropout import MaskSource, check_rate, dropped_types
 from unrolled.recurrence.stack import Stack, State, drawn
 
 
@@ -119,19 +119,20 @@ class Network(Model):
         right: Tensor,
         state: States,
         *,
-        generator: torch.Generator | None = None,
+        generator: MaskSource | None = None,
         profile: Profile | None = None,
+        lengths: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], States]:
         """What each head sees at each target: {head: [T, B, H]}, and the state after the window.
 
         left, right: int64 [T, B]. The backward stack's state is the one *after* the window, to its right; what comes
         back for it is the state before the window, to its left. ``generator`` draws the dropout masks; without one
-        nothing is dropped.
+        nothing is dropped. ``lengths`` as in `unroll`, for columns that end before the window does.
         """
-        forward, forward_state = self.read("forward", left, state.forward, generator, profile)
+        forward, forward_state = self.read("forward", left, state.forward, generator, profile, lengths)
         if self.join is None:
             return {"forward": forward}, States(forward_state)
-        backward, backward_state = self.read("backward", right, state.backward, generator, profile)
+        backward, backward_state = self.read("backward", right, state.backward, generator, profile, lengths)
         joined = torch.tanh(self.join(torch.cat([forward, backward], dim=-1)))
         heads = {"forward": forward, "backward": backward, "joined": joined}
         return heads, States(forward_state, backward_state)
@@ -155,13 +156,14 @@ class Network(Model):
         name: str,
         tokens: Tensor,
         state: tuple[State, ...],
-        generator: torch.Generator | None = None,
+        generator: MaskSource | None = None,
         profile: Profile | None = None,
+        lengths: Tensor | None = None,
     ) -> tuple[Tensor, tuple[State, ...]]:
         """One stack alone, ``forward`` or ``backward``, over tokens [T, B]: outputs [T, B, H] and the state after."""
         embedded = self.embedding(tokens)
         kept = dropped_types(len(self.embedding.weight), self.embedding_dropout, generator, embedded)
         outputs, after = self.stacks[name](
-            embedded if kept is None else embedded * kept[tokens, None], state, generator, profile
+            embedded if kept is None else embedded * kept[tokens, None], state, generator, profile, lengths
         )
         return outputs, after

@@ -1,9 +1,12 @@
 """Predicting each token of a stream from what stands beside it: the network, its batches and its loss."""
 
+import math
 from collections.abc import Iterator, Mapping
-from itertools import chain, pairwise
-from typing import Any, NamedTuple
+from dataclasses import replace
+from itertools import islice
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
@@ -11,21 +14,22 @@ from torch.nn.functional import cross_entropy, log_softmax
 from unrolled.ground.corpus import Corpus, Split, Tokens
 from unrolled.ground.score import Sums
 from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.compiled.masks import draw_kept
+from unrolled.recurrence.dropout import MaskSource, WindowMasks
 from unrolled.recurrence.softmax_loss import softmax_nats
+from unrolled.tasks.language_model.model.batches import Batch, of_sentences, of_stretches
+from unrolled.tasks.language_model.model.feeding import Feeding, with_own_words
 from unrolled.tasks.language_model.model.network import Network, States
+from unrolled.tasks.language_model.model.sentences import Sentences
 from unrolled.tasks.language_model.model.windows import Window, column_length, windows
 
 # What each head is scored as. A joined head sees both sides of its target: its score is no perplexity of a language
 # model, for the product of its probabilities over a text does not sum to one over all texts.
 SCORE_OF_HEAD = {"forward": "forward_perplexity", "backward": "backward_perplexity", "joined": "pseudo_perplexity"}
 VALID_WINDOW = 512  # tokens scored at a time; the figure does not depend on it
+VALID_SENTENCES = 64  # sentences scored at a time; with true words the figure does not depend on it
 
-
-class Batch(NamedTuple):
-    """A window of every column, and the window ahead of it, whose text the backward stack has read before; or None."""
-
-    window: Window
-    ahead: Window | None
+Carry = States | tuple[()]  # of whole sentences nothing is carried on
 
 
 class Prediction(NamedTuple):
@@ -41,10 +45,14 @@ class Prediction(NamedTuple):
 
 
 class Task:
-    """Language modelling by truncated back-propagation through time; see `tasks/contract.py`."""
+    """Language modelling by back-propagation through time, truncated or over whole sentences; see `ground/task.py`."""
 
     def __init__(self, train: Mapping[str, Any]) -> None:
         self.columns, self.window = int(train["columns"]), int(train["window"])
+        self.feeding, self._seed = Feeding.of(train), int(train.get("seed", 0))
+        reset = train.get("reset", "never")
+        self._by_sentence = reset == "sentence"
+        self._kept = 1.0 if isinstance(reset, str) else 1.0 - reset  # probability that a column's state goes on
         # What adam and weight decay sum up wants the gradient of every row of the embedding, read or not.
         self._sums_all_rows = train["optimiser"] != "sgd" or train["weight_decay"] != 0
 
@@ -65,26 +73,31 @@ class Task:
         return network
 
     def steps(self, split: Split) -> int:
+        if self._by_sentence:
+            return -(-len(Sentences.read(split.tokens).starts) // self.columns)
         return -(-column_length(split.tokens, self.columns) // self.window)
 
     def batches(
         self, split: Split, *, epoch: int = 1, first: int = 0, device: torch.device | None = None
     ) -> Iterator[Batch]:
-        """The text in its order, the same in every epoch."""
-        read = windows(split.tokens, columns=self.columns, window=self.window, first=first, device=device)
-        for window, ahead in pairwise(chain(read, [None])):
-            assert window is not None
-            yield Batch(window, ahead)
+        """The text in its order, the same in every epoch; or its sentences, in an order that is the epoch's own."""
+        if not self._by_sentence:
+            return of_stretches(split.tokens, columns=self.columns, window=self.window, first=first, device=device)
+        draw, own_epoch = np.random.default_rng([self._seed, epoch]), epoch - self.feeding.teacher_epochs
+        return of_sentences(split.tokens, self.columns, draw, epoch=own_epoch, first=first, device=device)
 
     def tokens(self, batch: Batch) -> int:
-        return batch.window.target.numel()
+        return batch.window.target.numel() if batch.lengths is None else int(batch.lengths.sum())
 
-    def start(self, model: Network) -> States:
-        return model.initial_state(self.columns)
+    def start(self, model: Network) -> Carry:
+        return () if self._by_sentence else model.initial_state(self.columns)
 
-    def entry(self, model: Network, batch: Batch, carry: States) -> States:
-        """The forward state goes on; the backward stack's is read from the text ahead."""
-        return States(carry.forward, state_from_the_right(model, batch.ahead, batch.window.target.shape[1]))
+    def entry(self, model: Network, batch: Batch, carry: Any) -> States:
+        """The forward state goes on; the backward stack's is read from the text ahead. A sentence starts from zero."""
+        columns = batch.window.target.shape[1]
+        if batch.lengths is not None:
+            return model.initial_state(columns)
+        return States(carry.forward, state_from_the_right(model, batch.ahead, columns))
 
     def loss(
         self,
@@ -94,47 +107,117 @@ class Task:
         *,
         generator: torch.Generator | None = None,
         profile: Profile | None = None,
-    ) -> tuple[Tensor, int, States]:
+    ) -> tuple[Tensor, int, Carry]:
         """Summed nats over the window and all heads; the mean is over all its tokens, and over the heads.
 
-        Teacher forcing: whatever the network would have predicted, it reads the true tokens.
+        Teacher forcing: whatever the network would have predicted, it reads the true tokens; unless `feeding` says
+        otherwise. ``generator`` also draws the words that it reads then, and which columns' state starts anew.
         """
-        window = batch.window
-        heads, after = model.hidden(window.left, window.right, entry, generator=generator, profile=profile)
-        hidden = torch.cat([each.flatten(0, 1) for each in heads.values()])
-        targets = window.target.flatten().repeat(len(heads))
+        window, lengths = batch.window, batch.lengths
+        left, masks = window.left, cast(MaskSource | None, generator)
+        if generator is not None:
+            if self._kept < 1:
+                entry = _started_anew(entry, self._kept, generator)
+            left, masks = self._read(model, batch, entry, generator)
+        heads, after = model.hidden(left, window.right, entry, generator=masks, profile=profile, lengths=lengths)
+        hidden = torch.cat([batch.of_tokens(each) for each in heads.values()])
+        targets = batch.of_tokens(window.target).repeat(len(heads))
         nats = softmax_nats(hidden, model.output_weight, model.output_bias, targets)
-        return nats, len(targets), after.detach()
+        return nats, len(targets), () if self._by_sentence else after.detach()
+
+    def _read(
+        self, model: Network, batch: Batch, entry: States, generator: torch.Generator
+    ) -> tuple[Tensor, MaskSource]:
+        """What the forward stack reads of a batch, [T, B], and where the masks come from with which it does."""
+        left = batch.window.left
+        if batch.lengths is not None and batch.epoch > 0:
+            own = self.feeding.own_places(batch.lengths, len(left), batch.epoch)
+            own = self.feeding.chosen(own, batch.updates, generator)
+            if own.any():
+                masks = WindowMasks(len(left), generator)
+                left = with_own_words(model, left, own, entry, generator, masks)
+                return left, masks.of(slice(None))
+        return left, generator
 
     def validate(self, model: Network, split: Split) -> dict[str, Sums]:
-        """First the loss of training, over all heads, then each head's nats."""
+        """First the loss of training, over all heads, then each head's nats, read with true words and as one stream.
+
+        Of whole sentences the loss too is that of sentences, each from a zero state; where the network has read words
+        of its own it is that of all its own behind the prompt, and the loss with true words, `teacher_loss`, follows.
+        """
         totals = total_nats(model, split.tokens, window=VALID_WINDOW)
-        everything = Sums(sum(each.sum for each in totals.values()), sum(each.terms for each in totals.values()))
-        return {"loss": everything, **{SCORE_OF_HEAD[head]: sums for head, sums in totals.items()}}
+        scores = {SCORE_OF_HEAD[head]: sums for head, sums in totals.items()}
+        if not self._by_sentence:
+            whole = Sums(sum(each.sum for each in totals.values()), sum(each.terms for each in totals.values()))
+            return {"loss": whole, **scores}
+        teacher = self._valid_loss(model, split, own=False)
+        if self.feeding.feeding == "teacher":
+            return {"loss": teacher, **scores}
+        return {"loss": self._valid_loss(model, split, own=True), "teacher_loss": teacher, **scores}
+
+    @torch.no_grad()
+    def _valid_loss(self, model: Network, split: Split, *, own: bool) -> Sums:
+        """Summed nats of all sentences and heads; the words of its ``own`` are drawn alike in every epoch."""
+        everywhere = replace(self.feeding, horizon=None)
+        generator = torch.Generator().manual_seed(self._seed)
+        nats, terms = 0.0, 0
+        for batch in of_sentences(split.tokens, VALID_SENTENCES, device=model.device):
+            assert batch.lengths is not None
+            entry = self.entry(model, batch, ())
+            if own:
+                places = everywhere.own_places(batch.lengths, len(batch.window.left), 1)
+                left = with_own_words(model, batch.window.left, places, entry, generator, None)
+                batch = batch._replace(window=batch.window._replace(left=left))
+            of_batch, terms_of_batch, _ = self.loss(model, batch, entry)
+            nats, terms = nats + of_batch.double().item(), terms + terms_of_batch
+        return Sums(nats if math.isfinite(nats) else math.inf, terms)
 
     def single_loss(self, model: Network, split: Split, steps: int, profile: Profile, *, stretch: int = 0) -> Tensor:
         """Of each stack, the loss at the last step that it reads, summed over the columns.
 
-        Each stack first reads a window for its context, a forward stack the one to the left, a backward stack the one
-        to the right, so that it is not measured from a cold start. The stacks are apart, so neither loss reaches the
-        other's profile.
+        The stacks are apart, so neither loss reaches the other's profile.
         """
-        length = column_length(split.tokens, self.columns)
-        window = min(steps, length // 2)
-        if length < 2 * (stretch + 1) * window:
-            raise IndexError(f"the split has no stretch {stretch} of two windows of {window} steps")
-        read = windows(split.tokens, columns=self.columns, window=window, first=2 * stretch, device=model.device)
-        first, second = next(read), next(read)
-        total = second.left.new_zeros((), dtype=model.output_bias.dtype)
-        for head, context, measured, last in (("forward", first, second, -1), ("backward", second, first, 0)):
+        total = model.output_bias.new_zeros(())
+        for head, (context, measured) in self._measured(split, steps, stretch, model.device).items():
             if head in model.stacks:
-                left = head == "forward"
-                before, inputs = (context.left, measured.left) if left else (context.right, measured.right)
-                with torch.no_grad():
-                    _, state = model.read(head, before, model.stacks[head].initial_state(self.columns))
+                last, inputs = (-1, measured.left) if head == "forward" else (0, measured.right)
+                state = model.stacks[head].initial_state(inputs.shape[1])
+                if context is not None:
+                    with torch.no_grad():
+                        _, state = model.read(head, context.left if head == "forward" else context.right, state)
                 hidden, _ = model.read(head, inputs, state, profile=profile)
                 total = total + cross_entropy(model.logits(hidden[last]), measured.target[last], reduction="sum")
         return total
+
+    def _measured(
+        self, split: Split, steps: int, stretch: int, device: torch.device
+    ) -> dict[str, tuple[Window | None, Window]]:
+        """By stack, what it reads for its context, and the window that its loss is measured over.
+
+        A stream's forward stack first reads the window to the left, a backward stack the one to the right, so that it
+        is not measured from a cold start. Sentences, the longest, all cut to one length, have nothing before them.
+        """
+        if self._by_sentence:
+            window = Sentences.read(split.tokens).longest(self.columns, steps, stretch).window(device=device)[0]
+            return {"forward": (None, window), "backward": (None, window)}
+        length = column_length(split.tokens, self.columns)
+        window_length = min(steps, length // 2)
+        if length < 2 * (stretch + 1) * window_length:
+            raise IndexError(f"the split has no stretch {stretch} of two windows of {window_length} steps")
+        first, second = islice(
+            windows(split.tokens, columns=self.columns, window=window_length, first=2 * stretch, device=device), 2
+        )
+        return {"forward": (first, second), "backward": (second, first)}
+
+
+def _started_anew(entry: States, kept: float, generator: torch.Generator) -> States:
+    """Zeros in place of the forward state of each column that does not go on, which it does with probability ``kept``.
+
+    The backward stack's is carried on by none.
+    """
+    some = entry.forward[0][0]
+    stays = draw_kept(torch.Size((len(some), 1)), kept, generator).to(some.device)
+    return entry._replace(forward=tuple(tuple(each.where(stays, 0.0) for each in state) for state in entry.forward))
 
 
 def state_from_the_right(network: Network, ahead: Window | None, columns: int) -> tuple[tuple[Tensor, ...], ...]:

@@ -1,0 +1,54 @@
+"""What a step of training reads: a stretch of a stream in every column, or a whole sentence in each."""
+
+from collections.abc import Iterator
+from itertools import chain, pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.ground.corpus import Tokens
+from unrolled.ground.sequences import by_length
+from unrolled.tasks.language_model.model.sentences import Sentences, inside
+from unrolled.tasks.language_model.model.windows import Window, windows
+
+
+class Batch(NamedTuple):
+    """A window of every column: a stretch of each, or a whole sentence in each."""
+
+    window: Window
+    ahead: Window | None  # the next stretch, whose text the backward stack has read before; of sentences None
+    lengths: Tensor | None = None  # int64 [B], of sentences; None where all columns fill the window
+    epoch: int = 0  # of those in which the network may read words of its own; below 1 it may not
+    updates: int = 0  # made before it in these epochs
+
+    def of_tokens(self, each: Tensor) -> Tensor:
+        """Of something by place, [T, B, ...], that of the N tokens in it: [N, ...]."""
+        return each.flatten(0, 1) if self.lengths is None else each[inside(self.lengths, len(each))]
+
+
+def of_stretches(
+    tokens: Tokens, *, columns: int, window: int, first: int = 0, device: torch.device | None = None
+) -> Iterator[Batch]:
+    """The text in its order, but for the ``first`` windows."""
+    read = windows(tokens, columns=columns, window=window, first=first, device=device)
+    for each, ahead in pairwise(chain(read, [None])):
+        assert each is not None
+        yield Batch(each, ahead)
+
+
+def of_sentences(
+    tokens: Tokens, columns: int, draw: np.random.Generator | None = None, *,
+    epoch: int = 0, first: int = 0, device: torch.device | None = None,
+) -> Iterator[Batch]:  # fmt: skip
+    """Sentences of about one length, so many at a time, but for the ``first`` batches.
+
+    ``draw`` decides the order of the batches, and which sentences of equal length are together; without it the
+    shortest come first. ``epoch`` as in ``Batch``.
+    """
+    sentences = Sentences.read(tokens)
+    order = by_length(sentences.lengths, columns, draw)
+    for index in range(first, len(order)):
+        window, lengths = sentences.of(order[index]).window(device)
+        yield Batch(window, None, lengths, epoch, (epoch - 1) * len(order) + index)

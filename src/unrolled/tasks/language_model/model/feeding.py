@@ -1,0 +1,119 @@
+"""What the network reads in training: the true words (teacher forcing), or from a place on words of its own.
+
+    true words       a b c d .        each place is predicted from what was read before it, and scored against the
+    read             . a b x y        true word; x and y the network has drawn from what it predicted for c and d
+                     prompt 2
+
+It is taught as it will be used, when it finishes a sentence of which it is given the beginning. But nothing follows a
+draw back to the prediction that it was drawn from: the gradient is that of a loss whose inputs are what they are. And
+a word of its own says nothing of the true words that follow, so a network that always reads its own does best to heed
+none of them but the prompt's (Huszar 2015).
+
+The words are drawn first, step by step and without gradient. Then the window is read once more, whole, with the same
+dropout masks: so time, the norms by time step and clipping are what they are with true words.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from unrolled.recurrence.dropout import WindowMasks
+from unrolled.tasks.language_model.model.network import Network, States
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """Which words are the network's own, as settings say it.
+
+    feeding         teacher: none. own: all that may be. scheduled: each of these by chance, so that a share e of them
+                    is true, which falls with the number of updates (Bengio et al. 2015)
+    prompt          so many words of each sentence are true; of a shorter one, all are
+    schedule        how e falls, see `true_share`
+    schedule_steps  after so many updates e is 1/2
+    horizon         None: all words behind the prompt may be its own; n: in the first epoch none but the last n of each
+                    sentence, in each later one n more (Ranzato et al. 2016)
+    teacher_epochs  so many epochs come before, with true words; updates and the horizon's epochs count from there
+    """
+
+    feeding: str = "teacher"
+    prompt: int = 1
+    schedule: str = "linear"
+    schedule_steps: int = 1
+    horizon: int | None = None
+    teacher_epochs: int = 0
+
+    @classmethod
+    def of(cls, train: Mapping[str, Any]) -> Self:
+        """Its part of the section ``train``; a run from before there were such keys was taught by true words."""
+        return cls(**{each.name: train[each.name] for each in fields(cls) if each.name in train})
+
+    def true_share(self, updates: int) -> float:
+        """e, after so many updates.
+
+        linear max(0, 1 - updates / (2 schedule_steps)), exponential 2^(-updates / schedule_steps), inverse_sigmoid
+        k / (k + exp(updates / k)) with k ln k = schedule_steps.
+        """
+        if self.feeding != "scheduled":
+            return float(self.feeding == "teacher")
+        past = updates / self.schedule_steps
+        if self.schedule == "linear":
+            return max(0.0, 1 - past / 2)
+        if self.schedule == "exponential":
+            return 0.5**past
+        log_k = _log_of(self.schedule_steps)
+        k = self.schedule_steps / log_k
+        return 1 / (1 + math.exp(min(updates / k - log_k, 700.0)))
+
+    def own_places(self, lengths: Tensor, steps: int, epoch: int) -> Tensor:
+        """Where a word of its own may be read: bool [T, B]; ``epoch``: 1 for the first in which any may."""
+        places, lengths = torch.arange(steps)[:, None], lengths.cpu()
+        own = (places > self.prompt) & (places < lengths)
+        return own if self.horizon is None else own & (places >= lengths - self.horizon * epoch)
+
+    def chosen(self, own: Tensor, updates: int, generator: torch.Generator) -> Tensor:
+        """Of the places where a word of its own may be read, bool [T, B], those where one is."""
+        share = self.true_share(updates)
+        if 0 < share < 1:
+            return own & (torch.rand(own.shape, generator=generator, dtype=torch.float64) >= share)
+        return own & (share < 1)
+
+
+def _log_of(product: float) -> float:
+    """ln k of the k > 1 with k ln k = ``product`` > 0: Lambert's W, by Newton's method."""
+    w = math.log1p(product)
+    for _ in range(20):
+        w -= (w - product * math.exp(-w)) / (w + 1)
+    return w
+
+
+@torch.no_grad()
+def with_own_words(
+    network: Network, left: Tensor, own: Tensor, state: States, generator: torch.Generator, masks: WindowMasks | None
+) -> Tensor:
+    """What the network reads, [T, B]: ``left``, but where ``own`` [T, B] the word that it drew for the place before.
+
+    It draws at temperature 1 from what it predicts; ``generator``, of the CPU, decides. ``masks``: those of the
+    window's dropout; None: nothing is dropped.
+    """
+    read, carried = left.clone(), state.forward
+    chances = torch.rand(own.shape, generator=generator, dtype=torch.float64)
+    rows = torch.nonzero(own.any(1))[:, 0].tolist()
+    done = 0
+    for row in range(rows[0], rows[-1] + 1) if rows else ():
+        part = slice(done, row)
+        hidden, carried = network.read("forward", read[part], carried, None if masks is None else masks.of(part))
+        words = drawn(network.logits(hidden[-1]), chances[row])
+        read[row] = torch.where(own[row].to(words.device), words, read[row])
+        done = row
+    return read
+
+
+def drawn(logits: Tensor, chances: Tensor) -> Tensor:
+    """A word of each row of logits [B, V], int64 [B]: the first whose cumulative probability exceeds its chance [B]."""
+    cumulative = logits.double().softmax(-1).cumsum(-1)
+    chances = chances.to(logits.device)[:, None] * cumulative[:, -1:]  # that rounding leaves below 1
+    return torch.searchsorted(cumulative, chances, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
