@@ -31,6 +31,26 @@ def test_value_and_gradients_are_those_of_cross_entropy(rows: int, chunk: int) -
         torch.testing.assert_close(mine, twin, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@given(st.integers(1, 40), st.integers(1, 50))
+def test_factors_are_those_of_each_rows_cross_entropy(dtype: torch.dtype, rows: int, chunk: int) -> None:
+    *parts, targets = inputs(rows)
+    parts = [part.detach().to(dtype).requires_grad_() for part in parts]
+    factors = torch.randn(rows, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    ours = softmax_nats(*parts, targets, factors=factors, chunk=chunk)
+    theirs = (cross_entropy(linear(*parts), targets, reduction="none") * factors).sum()
+    close = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-11}
+    torch.testing.assert_close(ours, theirs, **close)
+    for mine, twin in zip(torch.autograd.grad(3 * ours, parts), torch.autograd.grad(3 * theirs, parts), strict=True):
+        torch.testing.assert_close(mine, twin, **close)
+    with torch.no_grad():
+        assert torch.equal(softmax_nats(*parts, targets, factors=factors, chunk=chunk), ours)
+        ones = torch.ones_like(factors)
+        assert torch.equal(
+            softmax_nats(*parts, targets, factors=ones, chunk=chunk), softmax_nats(*parts, targets, chunk=chunk)
+        )
+
+
 @pytest.mark.parametrize("hidden", [24, 33])
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])  # 30: targets whose probability is no float32 number
 def test_float32_of_real_size_is_that_of_cross_entropy_in_float64(scale: float, hidden: int) -> None:
@@ -49,6 +69,8 @@ def test_float32_of_real_size_is_that_of_cross_entropy_in_float64(scale: float, 
 def test_gradcheck() -> None:
     *parts, targets = inputs(5)
     assert torch.autograd.gradcheck(lambda *each: softmax_nats(*each, targets, chunk=2), parts)
+    factors = torch.tensor([1.0, -2.0, 0.0, 0.5, 3.0], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda *each: softmax_nats(*each, targets, factors=factors, chunk=2), parts)
 
 
 def test_no_rows_are_no_nats_and_no_gradient() -> None:
