@@ -89,7 +89,7 @@ def test_words_and_gradients_are_those_of_a_loop_over_time(cell: str, mask: str)
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
     random = seeded()
     state = net.initial_state(own.shape[1])
-    again = with_own_words(net, batch.window.left, own, state, random, WindowMasks(len(own), random))
+    again = with_own_words(net, batch.window.left, own, state, random, WindowMasks(len(own), random)).read
     inside = (torch.arange(len(own))[:, None] < batch.lengths).tolist()
     same = [
         a == b for t, row in enumerate(again.tolist()) for a, b, c in zip(row, read[t], inside[t], strict=True) if c
@@ -113,11 +113,14 @@ def test_a_window_read_in_parts_has_the_masks_of_one_read_whole() -> None:
 
 def test_words_are_drawn_as_often_as_they_are_expected() -> None:
     logits = torch.tensor([0.0, -math.inf, 2.0, 1.0]).expand(20000, -1)
-    words = drawn(logits, torch.rand(20000, generator=seeded(), dtype=torch.float64))
+    words, found = drawn(logits, torch.rand(20000, generator=seeded(), dtype=torch.float64))
     shares = torch.bincount(words, minlength=4) / 20000
     torch.testing.assert_close(shares, logits[0].softmax(-1), atol=0.01, rtol=0)
     assert shares[1] == 0
-    assert drawn(torch.full((2, 4), math.nan), torch.zeros(2, dtype=torch.float64)).max() < 4  # diverged: shown later
+    torch.testing.assert_close(found, logits[0].double().log_softmax(-1)[words])
+    assert (
+        drawn(torch.full((2, 4), math.nan), torch.zeros(2, dtype=torch.float64))[0].max() < 4
+    )  # diverged: shown later
 
 
 def test_which_words_are_its_own() -> None:
@@ -153,6 +156,7 @@ def test_all_true_words_are_teacher_forcing_and_none_its_own_to_the_bit() -> Non
     net = network()
     teacher, scheduled, own = (by_sentence(each) for each in ("teacher", "scheduled", "own"))
     for one, other, updates in (
+        (by_sentence("reinforce", prompt=10**9), teacher, 0),
         (scheduled, teacher, 0),
         (scheduled, own, 2),
         (by_sentence(teacher_epochs=1), teacher, 0),
@@ -192,6 +196,7 @@ CASES: dict[str, dict[str, Any]] = {
     "sentences": {"reset": "sentence"},
     "own words": {"reset": "sentence", "feeding": "own", "horizon": 3},
     "scheduled": {"reset": "sentence", "feeding": "scheduled", "schedule_steps": 7, "teacher_epochs": 1},
+    "rated": {"reset": "sentence", "feeding": "reinforce", "teacher_epochs": 1, "horizon": 4},
 }
 
 

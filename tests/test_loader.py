@@ -210,7 +210,7 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ),
         *(
             ({"train__feeding": feeding}, [f"'train.feeding': '{feeding}': ", "set reset: sentence"])
-            for feeding in ("own", "scheduled")
+            for feeding in ("own", "scheduled", "reinforce")
         ),
         ({"train__feeding": "sheduled"}, ["'train.feeding': 'sheduled'", "did you mean 'scheduled'?"]),
         ({"arch__lstm": {"feeding": "own", "reset": 0.5}}, ["'arch.lstm.feeding': 'own': ", "set reset: sentence"]),
@@ -226,6 +226,8 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"train__schedule": "cosine"}, ["'train.schedule': 'cosine'", "'inverse_sigmoid'"]),
         ({"train__schedule_steps": 0}, ["'train.schedule_steps': 0", "greater than or equal to 1"]),
         ({"train__horizon": 0}, ["'train.horizon': 0", "greater than or equal to 1"]),
+        ({"train__entropy_weight": -1.0}, ["'train.entropy_weight': -1.0", "greater than or equal to 0"]),
+        ({"train__reward_order": 0}, ["'train.reward_order': 0", "greater than or equal to 1"]),
         ({"train__teacher_epochs": -1}, ["'train.teacher_epochs': -1", "greater than or equal to 0"]),
         ({"network__forget_bias": float("nan")}, ["'network.forget_bias': nan", "finite"]),
         ({"corpus__name": "pbt"}, ["'corpus.name': 'pbt'", "'ptb'"]),

@@ -63,12 +63,14 @@ class BatchedTrainSettings(TrainSettings):
     columns: Count
     window: Annotated[int, Field(ge=2, le=10**9)]
     reset: Literal["never", "sentence"] | Share
-    feeding: Literal["teacher", "own", "scheduled"]
+    feeding: Literal["teacher", "own", "scheduled", "reinforce"]
     prompt: Count
     schedule: Literal["linear", "exponential", "inverse_sigmoid"]
     schedule_steps: Count
     horizon: Count | None
     teacher_epochs: Annotated[int, Field(ge=0, le=10**9)]
+    entropy_weight: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+    reward_order: Annotated[int, Field(ge=1, le=100)]
 
     @field_validator("reset", mode="before")
     @classmethod

@@ -16,7 +16,7 @@ dropout masks: so time, the norms by time step and clipping are what they are wi
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -30,13 +30,16 @@ class Feeding:
     """Which words are the network's own, as settings say it.
 
     feeding         teacher: none. own: all that may be. scheduled: each of these by chance, so that a share e of them
-                    is true, which falls with the number of updates (Bengio et al. 2015)
+                    is true, which falls with the number of updates (Bengio et al. 2015). reinforce: as own, but it
+                    ends the sentences itself, and what it says is rated; see `reinforce`
     prompt          so many words of each sentence are true; of a shorter one, all are
     schedule        how e falls, see `true_share`
     schedule_steps  after so many updates e is 1/2
     horizon         None: all words behind the prompt may be its own; n: in the first epoch none but the last n of each
                     sentence, in each later one n more (Ranzato et al. 2016)
     teacher_epochs  so many epochs come before, with true words; updates and the horizon's epochs count from there
+    entropy_weight  what its own uncertainty is worth in reinforce
+    reward_order    of the n-gram model that rates its sentences there
     """
 
     feeding: str = "teacher"
@@ -45,6 +48,8 @@ class Feeding:
     schedule_steps: int = 1
     horizon: int | None = None
     teacher_epochs: int = 0
+    entropy_weight: float = 1.0
+    reward_order: int = 3
 
     @classmethod
     def of(cls, train: Mapping[str, Any]) -> Self:
@@ -74,6 +79,14 @@ class Feeding:
         own = (places > self.prompt) & (places < lengths)
         return own if self.horizon is None else own & (places >= lengths - self.horizon * epoch)
 
+    def begins(self, lengths: Tensor, epoch: int) -> Tensor:
+        """The first place that it fills itself in sentences that it ends itself: int64 [B]; as `own_places` otherwise.
+
+        Beyond its end in a sentence that is all true.
+        """
+        begins = torch.full_like(lengths, self.prompt)
+        return begins if self.horizon is None else begins.maximum(lengths - self.horizon * epoch)
+
     def chosen(self, own: Tensor, updates: int, generator: torch.Generator) -> Tensor:
         """Of the places where a word of its own may be read, bool [T, B], those where one is."""
         share = self.true_share(updates)
@@ -90,30 +103,44 @@ def _log_of(product: float) -> float:
     return w
 
 
+class OwnWords(NamedTuple):
+    """What the network reads, int64 [T, B], and the log-probability with which it drew each word of its own."""
+
+    read: Tensor
+    log_probabilities: Tensor  # float64 [T, B]; 0 of true words
+
+
 @torch.no_grad()
 def with_own_words(
     network: Network, left: Tensor, own: Tensor, state: States, generator: torch.Generator, masks: WindowMasks | None
-) -> Tensor:
-    """What the network reads, [T, B]: ``left``, but where ``own`` [T, B] the word that it drew for the place before.
+) -> OwnWords:
+    """Where ``own`` [T, B], the word that the network drew for the place before; elsewhere ``left`` [T, B].
 
     It draws at temperature 1 from what it predicts; ``generator``, of the CPU, decides. ``masks``: those of the
     window's dropout; None: nothing is dropped.
     """
-    read, carried = left.clone(), state.forward
-    chances = torch.rand(own.shape, generator=generator, dtype=torch.float64)
+    read, carried, own = left.clone(), state.forward, own.to(left.device)
+    log_probabilities = torch.zeros(left.shape, dtype=torch.float64, device=left.device)
+    chances = torch.rand(left.shape, generator=generator, dtype=torch.float64).to(left.device)
     rows = torch.nonzero(own.any(1))[:, 0].tolist()
     done = 0
     for row in range(rows[0], rows[-1] + 1) if rows else ():
         part = slice(done, row)
         hidden, carried = network.read("forward", read[part], carried, None if masks is None else masks.of(part))
-        words = drawn(network.logits(hidden[-1]), chances[row])
-        read[row] = torch.where(own[row].to(words.device), words, read[row])
+        words, of_words = drawn(network.logits(hidden[-1]), chances[row])
+        read[row] = torch.where(own[row], words, read[row])
+        log_probabilities[row] = of_words.where(own[row], 0.0)
         done = row
-    return read
+    return OwnWords(read, log_probabilities)
 
 
-def drawn(logits: Tensor, chances: Tensor) -> Tensor:
-    """A word of each row of logits [B, V], int64 [B]: the first whose cumulative probability exceeds its chance [B]."""
-    cumulative = logits.double().softmax(-1).cumsum(-1)
-    chances = chances.to(logits.device)[:, None] * cumulative[:, -1:]  # that rounding leaves below 1
-    return torch.searchsorted(cumulative, chances, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
+def drawn(logits: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
+    """A word of each row of logits [B, V], and its log-probability; int64 and float64 [B].
+
+    The first word whose cumulative probability exceeds the row's chance, uniform in [0, 1).
+    """
+    probabilities = logits.double().softmax(-1)
+    cumulative = probabilities.cumsum(-1)
+    within = chances[:, None] * cumulative[:, -1:]  # that rounding leaves below 1
+    words = torch.searchsorted(cumulative, within, right=True).clamp(max=logits.shape[1] - 1)
+    return words[:, 0], probabilities.gather(1, words)[:, 0].log()

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +15,12 @@ from unrolled.ground.corpus import Corpus, Split, Tokens
 from unrolled.ground.score import Sums
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.compiled.masks import draw_kept
-from unrolled.recurrence.dropout import MaskSource, WindowMasks
 from unrolled.recurrence.softmax_loss import softmax_nats
 from unrolled.tasks.language_model.model.batches import Batch, of_sentences, of_stretches
 from unrolled.tasks.language_model.model.feeding import Feeding, with_own_words
 from unrolled.tasks.language_model.model.network import Network, States
+from unrolled.tasks.language_model.model.ngrams import NGrams
+from unrolled.tasks.language_model.model.reading import Reading, with_sentences_of_its_own, with_words_of_its_own
 from unrolled.tasks.language_model.model.sentences import Sentences
 from unrolled.tasks.language_model.model.windows import Window, column_length, windows
 
@@ -53,6 +54,8 @@ class Task:
         reset = train.get("reset", "never")
         self._by_sentence = reset == "sentence"
         self._kept = 1.0 if isinstance(reset, str) else 1.0 - reset  # probability that a column's state goes on
+        self._text: Tokens | None = None  # that it is trained on, and ...
+        self._rewards: NGrams | None = None  # ... a model of it, made when it is first asked for
         # What adam and weight decay sum up wants the gradient of every row of the embedding, read or not.
         self._sums_all_rows = train["optimiser"] != "sgd" or train["weight_decay"] != 0
 
@@ -83,6 +86,7 @@ class Task:
         """The text in its order, the same in every epoch; or its sentences, in an order that is the epoch's own."""
         if not self._by_sentence:
             return of_stretches(split.tokens, columns=self.columns, window=self.window, first=first, device=device)
+        self._text = split.tokens
         draw, own_epoch = np.random.default_rng([self._seed, epoch]), epoch - self.feeding.teacher_epochs
         return of_sentences(split.tokens, self.columns, draw, epoch=own_epoch, first=first, device=device)
 
@@ -113,37 +117,36 @@ class Task:
         Teacher forcing: whatever the network would have predicted, it reads the true tokens; unless `feeding` says
         otherwise. ``generator`` also draws the words that it reads then, and which columns' state starts anew.
         """
-        window, lengths = batch.window, batch.lengths
-        left, masks = window.left, cast(MaskSource | None, generator)
+        reading = Reading(batch, generator)
         if generator is not None:
             if self._kept < 1:
                 entry = _started_anew(entry, self._kept, generator)
-            left, masks = self._read(model, batch, entry, generator)
-        heads, after = model.hidden(left, window.right, entry, generator=masks, profile=profile, lengths=lengths)
-        hidden = torch.cat([batch.of_tokens(each) for each in heads.values()])
-        targets = batch.of_tokens(window.target).repeat(len(heads))
-        nats = softmax_nats(hidden, model.output_weight, model.output_bias, targets)
-        return nats, len(targets), () if self._by_sentence else after.detach()
+            reading = self._reading(model, batch, entry, generator)
+        read, masks = reading.batch, reading.masks
+        window, lengths = read.window, read.lengths
+        heads, after = model.hidden(window.left, window.right, entry, generator=masks, profile=profile, lengths=lengths)
+        hidden = torch.cat([read.of_tokens(each) for each in heads.values()])
+        targets = read.of_tokens(window.target).repeat(len(heads))
+        factors = None if reading.factors is None else read.of_tokens(reading.factors).to(hidden.dtype)
+        nats = softmax_nats(hidden, model.output_weight, model.output_bias, targets, factors=factors)
+        total = nats if factors is None else nats + reading.rest
+        return total, len(targets), () if self._by_sentence else after.detach()
 
-    def _read(
-        self, model: Network, batch: Batch, entry: States, generator: torch.Generator
-    ) -> tuple[Tensor, MaskSource]:
-        """What the forward stack reads of a batch, [T, B], and where the masks come from with which it does."""
-        left = batch.window.left
-        if batch.lengths is not None and batch.epoch > 0:
-            own = self.feeding.own_places(batch.lengths, len(left), batch.epoch)
-            own = self.feeding.chosen(own, batch.updates, generator)
-            if own.any():
-                masks = WindowMasks(len(left), generator)
-                left = with_own_words(model, left, own, entry, generator, masks)
-                return left, masks.of(slice(None))
-        return left, generator
+    def _reading(self, model: Network, batch: Batch, entry: States, generator: torch.Generator) -> Reading:
+        if self.feeding.feeding == "teacher":
+            return Reading(batch, generator)
+        if self.feeding.feeding != "reinforce":
+            return with_words_of_its_own(self.feeding, model, batch, entry, generator)
+        if self._rewards is None:
+            assert self._text is not None, "a batch comes from `batches`"
+            self._rewards = NGrams(self._text, self.feeding.reward_order, len(model.output_bias))
+        return with_sentences_of_its_own(self.feeding, self._rewards, model, batch, entry, generator)
 
     def validate(self, model: Network, split: Split) -> dict[str, Sums]:
         """First the loss of training, over all heads, then each head's nats, read with true words and as one stream.
 
-        Of whole sentences the loss too is that of sentences, each from a zero state; where the network has read words
-        of its own it is that of all its own behind the prompt, and the loss with true words, `teacher_loss`, follows.
+        Of whole sentences the loss too is that of sentences, each from a zero state. Where the network is to predict
+        true words from its own, it is that with all its own behind the prompt; `teacher_loss` is that with true ones.
         """
         totals = total_nats(model, split.tokens, window=VALID_WINDOW)
         scores = {SCORE_OF_HEAD[head]: sums for head, sums in totals.items()}
@@ -151,7 +154,7 @@ class Task:
             whole = Sums(sum(each.sum for each in totals.values()), sum(each.terms for each in totals.values()))
             return {"loss": whole, **scores}
         teacher = self._valid_loss(model, split, own=False)
-        if self.feeding.feeding == "teacher":
+        if self.feeding.feeding in ("teacher", "reinforce"):
             return {"loss": teacher, **scores}
         return {"loss": self._valid_loss(model, split, own=True), "teacher_loss": teacher, **scores}
 
@@ -166,7 +169,7 @@ class Task:
             entry = self.entry(model, batch, ())
             if own:
                 places = everywhere.own_places(batch.lengths, len(batch.window.left), 1)
-                left = with_own_words(model, batch.window.left, places, entry, generator, None)
+                left = with_own_words(model, batch.window.left, places, entry, generator, None).read
                 batch = batch._replace(window=batch.window._replace(left=left))
             of_batch, terms_of_batch, _ = self.loss(model, batch, entry)
             nats, terms = nats + of_batch.double().item(), terms + terms_of_batch
