@@ -39,7 +39,7 @@ def test_the_rating_model_is_its_definition_and_sums_to_one(order: int) -> None:
     padded, counted, context = [END_ID] * (order - 1), [], [END_ID] * (order - 1)
     for word in TEXT.tolist():
         counted.append((context, word))
-        context = padded if word == END_ID else (context + [word])[1:] if order > 1 else []
+        context = padded if word == END_ID else [*context, word][1:] if order > 1 else []
     model = NGrams(TEXT, order, V)
     for sentence in ([2, 3], [2, 2, 3], [0, 2], [4, 4, 4, 3], [3, 2, 2]):
         columns = np.array([[END_ID] * V, *([word] * V for word in sentence), list(range(V))])

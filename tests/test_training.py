@@ -9,6 +9,7 @@ import torch
 from miniature import SIZES, arm_of
 from unrolled.recurrence.dropout import dropout
 from unrolled.settings.sections import ClippingSettings, TrainSettings
+from unrolled.tasks.language_model.model.feeding import Feeding
 from unrolled.training.training import Options, Training
 
 
@@ -17,7 +18,8 @@ def test_options_are_what_every_task_has_of_the_section_and_the_threshold() -> N
     assert names == {"seed", *TrainSettings.model_fields, *ClippingSettings.model_fields}
     train = arm_of("lstm-clipped-1", weight_decay=0.5)["train"]
     assert asdict(Options.of(train)) == {name: train[name] for name in names}
-    assert set(train) - names == {"columns", "window"}  # the task's own
+    own = {"columns", "window", "reset", *(each.name for each in fields(Feeding))}
+    assert set(train) - names == own  # the task's
     with pytest.raises(KeyError, match="epochs"):
         Options.of({name: value for name, value in train.items() if name != "epochs"})
 
