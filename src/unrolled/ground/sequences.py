@@ -18,6 +18,19 @@ def by_length(lengths: Ints, size: int, draw: np.random.Generator | None = None)
     return batches if draw is None else [batches[index] for index in draw.permutation(len(batches))]
 
 
+def in_pools(lengths: Ints, size: int, draw: np.random.Generator, pool: int) -> list[Ints]:
+    """As `by_length`, but sorted only within pools, each drawn by chance, of so many batches.
+
+    The smaller the pools, the more lengths meet in a batch, and the more of it is padded.
+    """
+    order, batches = draw.permutation(len(lengths)), []
+    for start in range(0, len(order), size * pool):
+        alike = order[start : start + size * pool]
+        alike = alike[np.argsort(lengths[alike], kind="stable")]
+        batches += [alike[first : first + size] for first in range(0, len(alike), size)]
+    return [batches[index] for index in draw.permutation(len(batches))]
+
+
 def columns_of(starts: Ints, lengths: Ints) -> tuple[Ints, Ints]:
     """The index of what each place of a padded window [T, B] holds (the column's last again in the padding), and
     whether it lies within its column."""

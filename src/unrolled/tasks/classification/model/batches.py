@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unrolled.ground.sequences import in_pools
 from unrolled.ground.special_tokens import END_ID
 
 POOL = 20  # batches whose texts are sorted by length together: the rest of the order is chance
@@ -45,13 +46,7 @@ def epoch_order(lengths: Sequence[int], size: int, *, seed: int, epoch: int, poo
 
     Texts are drawn in pools of ``pool`` batches, sorted by length within the pool, and the batches shuffled.
     """
-    random = np.random.default_rng([seed, epoch])
-    order = random.permutation(len(lengths)).tolist()
-    made: list[list[int]] = []
-    for start in range(0, len(order), size * pool):
-        alike = sorted(order[start : start + size * pool], key=lengths.__getitem__)
-        made += [alike[first : first + size] for first in range(0, len(alike), size)]
-    return [made[index] for index in random.permutation(len(made))]
+    return [each.tolist() for each in in_pools(np.array(lengths), size, np.random.default_rng([seed, epoch]), pool)]
 
 
 def by_length(lengths: Sequence[int], size: int = READ) -> Iterator[list[int]]:

@@ -9,9 +9,14 @@ import torch
 from torch import Tensor
 
 from unrolled.ground.corpus import Tokens
-from unrolled.ground.sequences import by_length
+from unrolled.ground.sequences import by_length, in_pools
 from unrolled.tasks.language_model.model.sentences import Sentences, inside
 from unrolled.tasks.language_model.model.windows import Window, windows
+
+# Batches whose sentences are sorted by length together. Were all sorted together, each batch would hold one length, and
+# teach that sentences end there: on the agreement text, with words of its own, a network then stays 1.5 nats a sentence
+# or more above its floor, where pools of four bring it within 0.4, at about the same cost.
+POOL = 4
 
 
 class Batch(NamedTuple):
@@ -44,11 +49,12 @@ def of_sentences(
 ) -> Iterator[Batch]:  # fmt: skip
     """Sentences of about one length, so many at a time, but for the ``first`` batches.
 
-    ``draw`` decides the order of the batches, and which sentences of equal length are together; without it the
-    shortest come first. ``epoch`` as in ``Batch``.
+    ``draw`` decides which are together, and the order of the batches; without it the shortest come first. ``epoch`` as
+    in ``Batch``.
     """
     sentences = Sentences.read(tokens)
-    order = by_length(sentences.lengths, columns, draw)
+    lengths = sentences.lengths
+    order = by_length(lengths, columns) if draw is None else in_pools(lengths, columns, draw, POOL)
     for index in range(first, len(order)):
-        window, lengths = sentences.of(order[index]).window(device)
-        yield Batch(window, None, lengths, epoch, (epoch - 1) * len(order) + index)
+        window, of_batch = sentences.of(order[index]).window(device)
+        yield Batch(window, None, of_batch, epoch, (epoch - 1) * len(order) + index)

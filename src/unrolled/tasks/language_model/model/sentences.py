@@ -1,13 +1,11 @@
 """A split as whole sentences, each in a column of its own and read from a zero state.
 
-    split      a b . c . d e f .      a sentence ends with <eos>, here a dot; what is left at the split's end is one
+split      a b . c . d e f .      a sentence ends with <eos>, here a dot; what is left at the split's end is one
 
-    left       . . .     target    c a d     right    . b e     lengths  2 3 4     what each head may see, as in
-    (B = 3)    c a d               . b e              . . f                        `windows`; <eos> is assumed
-                 b e                 . f                . .                        before and after each sentence,
-                   f                   .                  .                        and no layer reads the padding
-
-Sentences of about one length stand side by side, so that little is padded.
+left       . . .     target    c a d     right    . b e     lengths  2 3 4     what each head may see, as in
+(B = 3)    c a d               . b e              . . f                        `windows`; <eos> is assumed
+             b e                 . f                . .                        before and after each sentence,
+               f                   .                  .                        and no layer reads the padding
 """
 
 from typing import NamedTuple
