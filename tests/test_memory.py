@@ -56,6 +56,7 @@ def test_what_just_fits_is_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: need)
     check_memory(settings, SIZES, CPU)
     monkeypatch.setattr(memory, "available", lambda: need - 1)
+    check_memory(changed(hidden=8, embedding=8, window=10, columns=4, reset="sentence"), SIZES, CPU)  # of any length
     with pytest.raises(UserError, match="takes more than"):
         check_memory(settings, SIZES, CPU)
 
