@@ -18,6 +18,7 @@ class Speaker:
     """What `own_words.py` asks of a network; ``outputs`` are probabilities already, state and hidden [B, S]."""
 
     bidirectional = False
+    anew = False
 
     def __init__(self, source: Source) -> None:
         self.start = torch.from_numpy(source.start.toarray())

@@ -261,7 +261,10 @@ def test_the_pipeline_says_what_is_paid_over_the_floor(tmp_path: Path, monkeypat
     params["train"] |= {"epochs": 1, "window": 16}
     params["evaluate"] |= {"bootstrap_samples": 20, "own_sentences": 50}
     params["probe"] |= {"positions": 50, "lyapunov_steps": 20, "contexts": [1, 5]}
-    params["arch"] = {"bilstm": params["arch"]["bilstm"], "rnn": {"cell": "rnn", "learning_rate": 0.05}}
+    params["arch"] = {
+        "bilstm": params["arch"]["bilstm"],
+        "rnn": {"cell": "rnn", "learning_rate": 0.05, "reset": "sentence"},
+    }
     params["clipping"] = {"clipped": params["clipping"]["clipped"]}
     (tmp_path / "params.yaml").write_text(json.dumps(params))
     monkeypatch.chdir(tmp_path)
@@ -283,7 +286,13 @@ def test_the_pipeline_says_what_is_paid_over_the_floor(tmp_path: Path, monkeypat
     assert "Finishing the sentence" in page and Path("report/figures/own_by_place.svg").is_file()
     assert "Not measured: bilstm-clipped, as a bidirectional network has no next word to say." in page
     assert set(pd.read_csv("report/plots/own_sentences.csv")["arm"]) == {"rnn-clipped-1"}
-    assert metrics["rnn-clipped"]["own_words_nats"] > 0 and "own_words_nats" not in arm
+    anew = metrics["rnn-clipped"]
+    assert anew["own_words_nats"] > 0 and "own_words_nats" not in arm
+    # Trained on each sentence from a zero state, and so it is measured.
+    assert anew["nats_over_floor"] == pytest.approx(anew["reset_excess"], abs=1e-6) != anew["forward_excess"]
+    by_role = pd.read_csv("evaluation/rnn-clipped-1/by_role.csv")
+    told = np.average(by_role["forward_excess"], weights=by_role["tokens"])
+    assert told == pytest.approx(anew["reset_excess"], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -48,6 +48,9 @@ def test_each_begins_after_true_text_where_a_sentence_does() -> None:
         for layer, own in zip(state, START.state, strict=True):
             for part, mine in zip(layer, own, strict=True):
                 assert torch.allclose(part[0], mine[place], atol=1e-6)
+    anew = network()
+    anew.anew = True
+    assert not any(part.any() for layer in Beginnings.of(anew, TEXT, 60, warm=20).state for part in layer)
     assert len(Beginnings.of(NET, TEXT, 10**6, warm=20)) > 100
     assert len(Beginnings.of(NET, TEXT[:15], 5, warm=20)) == 0
     endless = np.concatenate([TEXT[:300], np.full(own_words.ENDLESS + 1, 5), TEXT]).astype(np.uint16)

@@ -38,7 +38,7 @@ from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD, predictions
 
 Nats = NDArray[Any]  # -log p of each token, float32 or float64 [N]
-MAIN = SCORE_OF_HEAD["forward"]
+MAIN, RESET = SCORE_OF_HEAD["forward"], "reset_perplexity"
 DYNAMIC_VALID = 20_000  # tokens of the validation split that dynamic evaluation is chosen on: each trial trains
 ROWS = 512  # of an n-gram model's distributions at a time: memory, not the figures, hangs on it
 
@@ -60,14 +60,17 @@ def evaluate(
     dynamic, of_dynamic = _dynamically(network, corpus, settings)
     units = {
         **test,
-        "reset_perplexity": reset_nats(network, corpus.test.tokens).numpy(),
+        RESET: reset_nats(network, corpus.test.tokens).numpy(),
         "interpolated_perplexity": interpolated_nats(test[MAIN], peer.units[MAIN], weight),
         **of_cache,
         **of_dynamic,
     }
-    details, own = {**cache, **dynamic}, own_text(network, corpus, test[MAIN], settings)
+    details, own = {**cache, **dynamic}, own_text(network, corpus, units[RESET if network.anew else MAIN], settings)
     measures = {"interpolation_weight": weight, **own.measures}
-    return _scored(corpus, units, valid, sure, settings, measures=measures, details=details, tables=own.tables)
+    read = RESET if network.anew else MAIN
+    return _scored(
+        corpus, units, valid, sure, settings, read=read, measures=measures, details=details, tables=own.tables
+    )
 
 
 def kneser_ney(corpus: Corpus, settings: Mapping[str, Any]) -> Scored:
@@ -119,8 +122,9 @@ def forward_nats(network: Network, split: Split, window: int) -> Nats:
 def _scored(
     corpus: Corpus, units: dict[str, Nats], valid: dict[str, Nats], sure: _Sureness, settings: Mapping[str, Any], *,
     order: int | None = None, measures: Mapping[str, float] | None = None, details: Mapping[str, Any] | None = None,
-    tables: Mapping[str, pd.DataFrame] | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None, read: str = MAIN,
 ) -> Scored:  # fmt: skip
+    """``read``: the score of the forward head that reads as it was trained; what it remembers is told of that."""
     checks.every_unit_scored_once(units, len(corpus.test.tokens))
     checks.every_unit_scored_once(valid, len(corpus.valid.tokens))
     checks.no_probability_above_one(units)
@@ -144,15 +148,15 @@ def _scored(
             "top1_accuracy": float(first.mean()),
             "top5_accuracy": float(hits(ranks, 5).mean()),
             "calibration_error": reliability.error,
-            **({"nats_over_floor": float(paid["forward_excess"].mean())} if "forward_excess" in paid else {}),
-            **floors.span(corpus.test, units[MAIN], settings),
+            **({"nats_over_floor": float(paid[floors.EXCESS[read]].mean())} if "forward_excess" in paid else {}),
+            **floors.span(corpus.test, units[read], settings),
             **(measures or {}),
         },
         details or {},
         {
             "bands": pd.DataFrame(frequency_bands(corpus.counts, targets, units[MAIN])),
             "calibration": pd.DataFrame(bins),
-            **floors.tables(corpus.test, units[MAIN], paid, settings),
+            **floors.tables(corpus.test, units[read], paid, settings, floors.EXCESS[read]),
             **(tables or {}),
         },
     )

@@ -26,6 +26,7 @@ FLOORS = {  # score: the floor under it, and what is paid beyond it
     "pseudo_perplexity": ("smoothing", "joined_excess"),
     "reset_perplexity": ("reset", "reset_excess"),
 }
+EXCESS = {score: name for score, (_, name) in FLOORS.items()}
 ROLES = ("subject", "filler", "cue", "verb", "end")  # of the tokens of agreement, by their number
 VERB = ROLES.index("verb")
 ROUNDING = 1e-4  # nats a token that a head in single precision may seem to save
@@ -58,24 +59,26 @@ def no_head_beats_its_floor(found: Mapping[str, Nats], clusters: NDArray[Any], s
             fail("no model pays less than the floor of its text", said)
 
 
-def tables(split: Split, nats: Nats, found: Mapping[str, Nats], settings: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+def tables(
+    split: Split, nats: Nats, found: Mapping[str, Nats], settings: Mapping[str, Any], main: str = "forward_excess"
+) -> dict[str, pd.DataFrame]:
     """Of agreement: the forward head's excess by role, and its recall by distance; nothing of other text.
 
-    ``nats``: the forward head's.
+    ``nats``: the forward head's, as ``main`` is its excess.
     """
     if "roles" not in split.arrays or "forward_excess" not in found:
         return {}
-    return {"by_role": _by_role(split, found, settings), "recall": _recall(split, nats, settings)}
+    return {"by_role": _by_role(split, found, settings, main), "recall": _recall(split, nats, settings)}
 
 
-def _by_role(split: Split, found: Mapping[str, Nats], settings: Mapping[str, Any]) -> pd.DataFrame:
+def _by_role(split: Split, found: Mapping[str, Nats], settings: Mapping[str, Any], main: str) -> pd.DataFrame:
     roles, clusters, resampling = np.asarray(split.arrays["roles"]), split.document_of_tokens(), Resampling.of(settings)
     rows = []
     for number, role in enumerate(ROLES):
         mine = roles == number
-        low, high = bootstrap_interval(found["forward_excess"][mine], clusters[mine], **resampling._asdict())
+        low, high = bootstrap_interval(found[main][mine], clusters[mine], **resampling._asdict())
         row = {"role": role, "tokens": int(mine.sum()), "floor": float(split.arrays["causal"][mine].mean())}
-        row |= {"forward_excess": float(found["forward_excess"][mine].mean()), "low": low, "high": high}
+        row |= {"forward_excess": float(found[main][mine].mean()), "low": low, "high": high}
         joined = found.get("joined_excess")
         rows.append(row | {"joined_excess": math.nan if joined is None else float(joined[mine].mean())})
     return pd.DataFrame(rows)

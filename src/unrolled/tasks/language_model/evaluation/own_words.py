@@ -76,7 +76,7 @@ class Beginnings:
     """Where sentences of its own begin: each after a stretch of true text, in the midst of it.
 
     A network that was never trained from a state of zeros reads its first words wrongly there: that would be seen, not
-    what its own words do to it.
+    what its own words do to it. One that always was, ``anew``, begins there.
     """
 
     before: Sentences  # N stretches, from the beginning of a sentence to the end of one
@@ -96,7 +96,9 @@ class Beginnings:
         possible = np.flatnonzero((starts[:-1] >= warm) & short)
         chosen = possible[np.linspace(0, len(possible) - 1, min(most, len(possible))).round().astype(np.int64)]
         before = _cut(ids, first[chosen], starts[chosen])
-        return cls(before, _cut(ids, starts[chosen], starts[chosen + 1]), _state_after(network, before))
+        zeros = network.initial_state(len(chosen)).forward
+        state = zeros if network.anew else _state_after(network, before)
+        return cls(before, _cut(ids, starts[chosen], starts[chosen + 1]), state)
 
     def __len__(self) -> int:
         return len(self.before.lengths)

@@ -77,8 +77,8 @@ def meaning(every: Sequence[Configuration]) -> list[str]:
     perfect, sentences = figures["perfect"], int(figures["sentences"]["own_tokens"])
     forced, own, entropy = (perfect[name] for name in ("forced_nats", "own_words_nats", "grammatical_nats"))
     said = [
-        f"Training shows an arm true words alone; here it goes on from its own. At {sentences:,} places of the test "
-        "text, after 100 true tokens or more, it says a sentence word by word, each drawn at temperature 1 and read "
+        f"With true words alone in training (teacher forcing) an arm never has to; here it goes on from its own. At {sentences:,} places of the test "
+        "text, after 100 true tokens or more (or from a zero state, if it was trained so), it says a sentence word by word, each drawn at temperature 1 and read "
         "before the next (512 tokens at most: what has not ended by then is not grammatical). The source that the text "
         "was drawn from judges it, exactly. All arms are given the same chances, and so share their luck. "
         "Intervals resample sentences; of several seeds: the median, and the range.",
@@ -92,8 +92,8 @@ def meaning(every: Sequence[Configuration]) -> list[str]:
         "true ones. To train on that, on own words always, is improper (Huszar 2015): they say nothing of the true "
         f"ones, so that the best that any model can reach is {_bound(own)} nats a sentence, where true words read "
         f"allow {forced:.2f}; and it is reached by who ignores all but the first word and counts places. Such a model "
-        "keeps what the first word says and loses the grammar. An arm that was trained on true words pays more "
-        f"({_paid(every)}), for it believes what it reads.",
+        "keeps what the first word says and loses the grammar. An arm that was trained on true words pays more, for it "
+        f"believes what it reads. Paid here: {_paid(every)}.",
         "Price of own prefixes: how far the arm's next word is from the source's (a skew divergence) after words of "
         "its own, over how far it is after true ones, at the same places and where the source could have written the "
         "prefix too. That is exposure bias: 0 says that there is none, below 0 that own words are easier to go on "

@@ -74,6 +74,7 @@ class Network(Model):
             raise ValueError(f"tied weights need embedding = hidden, not {embedding} and {hidden}")
         check_rate("embedding_dropout", embedding_dropout)
         self.embedding_dropout = embedding_dropout
+        self.anew = False  # whether training shows it each sentence from a zero state, and what stands before it never
         stack = partial(
             Stack, cell=cell, inputs=embedding, hidden=hidden, layers=layers,
             connection=connection, dropout=dropout, dropout_mask=dropout_mask, weight_dropout=weight_dropout,

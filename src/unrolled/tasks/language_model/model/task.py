@@ -70,6 +70,7 @@ class Task:
         device: torch.device | None = None,
     ) -> Network:
         network = Network(sizes["vocabulary"], **settings, generator=generator).to(device)
+        network.anew = self._by_sentence
         # A gradient for the rows that were read, and no others. A GPU fills them all in less time than it takes to find
         # out which were read.
         network.embedding.sparse = network.device.type == "cpu" and (network.output is None or not self._sums_all_rows)
