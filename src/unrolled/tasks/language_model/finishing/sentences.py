@@ -77,11 +77,12 @@ def meaning(every: Sequence[Configuration]) -> list[str]:
     perfect, sentences = figures["perfect"], int(figures["sentences"]["own_tokens"])
     forced, own, entropy = (perfect[name] for name in ("forced_nats", "own_words_nats", "grammatical_nats"))
     said = [
-        f"With true words alone in training (teacher forcing) an arm never has to; here it goes on from its own. At {sentences:,} places of the test "
-        "text, after 100 true tokens or more (or from a zero state, if it was trained so), it says a sentence word by word, each drawn at temperature 1 and read "
-        "before the next (512 tokens at most: what has not ended by then is not grammatical). The source that the text "
-        "was drawn from judges it, exactly. All arms are given the same chances, and so share their luck. "
-        "Intervals resample sentences; of several seeds: the median, and the range.",
+        "Taught by true words alone (teacher forcing), an arm never has to go on from its own words; here it does. At "
+        f"{sentences:,} places of the test text, after 100 true tokens or more, it says a sentence word by word, each "
+        "drawn at temperature 1 and read before the next; an arm that was trained on each sentence by itself begins "
+        "from a zero state. What has not ended after 512 tokens is not grammatical. The source that the text was drawn "
+        "from judges it, exactly. All arms are given the same chances, and so share their luck. Intervals resample "
+        "sentences; of several seeds: the median, and the range.",
         "Forward KL: what the arm pays for a true sentence beyond the floor; it rises where the arm does not expect "
         "what the source says. Reverse KL: the mean of ln q - ln p over its own sentences; it rises where the arm says "
         "what the source would not. An ungrammatical sentence has p = 0, so that 1 % of uniform words is mixed into "
