@@ -5,7 +5,7 @@ test.backward.npy    the same of one that reads backward
 test.smoothing.npy   the same of one that sees both sides
 test.reset.npy       the same of one that reads forward and starts anew at each sentence
 test.ngrams.npy      the same of an n-gram model, float64 [N, NGRAMS], from n = 1 on
-test.roles.npy       of agreement: which of ROLES each token is
+test.roles.npy       of agreement: which `Role` each token is
 test.distances.npy   of agreement: of a verb, how many words stand between it and its subject
 
 And the source itself, as its sentences are that stand alone, for who holds sentences of a model's own against it:
@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import coo_array
 
-from unrolled.corpus.sources.agreement import Agreement, Role
+from unrolled.corpus.sources.agreement import Agreement
 from unrolled.corpus.sources.brackets import Brackets
 from unrolled.corpus.sources.hidden_markov import HiddenMarkov
 from unrolled.corpus.sources.source_file import read_source
@@ -40,7 +40,6 @@ from unrolled.shell.errors import UserError
 
 NAMES = ("agreement", "topics", "brackets", "hidden-markov")  # of the corpus
 END = "<eos>"
-ROLES = [role.name.lower() for role in Role]
 NGRAMS = 8  # the longest whose floor is computed
 SENTENCES = 20  # in a document: what intervals resample together
 
@@ -82,17 +81,13 @@ def floors(source: Source, text: Array) -> dict[str, Array]:
     """What each token of a text costs at the least, by name as above."""
     chain = source.hidden_markov() if isinstance(source, Agreement) else source
     found: dict[str, Array] = {
-        "causal": chain.causal_nats(text),
         "backward": chain.backward_nats(text),
-        "smoothing": chain.smoothing_nats(text),
         "reset": chain.reset_nats(text, source.words.index(END)),
         "ngrams": np.stack([chain.ngram_nats(text, n) for n in range(1, NGRAMS + 1)], axis=1),
     }
     if isinstance(source, Agreement):
-        costs = source.costs(text)
-        found |= {"causal": costs.causal, "smoothing": costs.smoothing}
-        found |= {"roles": costs.roles, "distances": costs.distances}
-    return found
+        return found | source.costs(text)._asdict()
+    return found | {"causal": chain.causal_nats(text), "smoothing": chain.smoothing_nats(text)}
 
 
 def tables_of(source: Source) -> dict[str, Array]:
