@@ -29,6 +29,7 @@ from unrolled.ground.perplexity import perplexity
 from unrolled.ground.resolved import read_arm, read_resolved, write_resolved
 from unrolled.ground.run import Run
 from unrolled.ground.score import Score, Sums
+from unrolled.probing.targets import NO_ARRIVAL
 from unrolled.recurrence.bptt import Addends
 from unrolled.recurrence.spectra import Spectrum
 from unrolled.report import arms as reading
@@ -178,6 +179,7 @@ def probed(arm: str, stacks: Sequence[str], made: Made, run: Run) -> None:
         "cell_norm": [math.nan, 0.9, 0.8],
     }
     pd.DataFrame(lags).to_csv(folder / "targets.csv", index=False)
+    NO_ARRIVAL.to_csv(folder / "arrival.csv", index=False)
     cliff = {"distance": made.cliff, "loss": [5.0 + distance**2 for distance in made.cliff]}
     cliff |= {"landed": [float(distance == 1.0) for distance in made.cliff]}
     pd.DataFrame(cliff, dtype=float).to_csv(folder / "cliff.csv", index=False)

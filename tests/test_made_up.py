@@ -16,19 +16,23 @@ from ruamel.yaml import YAML
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from miniature import ROOT, run_stage, section_of
+from miniature import ROOT, arm_of, run_stage, section_of
 from speakers import Oracle, check_perfect
 from unrolled.corpus import plain_text
 from unrolled.corpus.made_up import END, NAMES, made_up
 from unrolled.corpus.sources.agreement import Role
 from unrolled.ground.corpus import Corpus, Split, read_corpus
 from unrolled.ground.special_tokens import END_ID
+from unrolled.recurrence.bptt import Profile
 from unrolled.scoring.source import Listener, Source
 from unrolled.settings import sections
 from unrolled.settings.loader import params_of
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.evaluation import floors
 from unrolled.tasks.language_model.evaluation.own_sentences import against_the_source
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.probes.arrival import arrivals
+from unrolled.training.training import Training
 
 PARAMS = YAML(typ="safe", pure=True).load((ROOT / "pipelines/known-entropy/params.yaml").read_text(encoding="utf-8"))
 OWN = json.loads((ROOT / "pipelines/known-entropy/source.json").read_text(encoding="utf-8"))
@@ -313,3 +317,26 @@ def test_the_source_that_is_read_back_speaks_for_itself(tmp_path: Path, name: st
     tables = against_the_source(speaker, corpus, source, np.asarray(corpus.test.arrays["causal"]), settings)
     check_perfect(tables | {"own_sentences": tables["own_sentences"].set_index("figure")})
     assert ("own_by_distance" in tables) == (name == "agreement")
+
+
+def test_what_arrives_at_a_subject_is_the_gradient_of_one_window_there(tmp_path: Path) -> None:
+    test = encoded(tmp_path, "agreement").test
+    arm = arm_of("lstm-clipped-1", hidden=8, embedding=8)
+    network = Training.of(arm, {"vocabulary": int(test.tokens.max()) + 1}).model
+    assert isinstance(network, Network)
+    found = arrivals(network, test)
+    assert len(found) >= 2 and found["distance"].is_monotonic_increasing
+    for distance, targets, arrived, _ in found.itertuples(index=False):
+        steps = int(distance) + 2
+        verbs = np.flatnonzero(np.asarray(test.arrays["distances"]) == distance)
+        verbs = verbs[verbs >= 2 * steps]
+        chosen = verbs[np.unique(np.linspace(0, len(verbs) - 1, 64, dtype=np.int64))]
+        assert len(chosen) == targets
+        rows = torch.from_numpy(test.tokens[chosen + np.arange(-2 * steps, 0)[:, None]].astype(np.int64))
+        _, state = network.read("forward", rows[:steps], network.initial_state(len(chosen)).forward)
+        state, profile = tuple(tuple(part.detach() for part in layer) for layer in state), Profile()
+        hidden, _ = network.read("forward", rows[steps:], state, profile=profile)
+        said = torch.from_numpy(test.tokens[chosen].astype(np.int64))
+        cross_entropy(network.logits(hidden[-1]), said, reduction="sum").backward()
+        norms = profile.norms["forward.0"]
+        assert arrived == pytest.approx(float(norms[0] / norms[-1]), rel=1e-4)

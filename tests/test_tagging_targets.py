@@ -36,8 +36,8 @@ def test_norms_are_those_of_one_batch_with_one_loss_a_column(
 ) -> None:
     monkeypatch.setattr(probes, "BESIDE", 3)
     network, test = untrained(corpus, **ARCHS[arch]), corpus.test
-    found = probes.targets(network, test, None, {})
-    assert found is not None and set(found["stack"]) == set(network.stacks) and found["distance"].max() == 3
+    found = probes.targets(network, test, None, {})["targets"]
+    assert set(found["stack"]) == set(network.stacks) and found["distance"].max() == 3
     sentences = Sentences.of(test)
     amid, _ = probes._amid(sentences.borders, np.ones(len(test.tokens), dtype=bool))
     alone = predictions(network, test, sentences._replace(borders=np.arange(len(test.tokens) + 1))).nats

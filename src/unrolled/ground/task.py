@@ -7,7 +7,7 @@ tasks/<task>/
   model/task.py            Task, the class below: the network, its batches and its loss
   evaluation/scores.py     SCORES, each declared once; the first is what arms are compared by
   evaluation/evaluate.py   evaluate(), and BASELINES, models without recurrence
-  probes/probes.py         stacks() and context(): the network's parts and what they read
+  probes/probes.py         stacks(), context() and targets(): the network's parts and what they read
   report.py                what the comparison says of it beyond its scores
   publishing.py            what MLflow is told: its experiment, the model that is served (LOADER, or None), a note
 

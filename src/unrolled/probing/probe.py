@@ -8,6 +8,7 @@ probes/<arm>/
   gates.csv       a row a unit of each gate: its mean, and in what share of the time steps it was saturated
   targets.csv     norms of dL/dh, and dL/dc, by distance back from the targets that need their context most; empty for a
                   task that has no such probe
+  arrival.csv     of made-up text, which share of a target's gradient arrives at what it hangs on, by the distance
   cliff.csv       the loss of the first explosion's batch, by distance down its gradient; empty where there was none
 """
 
@@ -34,7 +35,7 @@ from unrolled.probing.exponents import lyapunov_exponents
 from unrolled.probing.gates import SIGNED, gate_values_of_stack
 from unrolled.probing.gradient_norms import first_explosion
 from unrolled.probing.lags import lags_of_stretches, reaches
-from unrolled.probing.targets import NO_TARGETS
+from unrolled.probing.targets import NO_ARRIVAL, NO_TARGETS
 from unrolled.recurrence.stack import Stack
 from unrolled.training.training import Training
 
@@ -56,12 +57,13 @@ class Probes:
     exponents: pd.DataFrame
     gates: pd.DataFrame
     targets: pd.DataFrame
+    arrival: pd.DataFrame
     cliff: pd.DataFrame
 
     @classmethod
     def read(cls, directory: Path) -> "Probes":
         """Raises UserError naming the file that is missing or was altered, and how to get it again."""
-        tables = ("context", "exponents", "gates", "targets", "cliff")
+        tables = ("context", "exponents", "gates", "targets", "arrival", "cliff")
         figures = read_sealed(directory, "probe.json")
         return cls(
             directory,
@@ -116,7 +118,8 @@ def probe(directory: Path, run: Run, evaluation: Evaluation, corpus: Corpus, set
         by_context(given, main, resampling).to_csv(place / "context.csv", index=False)
         exponents.to_csv(place / "exponents.csv", index=False)
         _gates(read).to_csv(place / "gates.csv", index=False)
-        (NO_TARGETS if lags is None else lags).to_csv(place / "targets.csv", index=False)
+        for name, empty in {"targets": NO_TARGETS, "arrival": NO_ARRIVAL}.items():
+            lags.get(name, empty).to_csv(place / f"{name}.csv", index=False)
         slope.to_csv(place / "cliff.csv", index=False)
         seal(place / "probe.json", figures)
 

@@ -18,6 +18,7 @@ from unrolled.recurrence.stack import Stack, State
 TARGETS = 64  # of those that were looked at
 COLUMNS = ("stack", "layer", "distance", "norm", "cell_norm")
 NO_TARGETS = pd.DataFrame(columns=list(COLUMNS), dtype=float)
+NO_ARRIVAL = pd.DataFrame(columns=["distance", "targets", "arrival", "cell_arrival"], dtype=float)
 
 
 def most_dependent(

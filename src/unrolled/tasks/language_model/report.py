@@ -15,7 +15,7 @@ from unrolled.ground.checksums import read_sealed
 from unrolled.report import targets
 from unrolled.report.arms import Arm, stacked
 from unrolled.report.comparison import Comparison
-from unrolled.report.drawing import FAINT, Line, draw, row
+from unrolled.report.drawing import FAINT, Line, draw, finish, row
 from unrolled.report.markdown import with_interval
 from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
@@ -27,6 +27,7 @@ from unrolled.tasks.language_model.finishing import section as finishing
 from unrolled.tasks.language_model.text.inference import Trained
 
 TEXT = Path("data/text")
+NOTHING = 1e-9  # of a gradient
 SAMPLE_TOKENS, PROMPT_WORDS, SEED = 40, 4, 1
 WAYS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},
@@ -65,6 +66,7 @@ def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
     found = {"targets": targets.lags(arms)}
     if "recall" in arms[0].evaluation.tables:
         found["recall"] = stacked(arms, lambda arm: arm.evaluation.tables["recall"])
+        found["arrival"] = stacked(arms, lambda arm: arm.probes.arrival)
     return found | finishing.tables(arms)
 
 
@@ -131,7 +133,10 @@ def pictures(lines: Sequence[Line], comparison: Comparison) -> Mapping[str, Call
     if len(lags := comparison.tables["targets"]):
         found["targets"] = lambda: targets.picture(lines, lags)
     if "recall" in comparison.tables:
-        found["recall"] = lambda: row([partial(_draw_recall, lines, comparison.tables["recall"])], lines)
+        panels = [partial(_draw_recall, lines, comparison.tables["recall"])]
+        if len(arrival := comparison.tables["arrival"]):
+            panels.append(partial(_draw_arrival, lines, arrival))
+        found["recall"] = lambda: row(panels, lines)
     return {**found, **finishing_figures.pictures(lines, comparison)}
 
 
@@ -144,6 +149,21 @@ def _draw_recall(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None
         middle = pd.Series(np.sqrt(mine["shortest"] * mine["longest"]))
         draw(axes, line, middle, mine["recall"].clip(lower=-0.5), marker="o")
     axes.set_ylim(-0.5, 1.05)
+    _by_words(axes)
+
+
+def _draw_arrival(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
+    """What is less than nothing to an optimiser lies at the lower edge."""
+    axes.set(title="Gradient that arrives", xlabel="words between subject and verb", xscale="log", yscale="log")
+    axes.set_ylabel("dL/dh at the subject over that at the cue")
+    for line in reversed(lines):
+        mine = table[table["arm"] == line.arm]
+        draw(axes, line, mine["distance"], mine["arrival"].clip(lower=NOTHING), marker="o")
+    finish(axes, table["arrival"].clip(lower=NOTHING))
+    _by_words(axes)
+
+
+def _by_words(axes: Axes) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
@@ -210,7 +230,10 @@ WORDING = Wording(
         "recall": (
             "How far the subject is remembered",
             "Of what the subject tells of its verb, the share that a network still knows so many words later. 1: all "
-            "that can be known; 0: chance, the subject is forgotten; below: worse than chance.",
+            "that can be known; 0: chance, the subject is forgotten; below: worse than chance. Beside it, of the "
+            "gradient of the losses of verbs alone, how large it is at the subject, over that at the cue. "
+            "The two are not the same: who has learned to hold the subject fast holds it at a gradient of next to "
+            "nothing, and a gradient that arrives says no more than that it could be learned.",
         ),
         **finishing_figures.FIGURES,
     },

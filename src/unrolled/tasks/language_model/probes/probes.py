@@ -15,6 +15,7 @@ from unrolled.probing.targets import most_dependent
 from unrolled.recurrence.stack import Stack
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD
+from unrolled.tasks.language_model.probes.arrival import arrivals
 from unrolled.tasks.language_model.probes.context import context_nats
 from unrolled.tasks.language_model.probes.targets import lags_of_targets
 
@@ -40,9 +41,12 @@ def context(network: Network, split: Split, units: Mapping[str, Nats], probe: Ma
     return Given(by_context, split.document_of_tokens()[positions], positions)
 
 
-def targets(network: Network, split: Split, given: Given | None, probe: Mapping[str, Any]) -> pd.DataFrame | None:
-    """How far back the gradient reaches from the tokens whose nats fall most with context; None where none was."""
+def targets(network: Network, split: Split, given: Given | None, probe: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """How far back the gradient reaches from the tokens whose nats fall most with context, and of made-up text whether
+    it arrives; nothing where no context was given.
+    """
     if given is None:
-        return None
+        return {}
     short, whole = (np.asarray(given.units[each], dtype=np.float64) for each in (min(given.units), math.inf))
-    return lags_of_targets(network, split.tokens, most_dependent(given.positions, short, whole))
+    lags = lags_of_targets(network, split.tokens, most_dependent(given.positions, short, whole))
+    return {"targets": lags, "arrival": arrivals(network, split)}

@@ -14,13 +14,13 @@ from unrolled.tasks.language_model.model.network import Network
 STEPS = 100  # back from the target
 
 
-def lags_of_targets(network: Network, tokens: Tokens, positions: NDArray[np.int64]) -> pd.DataFrame:
+def lags_of_targets(network: Network, tokens: Tokens, positions: NDArray[np.int64], steps: int = STEPS) -> pd.DataFrame:
     """Of each layer of the forward stack, by distance back from the losses of the tokens at ``positions`` alone.
 
-    As `lags_of_losses`. The state is warm: as many tokens before are read without gradient. Empty where a target stands
-    too near to the beginning.
+    ``steps`` at most. As `lags_of_losses`. The state is warm: as many tokens before are read without gradient. Empty
+    where a target stands too near to the beginning.
     """
-    steps = min(STEPS, int(positions[0]) // 2) if len(positions) else 0
+    steps = min(steps, int(positions[0]) // 2) if len(positions) else 0
     if not steps:
         return NO_TARGETS
     rows = torch.from_numpy(tokens[positions + np.arange(-2 * steps, 0)[:, None]].astype(np.int64)).to(network.device)

@@ -30,15 +30,15 @@ def stacks(network: Network, split: Split, steps: int) -> dict[str, tuple[Stack,
     return {name: (stack, text) for name, stack in network.stacks.items()}
 
 
-def targets(network: Network, split: Split, given: None, probe: Mapping[str, Any]) -> pd.DataFrame | None:
+def targets(network: Network, split: Split, given: None, probe: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     """How far the gradient reaches to either side of the words whose tag costs more, by far, without their sentence.
 
-    Of words with so many others on either side; their sentences are cut there. None where no word has one.
+    Of words with so many others on either side; their sentences are cut there. Nothing where no word has one.
     """
     sentences = Sentences.of(split)
     positions, beside = _amid(sentences.borders, split.arrays["tags"] < network.output.out_features)
     if not beside:
-        return None
+        return {}
     alone = predictions(network, split, sentences._replace(borders=np.arange(len(split.tokens) + 1))).nats
     falls = (alone[positions].astype(np.float64), predictions(network, split).nats[positions].astype(np.float64))
     chosen = most_dependent(positions, *falls)
@@ -53,7 +53,7 @@ def targets(network: Network, split: Split, given: None, probe: Mapping[str, Any
         read = inputs[beside:] if stack.layers[0].reverse else inputs[: beside + 1]
         loss = partial(_loss_at, network, amid, name, batch.tags[beside])
         frames.append(lags_of_losses(name, stack, read, starts[name], loss))
-    return pd.concat(frames, ignore_index=True)
+    return {"targets": pd.concat(frames, ignore_index=True)}
 
 
 def _amid(borders: NDArray[np.int64], known: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
