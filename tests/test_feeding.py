@@ -14,9 +14,10 @@ from torch.nn.functional import cross_entropy
 from examples import V, task_of, tokens
 from miniature import SIZES, arm_of, split_of, text_of
 from unrolled.corpus.sources.agreement import Agreement
-from unrolled.ground.corpus import Split
+from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.special_tokens import END_ID
 from unrolled.recurrence.dropout import WindowMasks
+from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.batches import Batch
 from unrolled.tasks.language_model.model.feeding import Feeding, drawn, with_own_words
 from unrolled.tasks.language_model.model.network import Network
@@ -272,3 +273,15 @@ def test_words_of_its_own_teach_it_to_heed_the_prompt_alone() -> None:
     floor = SOURCE.own_words_nats
     assert floor == pytest.approx(4.7846771295)
     assert floor - 0.06 < reached("own") < floor + 0.2
+
+
+@pytest.mark.parametrize(("prompt", "text", "said"), [(3, [5, 6, 1], "set it to 1 or less"), (1, [5, 1], "teacher")])
+def test_a_prompt_that_leaves_nothing_to_be_drawn_is_refused(prompt: int, text: list[int], said: str) -> None:
+    tokens = np.array(text * 20, dtype=np.uint16)
+    split = split_of(tokens)
+    corpus = Corpus(split, split, split, np.ones(9, np.int64), {}, "")
+    arm = arm_of("lstm-clipped-1")["train"] | {"reset": "sentence", "feeding": "own", "prompt": prompt}
+    with pytest.raises(UserError, match=said) as caught:
+        Task(arm).sizes(corpus)
+    assert "\n" not in str(caught.value)
+    assert Task(arm | {"feeding": "teacher"}).sizes(corpus) == {"vocabulary": 9}

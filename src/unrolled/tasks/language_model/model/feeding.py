@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from unrolled.recurrence.dropout import WindowMasks
+from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.network import Network, States
 
 
@@ -55,6 +56,18 @@ class Feeding:
     def of(cls, train: Mapping[str, Any]) -> Self:
         """Its part of the section ``train``; a run from before there were such keys was taught by true words."""
         return cls(**{each.name: train[each.name] for each in fields(cls) if each.name in train})
+
+    def check(self, longest: int) -> None:
+        """UserError where the longest sentence, of so many tokens, leaves no word to be drawn behind the prompt."""
+        if longest < 3:
+            raise UserError(
+                "train.feeding: no sentence of the training text is long enough to be finished; use teacher"
+            )
+        if longest < self.prompt + 2:
+            raise UserError(
+                f"train.prompt: no sentence of the training text goes on behind {self.prompt} true words, as the longest "
+                f"has {longest} tokens; set it to {longest - 2} or less"
+            )
 
     def true_share(self, updates: int) -> float:
         """e, after so many updates.

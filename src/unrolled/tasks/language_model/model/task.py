@@ -60,6 +60,9 @@ class Task:
         self._sums_all_rows = train["optimiser"] != "sgd" or train["weight_decay"] != 0
 
     def sizes(self, corpus: Corpus) -> dict[str, int]:
+        """UserError where no sentence leaves a word to be drawn."""
+        if self.feeding.feeding != "teacher":
+            self.feeding.check(int(Sentences.read(corpus.train.tokens).lengths.max()))
         return {"vocabulary": len(corpus.counts)}
 
     def model(
