@@ -60,12 +60,10 @@ class Feeding:
     def check(self, longest: int) -> None:
         """UserError where the longest sentence, of so many tokens, leaves no word to be drawn behind the prompt."""
         if longest < 3:
-            raise UserError(
-                "train.feeding: no sentence of the training text is long enough to be finished; use teacher"
-            )
+            raise UserError("train.feeding: no sentence of the training text is long enough to finish; use teacher")
         if longest < self.prompt + 2:
             raise UserError(
-                f"train.prompt: no sentence of the training text goes on behind {self.prompt} true words, as the longest "
+                f"train.prompt: behind {self.prompt} true words no sentence of the training text goes on; the longest "
                 f"has {longest} tokens; set it to {longest - 2} or less"
             )
 
