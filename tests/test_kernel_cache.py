@@ -53,8 +53,8 @@ def test_kernels_are_kept_by_the_content_of_all_their_sources(tmp_path: Path) ->
 
 
 def test_several_processes_may_begin_at_once(tmp_path: Path) -> None:
-    processes = [started(tmp_path / "cache") for _ in range(3)]
-    assert [process.communicate()[1] for process in processes] == [""] * 3
+    processes = [started(tmp_path / "cache") for _ in range(2)]
+    assert [process.communicate()[1] for process in processes] == [""] * 2
     assert not any(process.returncode for process in processes)
     assert (first := kept(tmp_path / "cache")) and kept(tmp_path / "cache") == first
 
