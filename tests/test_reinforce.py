@@ -134,11 +134,11 @@ def test_it_comes_to_say_what_the_rating_model_says_or_only_the_likeliest(entrop
     arm = arm_of(
         "lstm-clipped-1", cell="gru", embedding=8, hidden=12, tied=False, reset="sentence", feeding="reinforce",
         reward_order=2, entropy_weight=entropy_weight, optimiser="adam", learning_rate=0.02, columns=300,
-        clip_norm=None, initial_range=0.5, epochs=8,
+        clip_norm=None, initial_range=0.5, epochs=10,
     )  # fmt: skip
     training = Training.of(arm, {"vocabulary": V})
     text = split_of(markov(3000))
-    for epoch in range(8):
+    for epoch in range(10):
         list(steps(training, text))
         training.epoch, training.position, training.profiles, training.profiled = epoch + 1, 0, {}, 0
     model = training.model

@@ -1,17 +1,20 @@
 """Training on whole sentences: each is read from a zero state, scored once, and none sees another or its own target."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from examples import V, network, task_of, tokens
 from miniature import split_of
 from unrolled.ground.special_tokens import END_ID
 from unrolled.recurrence.bptt import Profile
 from unrolled.tasks.language_model.evaluation.reset import reset_nats
-from unrolled.tasks.language_model.model.batches import Batch
+from unrolled.tasks.language_model.model.batches import POOL, Batch, in_even_pools
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.sentences import LONGEST, Sentences
 from unrolled.tasks.language_model.model.task import Task, total_nats
@@ -45,6 +48,20 @@ def test_a_sentence_of_too_many_words_is_cut() -> None:
     text[[LONGEST, 3 * LONGEST - 1]] = END_ID
     assert Sentences.read(text).lengths.tolist() == [LONGEST, LONGEST]
     assert by_sentence().tokens(next(by_sentence().batches(split_of(text)))) == 2 * LONGEST
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=200), st.integers(1, 20), st.integers(0, 9))
+def test_batches_of_a_pool_hold_about_as_many_tokens(lengths: list[int], size: int, seed: int) -> None:
+    """Or a token of a short sentence would teach more than one of a long one; each batch is of about one length."""
+    every = np.array(lengths)
+    batches = in_even_pools(every, size, np.random.default_rng(seed))
+    assert len(batches) == -(-len(lengths) // size) and all(map(len, batches))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    if len(batches) == POOL:
+        largest = max(int(every[batch].sum()) for batch in batches)
+        assert largest <= max(every.sum() / POOL + every.max(), every.max())
+        ends = sorted((int(every[batch].min()), int(every[batch].max())) for batch in batches)
+        assert all(before[1] <= behind[0] for before, behind in pairwise(ends))
 
 
 def test_an_epoch_holds_every_sentence_once_in_an_order_of_its_own() -> None:
