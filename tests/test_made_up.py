@@ -140,6 +140,12 @@ def test_the_memory_span_is_where_recall_falls(agreement: Split, reach: int) -> 
     assert before <= found["memory_span_low"] <= found["memory_span"] <= found["memory_span_high"] <= later
 
 
+def test_who_predicts_no_numbers_remembers_nothing(agreement: Split) -> None:
+    found = floors.span(agreement, np.full(len(agreement.tokens), np.inf, dtype=np.float32), SETTINGS)
+    assert found["memory_span"] == found["memory_span_low"] == found["memory_span_high"] == 0
+    assert found["recall"] == -math.inf
+
+
 def naive_bilstm(tokens: torch.Tensor, types: int) -> "np.ndarray[Any, Any]":
     """Nats of a network that is to say x_t from what both directions have read at t - 1, as is often built.
 

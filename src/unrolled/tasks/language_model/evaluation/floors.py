@@ -124,7 +124,7 @@ def span(split: Split, nats: Nats, settings: Mapping[str, Any]) -> dict[str, flo
         there = verbs > 0
         return _half(centres[there], 1 - sums[there] / verbs[there] / told)
 
-    units = np.concatenate([inside, inside * paid[:, None]], axis=1)
+    units = np.concatenate([inside, np.where(inside > 0, paid[:, None], 0.0)], axis=1)  # paid may be infinite
     found = bootstrap_statistic(units, clusters, reached, **Resampling.of(settings)._asdict())
     spans = dict(zip(("memory_span", "memory_span_low", "memory_span_high"), (found[0], *found[1]), strict=True))
     lost = float(paid.mean()) / told
