@@ -1,13 +1,14 @@
 """Over how many words arms learn to remember, from what DVC shows of experiments."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from unrolled.report.experiments import settings_of
-from unrolled.tasks.language_model.distances import learned, over_distances, picture, table, trials
+from unrolled.tasks.language_model.distances import draw, learned, over_distances, picture, table, trials
 
 FOLDER = "pipelines/known-entropy/"
 
@@ -15,7 +16,10 @@ FOLDER = "pipelines/known-entropy/"
 def experiment(distance: float, seed: int, noise: float = 0.1, **recall: float) -> dict[str, Any]:
     """As `dvc exp show --json` has it."""
     params = {"corpus": {"source": {"distances": [distance], "noise": noise}}, "seeds": [seed]}
-    metrics = {"kneser_ney": {"memory_span": 2.0}, **{name: {"recall": share} for name, share in recall.items()}}
+    metrics = {
+        "kneser_ney": {"memory_span": 2.0, "recall": 0.6},
+        **{name: {"recall": share} for name, share in recall.items()},
+    }
     files: dict[str, Any] = {
         "params": {f"{FOLDER}params.yaml": {"data": params}},
         "metrics": {f"{FOLDER}metrics.json": {"data": metrics}},
@@ -44,6 +48,16 @@ def test_each_arm_has_its_own_n50() -> None:
     assert said[1].split() == ["4", "16", "half", "of", "the", "seeds"]
     assert said[2].split()[:3] == ["rnn-clipped", "1/1", "0/2"]
     assert said[3].split()[1:5] == ["1/1", "2/2", "beyond", "16,"]
+
+
+def test_of_a_trial_made_twice_the_newer_counts_and_no_baseline_does(tmp_path: Path) -> None:
+    newer, older = (experiment(4, 1, **{"rnn-clipped": share}) for share in (0.9, 0.1))
+    made = shown(newer, experiment(8, 1, **{"rnn-clipped": 0.1}), older)  # DVC shows the newest first ...
+    made[1]["data"] = older["revs"][0]["data"]  # ... and all of them beside the commit that they began from
+    ((_, arms),) = over_distances(list(trials(made, FOLDER)))
+    assert {name: arm.by_distance for name, arm in arms.items()} == {"rnn-clipped": {4: [True], 8: [False]}}
+    draw(arms, tmp_path / "distances.svg")
+    assert (tmp_path / "distances.svg").is_file()
 
 
 def test_what_several_distances_or_seeds_share_is_no_trial() -> None:

@@ -28,12 +28,13 @@ def shown_by_dvc(workspace: Path = Path()) -> list[Any]:
 
 
 def finished(shown: Sequence[Mapping[str, Any]], folder: str) -> Iterator[tuple[Settings, Metrics]]:
-    """The settings and metrics of the commit and of each experiment that ended; ``folder``: `folder_in_repository`.
+    """The settings and metrics of the commit and of each experiment that ended, from the oldest to the newest.
 
-    Not of the workspace, whose params.yaml may say what nobody has run yet.
+    Not of the workspace, whose params.yaml may say what nobody has run yet. ``folder``: `folder_in_repository`.
     """
-    for each in shown[1:]:
-        experiments = (state for one in each.get("experiments") or () for state in one.get("revs") or ())
+    for each in reversed(shown[1:]):
+        # DVC shows the newest first.
+        experiments = (state for one in reversed(each.get("experiments") or ()) for state in one.get("revs") or ())
         for state in filter(None, (one.get("data") for one in (each, *experiments))):
             if metrics := _content(state, "metrics", f"{folder}{METRICS}"):
                 yield settings_of(state, folder), metrics

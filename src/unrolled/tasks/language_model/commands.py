@@ -84,6 +84,7 @@ def distances(place: Path | None) -> None:
             click.echo(line)
     if place is not None:
         found.draw(groups[-1][1], place)
+        click.echo(f"drawn in {place}" + (", the last of these alone" if len(groups) > 1 else ""))
 
 
 COMMANDS = (generate, score, distances)

@@ -53,7 +53,8 @@ def trials(shown: Sequence[Mapping[str, Any]], folder: str) -> Iterator[Trial]:
     """Of what DVC shows, what was trained on one mean distance from one seed; ``folder``: the pipeline's."""
     for settings, metrics in finished(shown, folder):
         distances, seeds = (json.loads(settings.pop(name, "[]")) for name in (DISTANCES, SEEDS))
-        recall = {name: each["recall"] for name, each in metrics.items() if "recall" in each}
+        # An arm is called <arch>-<clipping>; what has no such name was counted, not trained.
+        recall = {name: each["recall"] for name, each in metrics.items() if "recall" in each and "-" in name}
         if recall and len(distances) == len(seeds) == 1:
             yield Trial(settings, float(distances[0]), int(seeds[0]), recall)
 
