@@ -323,6 +323,9 @@ def test_the_source_that_is_read_back_speaks_for_itself(tmp_path: Path, name: st
     tables = against_the_source(speaker, corpus, source, np.asarray(corpus.test.arrays["causal"]), settings)
     check_perfect(tables | {"own_sentences": tables["own_sentences"].set_index("figure")})
     assert ("own_by_distance" in tables) == (name == "agreement")
+    speaker.anew = True  # what stands before a sentence it never knows, and nobody asks it to
+    tables = against_the_source(speaker, corpus, source, np.asarray(corpus.test.arrays["reset"]), settings)
+    check_perfect(tables | {"own_sentences": tables["own_sentences"].set_index("figure")})
 
 
 def test_what_arrives_at_a_subject_is_the_gradient_of_one_window_there(tmp_path: Path) -> None:

@@ -107,24 +107,26 @@ def states_after(source: Source, text: Sentences) -> Any:
 def against_the_source(
     network: Network, corpus: Corpus, source: Source, nats: Floats, settings: Mapping[str, Any]
 ) -> dict[str, pd.DataFrame]:
-    """``nats``: of the test split's tokens by the forward head.
+    """``nats``: of the test split's tokens by the forward head, as the network reads: carried on, or anew.
 
-    No table where no sentence of the test split has enough before it. ValueError for a network whose predictions are
-    not numbers.
+    Who reads each sentence from a zero state is held against the source that knows of nothing before it either. No
+    table where no sentence of the test split has enough before it. ValueError for a network whose predictions are not
+    numbers.
     """
     arrays, seed = corpus.test.arrays, settings["seed"]
     start = Beginnings.of(network, corpus.test.tokens, settings["own_sentences"])
     if not len(start):
         return {}
     own, asked = drawn(network, start, seed=seed), own_agreement.agreeing_verbs(arrays, start.text)
-    known = states_after(source, start.before)
+    anew = network.anew
+    known = Listener.anew(source, len(start)).states if anew else states_after(source, start.before)
     true_places, own_places = (held_against(network, source, start, known, each, asked) for each in (start.text, own))
     ends = np.flatnonzero(np.asarray(corpus.test.tokens) == END_ID)
     figures = _Figures(Resampling.of(settings))
-    floor = np.asarray(arrays["causal"], dtype=np.float64)
+    floor = np.asarray(arrays["reset" if anew else "causal"], dtype=np.float64)
     entropy, first = arrays.get(f"{SOURCE}.sentence_nats", _of_text(floor, ends))
     forgets = np.allclose(arrays["causal"], arrays["reset"])  # else what stands before a sentence tells more of it
-    least = float(arrays[f"{SOURCE}.own_words_nats"][0]) if forgets else math.nan
+    least = float(arrays[f"{SOURCE}.own_words_nats"][0]) if forgets or anew else math.nan
     figures.add("own_words_nats", own_words_nats(network, start, seed=seed), least)
     figures.add("forced_nats", _behind(nats, ends), entropy - first)
     figures.add("forward_kl", _sums(nats - floor, ends), 0.0)
