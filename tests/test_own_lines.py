@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from miniature import corpus_of, section_of, split_of
 from test_own_words import V, network, text
@@ -15,6 +16,7 @@ from unrolled.tasks.language_model.evaluation import own_lines
 from unrolled.tasks.language_model.evaluation.own_lines import TEMPERATURES, by_temperature, halves
 from unrolled.tasks.language_model.evaluation.own_text import own_text
 from unrolled.tasks.language_model.evaluation.own_words import Beginnings, drawn
+from unrolled.tasks.language_model.evaluation.reset import reset_nats
 from unrolled.tasks.language_model.evaluation.scores import OWN, TEXT
 
 NET = network()
@@ -68,6 +70,18 @@ def test_what_stands_among_the_measures_is_at_temperature_one() -> None:
     assert found.tables["own_lines"].equals(table)
     bilstm = network(bidirectional=True)
     assert own_text(bilstm, CORPUS, np.full(1600, 0.5), SETTINGS) == ({}, {})
+
+
+def test_who_grows_beyond_all_numbers_as_it_goes_on_says_nothing() -> None:
+    """Its state triples at each word: the few words of a true sentence leave it finite, a hundred of its own do not."""
+    grows = network(cell="relu", layers=1)
+    grows.anew = True
+    with torch.no_grad():
+        for layer in grows.forward_stack.layers:
+            layer.weight_hh.copy_(3 * torch.eye(5))
+        grows.output_bias[END_ID] = -5
+    assert torch.isfinite(reset_nats(grows, CORPUS.test.tokens)).all()
+    assert own_text(grows, CORPUS, np.full(1600, 0.5), SETTINGS) == ({}, {})
 
 
 def test_no_split_but_training_is_looked_up_for_copies() -> None:

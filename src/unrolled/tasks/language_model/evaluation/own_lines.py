@@ -34,7 +34,7 @@ FEWEST = 2  # lines on either side, with fewer of which nothing is compared
 
 
 def by_temperature(network: Network, corpus: Corpus, settings: Mapping[str, Any]) -> pd.DataFrame | None:
-    """None where there are too few lines. ValueError for a network that predicts no numbers."""
+    """None where there are too few lines. NoNumbersError as in `drawn`."""
     judged, counted = halves(corpus.test.tokens)
     start = Beginnings.of(network, corpus.test.tokens, settings["own_sentences"])
     if min(len(start), int(np.count_nonzero(judged == END_ID))) < FEWEST:

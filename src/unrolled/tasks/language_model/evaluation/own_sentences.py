@@ -28,6 +28,7 @@ from unrolled.scoring.source import Listener, Source
 from unrolled.tasks.language_model.evaluation import own_agreement
 from unrolled.tasks.language_model.evaluation.own_words import (
     Beginnings,
+    NoNumbersError,
     Sentences,
     drawn,
     own_words_nats,
@@ -62,7 +63,7 @@ def held_against(
 
     ``known``: what the source's state is where each begins, see `states_after`.
 
-    ValueError for a network that predicts no numbers.
+    NoNumbersError for a network that predicts none.
     """
     shape = text.tokens.shape
     model, source_too, apart, verbs = np.zeros((4, *shape))
@@ -76,7 +77,7 @@ def held_against(
             listener.keep(on)
             own = torch.log_softmax(voice.reads(words[:on]).double(), -1).numpy()
             if np.isnan(own).any():
-                raise ValueError("this network's training diverged: its predictions are not numbers")
+                raise NoNumbersError
             said, columns, rows = batch.tokens[place, :on], places[:on], np.arange(on)
             expected, share = listener.expects(), np.exp(own)
             away = rel_entr(share, (1 - SKEW) * expected + SKEW * share).sum(axis=1)
@@ -110,8 +111,7 @@ def against_the_source(
     """``nats``: of the test split's tokens by the forward head, as the network reads: carried on, or anew.
 
     Who reads each sentence from a zero state is held against the source that knows of nothing before it either. No
-    table where no sentence of the test split has enough before it. ValueError for a network whose predictions are not
-    numbers.
+    table where no sentence of the test split has enough before it. NoNumbersError as in `drawn`.
     """
     arrays, seed = corpus.test.arrays, settings["seed"]
     start = Beginnings.of(network, corpus.test.tokens, settings["own_sentences"])

@@ -17,6 +17,7 @@ from unrolled.scoring.source import Source
 from unrolled.tasks.language_model.evaluation.measures import unigram_nats
 from unrolled.tasks.language_model.evaluation.own_lines import by_temperature
 from unrolled.tasks.language_model.evaluation.own_sentences import against_the_source
+from unrolled.tasks.language_model.evaluation.own_words import NoNumbersError
 from unrolled.tasks.language_model.evaluation.scores import OF_LINES, OF_SENTENCES, OWN
 from unrolled.tasks.language_model.model.network import Network
 
@@ -32,12 +33,20 @@ def own_text(network: Network, corpus: Corpus, nats: NDArray[Any], settings: Map
     """``nats``: of the test split's tokens by the forward head.
 
     Nothing where the settings ask for no sentences, nor of a bidirectional network, which has no next word to say, nor
-    of one that is no better than a unigram model: whatever it says, training was lost.
+    of one that is no better than a unigram model: whatever it says, training was lost. Nor of one that predicts no
+    numbers after words of its own, however well it reads true ones, which are fewer in a row.
     """
     if not settings["own_sentences"] or network.bidirectional:
         return Own({}, {})
     if not float(nats.mean(dtype=np.float64)) < float(unigram_nats(corpus.counts, corpus.test.tokens).mean()):
         return Own({}, {})
+    try:
+        return _said(network, corpus, nats, settings)
+    except NoNumbersError:
+        return Own({}, {})
+
+
+def _said(network: Network, corpus: Corpus, nats: NDArray[Any], settings: Mapping[str, Any]) -> Own:
     source = Source.of(corpus.test.arrays, len(corpus.counts))
     if source is None:
         lines = by_temperature(network, corpus, settings)

@@ -28,6 +28,13 @@ ENDLESS = 5000  # tokens: text without an end in sight would ask for room that n
 LONGEST = 512  # tokens of a sentence that is drawn; one that has not ended by then stays unfinished
 
 
+class NoNumbersError(ValueError):
+    """The network diverged; or its state grew beyond all numbers, as it read on and on."""
+
+    def __init__(self) -> None:
+        super().__init__("this network's training diverged: its predictions are not numbers")
+
+
 class Sentences(NamedTuple):
     """Tokens int64 [T, N], a column a sentence, and how many of them are its own, the <eos> at its end among them."""
 
@@ -114,7 +121,7 @@ def drawn(
 ) -> Sentences:
     """A sentence of the network's own at each of the beginnings, from the logits over ``temperature``, up to an <eos>.
 
-    ValueError for a network that predicts no numbers.
+    NoNumbersError for a network that predicts none.
     """
     count = len(beginnings)
     chances = _chances(longest, count, seed)
@@ -197,6 +204,6 @@ def _pick(logits: Tensor, chances: Tensor) -> Tensor:
     """A word for each row [B, V]: the one whose stretch of the summed probabilities its chance falls into."""
     summed = torch.softmax(logits, -1).cumsum(-1, dtype=torch.float64)
     if torch.isnan(summed[:, -1]).any():
-        raise ValueError("this network's training diverged: its predictions are not numbers")
+        raise NoNumbersError
     found = torch.searchsorted(summed, (chances * summed[:, -1])[:, None], right=True)[:, 0]
     return found.clamp(max=logits.shape[1] - 1)

@@ -44,4 +44,4 @@ def _silent(absent: Iterable[Configuration]) -> Iterator[str]:
     if names[True]:
         yield f"Not measured: {', '.join(names[True])}, as a bidirectional network has no next word to say."
     if names[False]:
-        yield f"Not measured: {', '.join(names[False])}, as no better than a unigram model."
+        yield f"Not measured: {', '.join(names[False])}, as no better than a unigram model, or without a number to say."
