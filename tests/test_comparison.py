@@ -287,6 +287,16 @@ def run_stage() -> Result:
 # ---- numbers
 
 
+@pytest.mark.parametrize(("reset", "lost"), [("never", True), ("sentence", False)])
+def test_an_arm_is_judged_by_how_it_was_trained_to_read(grid: Grid, reset: str, lost: bool) -> None:
+    """Carried on it is worse than chance; started anew at each sentence it is at 110."""
+    params = json.loads(PARAMS.read_text())
+    params["arch"] = {"rnn": {"cell": "rnn", "reset": reset}}
+    (each, _) = made_and_read(grid.of(params), rnn_clipped=Made(handicap=6.0)).configurations
+    assert each.rows[0]["forward_perplexity"] > 5000 and each.rows[0]["lost"] == lost
+    assert bool(each.alive) == (not lost) and ("never came back" in each.rows[0]["outcome"]) == lost
+
+
 def test_a_row_says_what_the_files_say(grid: Grid) -> None:
     arm = Made(handicap=1.0, norms=(0.1, 0.3, 0.5, 100.0), decay=0.9, alignment=0.75, valid=(4.0, 4.5))
     row = {row["arm"]: row for row in made_and_read(grid.only("lstm"), lstm_clipped=arm).rows}["lstm-clipped-1"]

@@ -142,7 +142,8 @@ def _rows(arms: Sequence[Arm], scores: Sequence[Score], wording: Wording) -> lis
 
 def _row(arm: Arm, scores: Sequence[Score], measures: Sequence[str], wording: Wording) -> Row:
     evaluation, summary, main = arm.evaluation, arm.run.summary, scores[0]
-    reached, trivial = evaluation.values[main.name], [evaluation.measures[name] for name in wording.measured.values()]
+    judged = main.name if wording.judged is None else wording.judged(arm.run.settings)
+    reached, trivial = evaluation.values[judged], [evaluation.measures[name] for name in wording.measured.values()]
     lost = not any(main.better(reached, each) for each in (*trivial, *([] if trivial else [main.worst])))
     row: Row = {"arm": arm.name, "arch": arm.arch, "clipping": arm.clipping, "seed": arm.seed}
     row |= {"status": summary["status"], "diverged_at_step": summary["diverged_at_step"]}

@@ -12,9 +12,10 @@ class Wording:
     ``baselines``: models without recurrence, by name, as tables and figures call them. Those of ``measured`` stand
     among the measures of every evaluation, {name: measure}, and what stands beside them as <name>_<measure>; each of
     the others has an evaluation of its own, baselines/<name>. ``chance``: the one of ``measured`` that an arm must come
-    near to have learned anything. ``of_text``: measures of the test text alone, the same for every model: {measure:
-    (heading, format)}; ``beside``: of a model, {measure: heading}. Both stand beside the scores; ``measures``,
-    {measure: heading}, beside the variants. ``metrics``: measures that `dvc metrics` shows beyond ``beside``.
+    near to have learned anything. ``judged``: which score tells of a run, by its settings, that it learned something;
+    None: the first. ``of_text``: measures of the test text alone, the same for every model: {measure: (heading,
+    format)}; ``beside``: of a model, {measure: heading}. Both stand beside the scores; ``measures``, {measure:
+    heading}, beside the variants. ``metrics``: measures that `dvc metrics` shows beyond ``beside``.
     ``notes``: sentences under the tables of "scores", "variants", "gradients", "phenomena" and "pairs"; what stands in
     braces is a key of the section evaluate. ``figures``: {name: (title, how to read it)} where the report's own words
     do not do. ``samples``: what arms write, {arm: {how it was drawn: text}, or why it writes nothing}, introduced by
@@ -35,6 +36,7 @@ class Wording:
     beside: Mapping[str, str] = field(default_factory=dict)
     measures: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[str] = ()
+    judged: Callable[[Mapping[str, Any]], str] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     samples: Callable[[Sequence[str]], Mapping[str, Mapping[str, str] | str]] | None = None

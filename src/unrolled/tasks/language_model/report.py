@@ -61,6 +61,11 @@ def samples(arms: Sequence[str], workspace: Path = Path()) -> Mapping[str, Mappi
 # ---- made-up text, of which every token's least cost is known ----------------------------------------------------
 
 
+def judged(settings: Mapping[str, Any]) -> str:
+    """Who was trained on each sentence from a zero state says nothing by what it makes of a state carried on."""
+    return "reset_perplexity" if settings["train"].get("reset") == "sentence" else "forward_perplexity"
+
+
 def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
     """Gradients by distance back from the most dependent targets, and of agreement recall by distance; by arm."""
     found = {"targets": targets.lags(arms)}
@@ -185,6 +190,7 @@ WORDING = Wording(
         "effective_order": "effective order",
     },
     measures={"interpolation_weight": "w"},
+    judged=judged,
     metrics=(*OF_SENTENCES, *(f"own_{name}" for name in OF_LINES)),
     notes={
         "scores": "Kneser-Ney n-grams: interpolated modified Kneser-Ney of order {ngram_order}. Unigram: training "
