@@ -222,6 +222,10 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
             },
             ["'b-clipped'", "bidirectional", "cannot finish a sentence", "set feeding: teacher"],
         ),
+        (
+            {"train__reset": "sentence", "train__epochs": 2, "arch__b": {"feeding": "reinforce", "teacher_epochs": 2}},
+            ["'b-clipped'", "reinforce would never begin", "lower teacher_epochs or raise epochs"],
+        ),
         ({"train__prompt": 0}, ["'train.prompt': 0", "greater than or equal to 1"]),
         ({"train__schedule": "cosine"}, ["'train.schedule': 'cosine'", "'inverse_sigmoid'"]),
         ({"train__schedule_steps": 0}, ["'train.schedule_steps': 0", "greater than or equal to 1"]),
