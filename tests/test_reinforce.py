@@ -114,6 +114,21 @@ def test_what_was_drawn_is_as_likely_where_it_is_scored_under_dropout_too() -> N
     assert loss.item() == pytest.approx(-log_q[:2].sum().item() - worth.item(), rel=1e-9)
 
 
+def test_validation_gives_what_its_sentences_are_worth_without_dropout_the_same_each_time() -> None:
+    net = small(cell="lstm", dropout=0.3, weight_dropout=0.2, embedding_dropout=0.2)
+    task = by_sentence(columns=5, reward_order=2, horizon=1, teacher_epochs=3)  # of training alone
+    count = 3000
+    text = split_of(np.tile(np.array([2, 3, END_ID], dtype=np.uint16), count))
+    before = task.validate(net, text)
+    assert list(before) == ["loss", "teacher_loss", "forward_perplexity"] and before["loss"] == before["teacher_loss"]
+    next(iter(task.batches(text)))
+    found = task.validate(net, text)
+    assert found == task.validate(net, text) and found["teacher_loss"] == before["teacher_loss"]
+    assert found["loss"].terms == len(text.tokens)
+    exact = expected_loss(net, NGrams(text.tokens, 2, V), task.feeding.entropy_weight)
+    assert found["loss"].sum / count == pytest.approx(exact.item(), abs=0.12)
+
+
 def markov(sentences: int) -> np.ndarray:
     """Sentences of the words 2 and 3 that mostly follow themselves."""
     random, text = np.random.default_rng(3), []

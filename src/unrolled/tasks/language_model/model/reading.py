@@ -40,19 +40,23 @@ def with_words_of_its_own(
 
 
 def with_sentences_of_its_own(
-    feeding: Feeding, rewards: NGrams, network: Network, batch: Batch, entry: States, generator: torch.Generator
-) -> Reading:
-    """Sentences whose beginnings are true and whose ends the network has drawn, and how they are rated."""
+    feeding: Feeding, rewards: NGrams, network: Network, batch: Batch, entry: States, generator: torch.Generator,
+    *, dropped: bool = True,
+) -> Reading:  # fmt: skip
+    """Sentences whose beginnings are true and whose ends the network has drawn, and how they are rated.
+
+    ``dropped``: under dropout, where the network has some.
+    """
     window, lengths = batch.window, batch.lengths
     if lengths is None or batch.epoch < 1:
-        return Reading(batch, generator)
+        return Reading(batch, generator if dropped else None)
     begins = feeding.begins(lengths, batch.epoch)
     left = torch.cat([window.left, torch.full_like(window.left[:1], END_ID)])
     own = (torch.arange(len(left), device=begins.device)[:, None] > begins) & (begins < lengths)
     if not own.any():
-        return Reading(batch, generator)
-    masks = WindowMasks(len(window.left), generator)
+        return Reading(batch, generator if dropped else None)
+    masks = WindowMasks(len(window.left), generator) if dropped else None
     words = with_own_words(network, left, own, entry, generator, masks)
     found = rated(words, window.target, begins, lengths, rewards, feeding.entropy_weight)
     said = batch._replace(window=window._replace(left=found.left, target=found.target), lengths=found.lengths)
-    return Reading(said, masks.of(slice(None)), found.factors, found.rest)
+    return Reading(said, masks and masks.of(slice(None)), found.factors, found.rest)

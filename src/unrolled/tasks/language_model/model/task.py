@@ -126,6 +126,11 @@ class Task:
             if self._kept < 1:
                 entry = _started_anew(entry, self._kept, generator)
             reading = self._reading(model, batch, entry, generator)
+        return self._loss_of(model, reading, entry, profile)
+
+    def _loss_of(
+        self, model: Network, reading: Reading, entry: States, profile: Profile | None = None
+    ) -> tuple[Tensor, int, Carry]:
         read, masks = reading.batch, reading.masks
         window, lengths = read.window, read.lengths
         heads, after = model.hidden(window.left, window.right, entry, generator=masks, profile=profile, lengths=lengths)
@@ -141,16 +146,21 @@ class Task:
             return Reading(batch, generator)
         if self.feeding.feeding != "reinforce":
             return with_words_of_its_own(self.feeding, model, batch, entry, generator)
+        return with_sentences_of_its_own(self.feeding, self._rated_by(model), model, batch, entry, generator)
+
+    def _rated_by(self, model: Network) -> NGrams:
         if self._rewards is None:
             assert self._text is not None, "a batch comes from `batches`"
             self._rewards = NGrams(self._text, self.feeding.reward_order, len(model.output_bias))
-        return with_sentences_of_its_own(self.feeding, self._rewards, model, batch, entry, generator)
+        return self._rewards
 
     def validate(self, model: Network, split: Split) -> dict[str, Sums]:
         """First the loss of training, over all heads, then each head's nats, read with true words and as one stream.
 
         Of whole sentences the loss too is that of sentences, each from a zero state. Where the network is to predict
-        true words from its own, it is that with all its own behind the prompt; `teacher_loss` is that with true ones.
+        true words from its own, it is that with all its own behind the prompt; where its own are rated, what those are
+        worth, taken from 0 (before the first step, as nothing was counted yet, that with true words); `teacher_loss` is
+        that with true ones.
         """
         totals = total_nats(model, split.tokens, window=VALID_WINDOW)
         scores = {SCORE_OF_HEAD[head]: sums for head, sums in totals.items()}
@@ -158,9 +168,11 @@ class Task:
             whole = Sums(sum(each.sum for each in totals.values()), sum(each.terms for each in totals.values()))
             return {"loss": whole, **scores}
         teacher = self._valid_loss(model, split, own=False)
-        if self.feeding.feeding in ("teacher", "reinforce"):
+        if self.feeding.feeding == "teacher":
             return {"loss": teacher, **scores}
-        return {"loss": self._valid_loss(model, split, own=True), "teacher_loss": teacher, **scores}
+        rated = self.feeding.feeding == "reinforce"
+        own = teacher if rated and self._text is None else self._valid_loss(model, split, own=True)
+        return {"loss": own, "teacher_loss": teacher, **scores}
 
     @torch.no_grad()
     def _valid_loss(self, model: Network, split: Split, *, own: bool) -> Sums:
@@ -170,13 +182,18 @@ class Task:
         nats, terms = 0.0, 0
         for batch in of_sentences(split.tokens, VALID_SENTENCES, device=model.device):
             assert batch.lengths is not None
-            entry = self.entry(model, batch, ())
-            if own:
+            entry, reading = self.entry(model, batch, ()), Reading(batch, None)
+            if own and everywhere.feeding == "reinforce":
+                reading = with_sentences_of_its_own(
+                    everywhere, self._rated_by(model), model, batch._replace(epoch=1), entry, generator, dropped=False
+                )
+            elif own:
                 places = everywhere.own_places(batch.lengths, len(batch.window.left), 1)
                 left = with_own_words(model, batch.window.left, places, entry, generator, None).read
-                batch = batch._replace(window=batch.window._replace(left=left))
-            of_batch, terms_of_batch, _ = self.loss(model, batch, entry)
-            nats, terms = nats + of_batch.double().item(), terms + terms_of_batch
+                reading = Reading(batch._replace(window=batch.window._replace(left=left)), None)
+            of_batch, scored, _ = self._loss_of(model, reading, entry)
+            nats += of_batch.double().item()
+            terms += scored if reading.factors is None else int(batch.lengths.sum())  # the same in every epoch
         return Sums(nats if math.isfinite(nats) else math.inf, terms)
 
     def single_loss(self, model: Network, split: Split, steps: int, profile: Profile, *, stretch: int = 0) -> Tensor:
