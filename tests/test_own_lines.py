@@ -48,6 +48,13 @@ def test_lines_are_judged_by_text_that_no_network_trained_on() -> None:
     assert real["perplexity"] == pytest.approx(math.exp(judge.nats(chosen).mean()))
 
 
+def test_of_own_lines_there_are_as_many_as_of_real_ones() -> None:
+    """What is counted of n-grams hangs on how many lines there are."""
+    for asked in (10, 10**4):
+        table = by_temperature(NET, CORPUS, SETTINGS | {"own_sentences": asked})
+        assert table is not None and table["lines"].nunique() == 1 and table["lines"][0] >= 10
+
+
 def test_a_line_without_an_end_is_judged_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_lines, "LONGEST", 2)
     table = by_temperature(NET, CORPUS, SETTINGS)

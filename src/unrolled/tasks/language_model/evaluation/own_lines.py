@@ -36,8 +36,9 @@ FEWEST = 2  # lines on either side, with fewer of which nothing is compared
 def by_temperature(network: Network, corpus: Corpus, settings: Mapping[str, Any]) -> pd.DataFrame | None:
     """None where there are too few lines. NoNumbersError as in `drawn`."""
     judged, counted = halves(corpus.test.tokens)
-    start = Beginnings.of(network, corpus.test.tokens, settings["own_sentences"])
-    if min(len(start), int(np.count_nonzero(judged == END_ID))) < FEWEST:
+    most = min(settings["own_sentences"], int(np.count_nonzero(judged == END_ID)))  # of either side as many
+    start = Beginnings.of(network, corpus.test.tokens, most)
+    if len(start) < FEWEST:
         return None
     text = np.concatenate([np.asarray(corpus.valid.tokens), counted])
     judge = KneserNey(text, order=settings["ngram_order"], vocabulary=len(corpus.counts), end=END_ID)
