@@ -81,6 +81,21 @@ def test_one_seed_has_its_interval_and_the_optimum_stands_below() -> None:
     assert "500 places" in text and "90.0%" in text
 
 
+def test_what_a_perfect_model_reaches_is_a_range_where_arms_read_in_several_ways() -> None:
+    """Carried on, or anew at each sentence: who knows less of what stands before one pays more."""
+    anew = sentences(0.1)
+    anew["own_sentences"].loc[anew["own_sentences"]["figure"] == "forced_nats", "perfect"] = 18.0
+    (found,) = section.sections(comparison(sentences(0.1), anew))
+    assert found.tables[1][1][-1] == [
+        "*a perfect model*",
+        "0.000",
+        "0.000",
+        "17.81 (17.81 to 18.00)",
+        "43.44",
+        "+0.0 %",
+    ]
+
+
 def test_several_seeds_are_told_of_together() -> None:
     (found,) = section.sections(comparison(sentences(0.1), sentences(0.3), sentences(0.2)))
     assert found.tables[1][1][0][1] == "0.200 (0.100 to 0.300)"

@@ -36,11 +36,12 @@ def shown(every: Sequence[Configuration]) -> list[Table]:
 
 
 def _figures(heading: str, shown: Mapping[str, tuple[str, Form]], every: Sequence[Configuration]) -> Table:
-    """Configurations, and below them what a perfect model would reach."""
-    first = _by_figure(heard(every[0].told, "own_sentences")[0])
-    names = [name for name in shown if name in first.index]
+    """Configurations, and below them what a perfect model would reach: a range where arms read in several ways."""
+    told = [_by_figure(arm) for each in every for arm in heard(each.told, "own_sentences")]
+    names = [name for name in shown if name in told[0].index]
     rows = [[each.name, *(_cell(each, name, shown[name][1]) for name in names)] for each in every]
-    perfect = [or_none(shown[name][1])(float(first["perfect"][name])) for name in names]
+    best = {name: pd.Series([figures["perfect"][name] for figures in told]).unique().tolist() for name in names}
+    perfect = [over_seeds(best[name], or_none(shown[name][1])) for name in names]
     return [heading, *(shown[name][0] for name in names)], [*rows, ["*a perfect model*", *perfect]]
 
 
