@@ -89,6 +89,20 @@ def test_greedy_text_is_what_rereading_the_whole_text_expects() -> None:
         text.append(token)
 
 
+def test_who_was_trained_on_each_line_anew_begins_each_anew() -> None:
+    net, text = network(), [4, END_ID, 7, 2]
+    net.anew = True
+    net.output_bias.data[END_ID] += 2
+    found = drawn(net, text, length=60)[:, 0].tolist()
+    again, line = torch.Generator().manual_seed(3), [7, 2]
+    for token in found:
+        hidden, _ = net.read("forward", torch.tensor([END_ID, *line])[:, None], net.initial_state(1).forward)
+        expected = distribution(net.logits(hidden[-1]))
+        assert token == torch.multinomial(expected, 1, generator=again).item()
+        line = [] if token == END_ID else [*line, token]
+    assert found.count(END_ID) > 3
+
+
 def test_tokens_are_drawn_as_often_as_the_network_expects_them() -> None:
     net = network()
     hidden, _ = net.read("forward", torch.tensor([[END_ID], [5]]), net.initial_state(1).forward)

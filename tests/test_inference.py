@@ -1,9 +1,12 @@
 """A trained arm as a person talks to it, from the command line."""
 
+import json
 import math
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +18,12 @@ from unrolled.corpus.text_files import lines_of
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import MANIFEST, SPLITS, Text, read_corpus
+from unrolled.ground.score import Sums
 from unrolled.shell.cli import main
 from unrolled.tasks.language_model.model.task import total_nats
+from unrolled.tasks.language_model.text import inference
 from unrolled.tasks.language_model.text.inference import Trained
+from unrolled.tasks.language_model.text.serving import Scorer
 from unrolled.training.fit import fit
 from unrolled.training.history import History
 from unrolled.training.run_directory import write_run
@@ -110,6 +116,36 @@ def test_surprisals_are_those_of_the_text_read_as_one(workspace: Path) -> None:
     nats, tokens = total_nats(trained.network, np.array(ids, dtype=np.uint16), window=100)["forward"]
     bits = sum(each.bits for line in lines for each in line)
     assert bits == pytest.approx(nats / math.log(2), rel=1e-5) and tokens == 13
+
+
+def test_an_arm_trained_on_each_line_anew_reads_each_anew(workspace: Path, tmp_path: Path) -> None:
+    """On the command line, and as MLflow serves it."""
+    lines, run = ["the cat sat on a mat", "the dog saw a cat"], workspace / "runs/lstm-clipped-1"
+    trained = Trained.read("lstm-clipped-1")
+    carried = trained.surprisals(lines)
+    trained.network.anew = True
+    alone = [trained.surprisals([line])[0] for line in lines]
+    anew = trained.surprisals(lines)
+    bits = [[[each.bits for each in line] for line in found] for found in (anew, alone, carried)]
+    assert bits[0][1] == pytest.approx(bits[1][1], rel=1e-5) != pytest.approx(bits[2][1], rel=1e-5)
+    for file in (run / "weights.safetensors", *(workspace / ENCODED / each for each in ("tokenizer.json", MANIFEST))):
+        shutil.copy(file, tmp_path)
+    settings = json.loads((run / "settings.json").read_text())
+    settings["train"]["reset"] = "sentence"
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    served = Scorer(tmp_path).predict(["\n".join(lines), "the", "a dog\nthe"])
+    assert served["nats"][0] == pytest.approx(sum(map(sum, bits[1])) * math.log(2), rel=1e-5)
+    assert served["next_words"][1] == served["next_words"][2]
+    assert served["next_probabilities"][1] == pytest.approx(served["next_probabilities"][2])
+
+
+def test_the_best_arm_is_the_best_with_true_words() -> None:
+    """What an arm pays that read its own words, or what those were worth, is no loss of the others."""
+    settings = {"network": {"bidirectional": False}}
+    both: Any = SimpleNamespace(settings=settings, valid=lambda: {"loss": Sums(1, 10), "teacher_loss": Sums(20, 10)})
+    plain: Any = SimpleNamespace(settings=settings, valid=lambda: {"loss": Sums(15, 10)})
+    none: Any = SimpleNamespace(settings=settings, valid=dict)
+    assert [inference._loss(each) for each in (both, plain, none)] == [2.0, 1.5, None]
 
 
 def test_score_prints_each_word_with_its_bits_and_the_perplexity() -> None:

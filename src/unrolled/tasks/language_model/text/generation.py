@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unrolled.ground.special_tokens import END_ID
 from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.text.reading import last_sentence
 
 
 def distribution(
@@ -57,9 +58,10 @@ def generate(
 ) -> Tensor:
     """``length`` tokens after the prompt, int64 [length, samples], each column a text of its own.
 
-    The network reads the end of a line and the prompt first. ``never``: ids that are not drawn, whatever their
-    probability. ValueError for a bidirectional network, which has no next token to draw, for one that predicts no
-    numbers, and for arguments out of range.
+    The network reads the end of a line and the prompt first; if it was trained on each sentence from a zero state, each
+    that it begins starts from one. ``never``: ids that are not drawn, whatever their probability. ValueError for a
+    bidirectional network, which has no next token to draw, for one that predicts no numbers, and for arguments out of
+    range.
     """
     if network.bidirectional:
         raise ValueError(
@@ -68,9 +70,12 @@ def generate(
         )
     if length < 1 or samples < 1:
         raise ValueError(f"length and samples must be at least 1, not {length} and {samples}")
-    tokens = torch.tensor([END_ID, *prompt])[:, None].expand(-1, samples)
+    tokens = torch.tensor([END_ID, *last_sentence(network, prompt)])[:, None].expand(-1, samples)
     state, drawn = network.initial_state(samples).forward, []
     for _ in range(length):
+        if network.anew:
+            goes_on = tokens[0, :, None] != END_ID
+            state = tuple(tuple(part.where(goes_on, 0.0) for part in layer) for layer in state)
         hidden, state = network.read("forward", tokens, state)
         logits = network.logits(hidden[-1])
         if not torch.isfinite(logits).all():

@@ -16,11 +16,10 @@ from unrolled.ground.special_tokens import UNKNOWN_ID
 from unrolled.ground.trained import ENCODED, read_trained
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import predictions
 from unrolled.tasks.language_model.text.generation import generate
+from unrolled.tasks.language_model.text.reading import forward_nats
 
 TASK = "language_model"
-WINDOW = 512  # tokens at a time; no figure depends on it
 
 
 class Surprisal(NamedTuple):
@@ -66,13 +65,15 @@ class Trained:
         return [decode(self.tokenizer, [*ids, *column]) for column in drawn.t().tolist()]
 
     def surprisals(self, lines: Iterable[str]) -> list[list[Surprisal]]:
-        """A row a line, each ended by <eos>: -log2 p of each token given all before it."""
+        """A row a line, each ended by <eos>: -log2 p of each token given all before it.
+
+        Of an arm that was trained on each line from a zero state, given all before it in its line.
+        """
         read = [(line, self.tokenizer.encode(line)) for line in lines]
         if not read:
             raise UserError("a text to score must hold at least one word")
         ids = np.array([index for _, encoded in read for index in encoded.ids], dtype=np.uint32)
-        scored = predictions(self.network, ids, window=WINDOW, heads="forward")
-        bits = iter(torch.cat([each.nats("forward") for each in scored]).div(math.log(2)).tolist())
+        bits = iter(forward_nats(self.network, ids).div(math.log(2)).tolist())
         return [
             [
                 Surprisal(line[start:end] or token, index != UNKNOWN_ID, next(bits))  # <eos> stands nowhere in the line
@@ -83,6 +84,10 @@ class Trained:
 
 
 def _loss(run: Run) -> float | None:
-    """Bidirectional ones have none to compare: it is of three heads, and they cannot generate."""
+    """That with true words, whatever the arm read in training, for no other compares.
+
+    Bidirectional ones have none to compare: it is of three heads, and they cannot generate.
+    """
     valid = {} if run.settings["network"]["bidirectional"] else run.valid()
-    return valid["loss"].sum / valid["loss"].terms if "loss" in valid else None
+    loss = valid.get("teacher_loss", valid.get("loss"))
+    return loss.sum / loss.terms if loss else None

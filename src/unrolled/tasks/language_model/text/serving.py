@@ -17,13 +17,14 @@ from unrolled.corpus.text_files import lines_of
 from unrolled.corpus.vocabulary import encode_line, encode_opening, load_tokenizer
 from unrolled.ground.checksums import sha256
 from unrolled.ground.corpus import MANIFEST, corpus_digest
+from unrolled.ground.evaluation import sums_of
 from unrolled.ground.perplexity import perplexity
 from unrolled.ground.special_tokens import END_ID
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD, total_nats
+from unrolled.tasks.language_model.text.reading import WINDOW, forward_nats, last_sentence
 
 NEXT = 10  # words that may come next
-WINDOW = 512  # tokens at a time: memory, not the score, hangs on it
 
 
 class Scorer:
@@ -38,6 +39,7 @@ class Scorer:
         self.tokenizer = load_tokenizer(folder / "tokenizer.json")
         self.network = Network(settings["sizes"]["vocabulary"], **settings["network"])
         self.network.load_state_dict(load_file(folder / "weights.safetensors"))
+        self.network.anew = settings["train"].get("reset") == "sentence"
 
     def predict(self, texts: pd.DataFrame | Iterable[str]) -> pd.DataFrame:
         """A row a text: tokens, nats (of the forward head), what each head is scored as, and what may come next.
@@ -53,13 +55,17 @@ class Scorer:
         ids = [index for line in lines_of(text) for index in encode_line(self.tokenizer, line)]
         if not ids:
             raise ValueError("a text to score must hold at least one word")
-        sums = total_nats(self.network, np.asarray(ids, dtype=np.uint32), window=WINDOW)
+        tokens = np.asarray(ids, dtype=np.uint32)
+        sums = total_nats(self.network, tokens, window=WINDOW)
+        if self.network.anew:
+            sums |= {"forward": sums_of(forward_nats(self.network, tokens).numpy())}
         scores = {SCORE_OF_HEAD[head]: perplexity(*each) for head, each in sums.items()}
         return {"tokens": len(ids), "nats": sums["forward"].sum} | scores | self._next(text)
 
     @torch.inference_mode()
     def _next(self, text: str) -> dict[str, Any]:
-        read = torch.tensor([END_ID, *encode_opening(self.tokenizer, text)])[:, None]
+        opening = last_sentence(self.network, encode_opening(self.tokenizer, text))
+        read = torch.tensor([END_ID, *opening])[:, None]
         outputs, _ = self.network.read("forward", read, self.network.initial_state(1).forward)
         likeliest = self.network.logits(outputs[-1, 0]).softmax(-1).topk(min(NEXT, self.tokenizer.get_vocab_size()))
         words = [self.tokenizer.id_to_token(index) for index in likeliest.indices.tolist()]
