@@ -11,7 +11,7 @@ from unrolled.ground.special_tokens import END_ID
 from unrolled.probing.context import Given, context_needed
 from unrolled.tasks.language_model.evaluation.scores import SCORES
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import predictions
+from unrolled.tasks.language_model.model.predictions import predictions
 from unrolled.tasks.language_model.probes.context import context_nats
 
 V = 11

@@ -24,7 +24,7 @@ from unrolled.tasks.language_model.evaluation.dynamic_evaluation import (
     mean_squares,
 )
 from unrolled.tasks.language_model.model.network import Network, States
-from unrolled.tasks.language_model.model.task import predictions
+from unrolled.tasks.language_model.model.predictions import predictions
 
 V = 11
 

@@ -22,7 +22,7 @@ from unrolled.tasks.language_model.evaluation.evaluate import evaluate, kneser_n
 from unrolled.tasks.language_model.evaluation.neural_cache import Cache, cache_nats, forward_reading
 from unrolled.tasks.language_model.evaluation.scores import SCORES
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import predictions
+from unrolled.tasks.language_model.model.predictions import predictions
 
 V, N = 17, 600
 MAIN = "forward_perplexity"

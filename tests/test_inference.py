@@ -20,7 +20,7 @@ from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import MANIFEST, SPLITS, Text, read_corpus
 from unrolled.ground.score import Sums
 from unrolled.shell.cli import main
-from unrolled.tasks.language_model.model.task import total_nats
+from unrolled.tasks.language_model.model.predictions import total_nats
 from unrolled.tasks.language_model.text import inference
 from unrolled.tasks.language_model.text.inference import Trained
 from unrolled.tasks.language_model.text.serving import Scorer

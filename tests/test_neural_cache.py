@@ -16,7 +16,7 @@ from unrolled.tasks.language_model.evaluation.neural_cache import (
     forward_reading,
 )
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import predictions
+from unrolled.tasks.language_model.model.predictions import predictions
 
 V, H = 11, 6
 

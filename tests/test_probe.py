@@ -17,7 +17,8 @@ from unrolled.probing.exponents import lyapunov_exponents
 from unrolled.probing.gates import gate_values_of_stack
 from unrolled.probing.probe import Probes, _explosion, probe
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import Task, predictions
+from unrolled.tasks.language_model.model.predictions import predictions
+from unrolled.tasks.language_model.model.task import Task
 from unrolled.tasks.language_model.probes import probes
 from unrolled.tasks.language_model.probes.context import context_nats
 from unrolled.training.fit import Step, fit

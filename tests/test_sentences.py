@@ -16,8 +16,9 @@ from unrolled.recurrence.bptt import Profile
 from unrolled.tasks.language_model.evaluation.reset import reset_nats
 from unrolled.tasks.language_model.model.batches import POOL, Batch, in_even_pools
 from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.model.predictions import total_nats
 from unrolled.tasks.language_model.model.sentences import LONGEST, Sentences
-from unrolled.tasks.language_model.model.task import Task, total_nats
+from unrolled.tasks.language_model.model.task import Task
 
 SPLIT = split_of(tokens(307))
 

@@ -11,12 +11,8 @@ from examples import V, network, task_of, tokens
 from miniature import corpus_of, split_of
 from unrolled.ground.perplexity import perplexity
 from unrolled.ground.special_tokens import END_ID
-from unrolled.tasks.language_model.model.task import (
-    SCORE_OF_HEAD,
-    predictions,
-    state_from_the_right,
-    total_nats,
-)
+from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD, predictions, total_nats
+from unrolled.tasks.language_model.model.task import state_from_the_right
 from unrolled.tasks.language_model.model.windows import windows
 
 

@@ -24,7 +24,7 @@ from unrolled.recurrence.bptt import Addends
 from unrolled.recurrence.spectra import Spectrum
 from unrolled.scoring.evaluation import Scored, write_evaluation
 from unrolled.settings.resolve import resolve
-from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD
+from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD
 from unrolled.training.clipping import Norms
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import Step

@@ -25,7 +25,7 @@ from unrolled.ground.perplexity import perplexity
 from unrolled.ground.resolved import read_resolved
 from unrolled.ground.run import Run as RunDirectory
 from unrolled.ground.special_tokens import END_ID
-from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD, total_nats
+from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD, total_nats
 from unrolled.tasks.language_model.text.serving import Scorer
 from unrolled.tracking import saved_view
 

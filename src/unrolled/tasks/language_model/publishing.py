@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD
+from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD
 
 EXPERIMENT = "unrolled"  # of MLflow; the registered model has the same name: models:/unrolled@champion
 DESCRIPTION = "Recurrent language models with and without gradient clipping, one run an arm."

@@ -6,7 +6,7 @@ import torch
 from unrolled.ground.corpus import Tokens
 from unrolled.scoring.checks import fail
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import predictions
+from unrolled.tasks.language_model.model.predictions import predictions
 
 SAMPLE = 64  # tokens that are read to see whether a head sees its target
 

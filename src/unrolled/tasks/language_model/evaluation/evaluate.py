@@ -35,7 +35,7 @@ from unrolled.tasks.language_model.evaluation.neural_cache import cache_nats, ch
 from unrolled.tasks.language_model.evaluation.own_text import own_text
 from unrolled.tasks.language_model.evaluation.reset import reset_nats
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD, predictions
+from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD, predictions
 
 Nats = NDArray[Any]  # -log p of each token, float32 or float64 [N]
 MAIN, RESET = SCORE_OF_HEAD["forward"], "reset_perplexity"

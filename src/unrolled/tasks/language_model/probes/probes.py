@@ -14,7 +14,7 @@ from unrolled.probing.context import Given
 from unrolled.probing.targets import most_dependent
 from unrolled.recurrence.stack import Stack
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD
+from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD
 from unrolled.tasks.language_model.probes.arrival import arrivals
 from unrolled.tasks.language_model.probes.context import context_nats
 from unrolled.tasks.language_model.probes.targets import lags_of_targets

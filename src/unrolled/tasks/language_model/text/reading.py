@@ -7,7 +7,7 @@ from torch import Tensor
 from unrolled.ground.corpus import Tokens
 from unrolled.ground.special_tokens import END_ID
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import predictions
+from unrolled.tasks.language_model.model.predictions import predictions
 
 WINDOW = 512  # tokens at a time; no figure depends on it
 

@@ -21,7 +21,7 @@ from unrolled.ground.evaluation import sums_of
 from unrolled.ground.perplexity import perplexity
 from unrolled.ground.special_tokens import END_ID
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.task import SCORE_OF_HEAD, total_nats
+from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD, total_nats
 from unrolled.tasks.language_model.text.reading import WINDOW, forward_nats, last_sentence
 
 NEXT = 10  # words that may come next
