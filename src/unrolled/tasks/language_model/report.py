@@ -160,7 +160,7 @@ def _draw_recall(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None
 def _draw_arrival(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
     """What is less than nothing to an optimiser lies at the lower edge."""
     axes.set(title="Gradient that arrives", xlabel="words between subject and verb", xscale="log", yscale="log")
-    axes.set_ylabel("dL/dh at the subject over that at the cue")
+    axes.set_ylabel("dL/dh at the subject / at the cue")
     for line in reversed(lines):
         mine = table[table["arm"] == line.arm]
         draw(axes, line, mine["distance"], mine["arrival"].clip(lower=NOTHING), marker="o")

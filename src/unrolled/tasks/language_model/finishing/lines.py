@@ -49,7 +49,8 @@ def meaning(comparison: Comparison, every: Sequence[Configuration]) -> str:
     table = heard(every[0].told, "own_lines")[0].evaluation.tables["own_lines"]
     lines, text = int(table[table["of"] == OWN]["lines"].max()), table[table["of"] == TEXT].iloc[0]
     return (
-        f"Training shows an arm true words alone; here it goes on from its own. At {lines:,} places of the test text, "
+        "Taught by true words alone (teacher forcing), an arm never has to go on from its own; here it does. At "
+        f"{lines:,} places of the test text, "
         "after 100 true tokens or more, it says a line token by token, each drawn and read before the next (128 "
         f"at most), <unk> among them. Perplexity is that of a Kneser-Ney model of order "
         f"{comparison.evaluate['ngram_order']}, counted on text that no arm was trained on: the validation split and "
