@@ -89,7 +89,7 @@ WHOLE = YAML(typ="safe", pure=True).load(RECIPE.read_text(encoding="utf-8"))
 
 
 @given(edited(WHOLE))
-@settings(max_examples=50)
+@settings(max_examples=30)
 @example(WHOLE | {"params": {"netwrk": {"hidden": 6}}})
 @example(WHOLE | {"params": {"network": {"hiden": 6}}})
 @example(WHOLE | {"params": {"network": {"hidden": "six"}}})
@@ -103,7 +103,7 @@ def test_any_recipe_is_used_or_told(place: Path, recipe: Any) -> None:
 
 
 @given(edited(KEPT))
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_any_note_of_what_was_measured_is_shown_or_told(place: Path, kept: Any) -> None:
     (place / RECIPES / "any.yaml").write_bytes(RECIPE.read_bytes())
     (place / RECIPES / "any.json").write_text(json.dumps(kept), encoding="utf-8")
@@ -111,7 +111,7 @@ def test_any_note_of_what_was_measured_is_shown_or_told(place: Path, kept: Any) 
 
 
 @given(st.data(), st.sampled_from(["yaml", "json"]))
-@settings(max_examples=50)
+@settings(max_examples=30)
 @example(None, "yaml")
 def test_any_bytes_in_place_of_a_recipe_are_used_or_told(place: Path, data: st.DataObject | None, kind: str) -> None:
     whole = {"yaml": RECIPE.read_bytes(), "json": RECIPE.with_suffix(".json").read_bytes()}
