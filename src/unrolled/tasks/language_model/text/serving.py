@@ -17,8 +17,8 @@ from unrolled.corpus.text_files import lines_of
 from unrolled.corpus.vocabulary import encode_line, encode_opening, load_tokenizer
 from unrolled.ground.checksums import sha256
 from unrolled.ground.corpus import MANIFEST, corpus_digest
-from unrolled.ground.evaluation import sums_of
 from unrolled.ground.perplexity import perplexity
+from unrolled.ground.score import Sums
 from unrolled.ground.special_tokens import END_ID
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD, total_nats
@@ -58,7 +58,8 @@ class Scorer:
         tokens = np.asarray(ids, dtype=np.uint32)
         sums = total_nats(self.network, tokens, window=WINDOW)
         if self.network.anew:
-            sums |= {"forward": sums_of(forward_nats(self.network, tokens).numpy())}
+            nats = forward_nats(self.network, tokens)
+            sums |= {"forward": Sums(nats.double().sum().item(), len(nats))}
         scores = {SCORE_OF_HEAD[head]: perplexity(*each) for head, each in sums.items()}
         return {"tokens": len(ids), "nats": sums["forward"].sum} | scores | self._next(text)
 
