@@ -92,12 +92,13 @@ def learned(by_distance: Mapping[float, Sequence[bool]]) -> Learned:
     best = likely.max(axis=1)
     alike = np.flatnonzero(best > best.max() - 1e-3)
     inside = np.flatnonzero(best > best.max() - chi2.ppf(CONFIDENCE, 1) / 2)
-    middle = alike[len(alike) // 2]
-    low, n50, high = (
-        0.0 if place == 0 else math.inf if place == len(places) - 1 else float(2 ** places[place])
-        for place in (inside[0], alike[0] if alike[0] == 0 else alike[-1] if alike[-1] + 1 == len(places) else middle,
-                      inside[-1])
-    )  # fmt: skip
+    middle, ends = alike[len(alike) // 2], (0, len(places) - 1)
+    beyond = [end for end in ends if end in alike]  # none bridged the shortest, or all the farthest
+
+    def distance(place: int) -> float:
+        return 0.0 if place == ends[0] else math.inf if place == ends[1] else float(2 ** places[place])
+
+    n50, low, high = (distance(place) for place in (beyond[0] if beyond else middle, inside[0], inside[-1]))
     steepness = float(STEEPNESS[likely[middle].argmax()])
     return Learned({each: list(seeds) for each, seeds in by_distance.items()}, n50, Interval(low, high), steepness)
 
