@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
@@ -138,6 +139,67 @@ def test_a_mirror_is_checked_as_well(tmp_path: Path) -> None:
     assert "good.txt is not in UNROLLED_MIRROR" in told(tmp_path / "raw", [wanted], str(tmp_path / "mirror"))
     (tmp_path / "mirror" / "good.txt").write_bytes(DATA[:-1])
     assert "wrong sha256" in told(tmp_path / "raw", [wanted], str(tmp_path / "mirror"))
+
+
+SOUNDS = {"1_b_0.wav": b"one", "0_a_10.wav": b"zero", "0_a_2.wav": b"again zero"}
+
+
+def archive_of(path: Path, members: Mapping[str, bytes]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def archive_of_sounds() -> PublicFile:
+    """Its sha256 is counted as the shell would."""
+    lines = [
+        f"{hashlib.sha256(SOUNDS[name]).hexdigest()}  {name}\n" for name in ("0_a_10.wav", "0_a_2.wav", "1_b_0.wav")
+    ]
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    return PublicFile("sounds.zip", "http://127.0.0.1:9/never", digest, members=r"(?:.*/)?\d_[a-z]_\d+\.wav")
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        SOUNDS,
+        {f"a-1.0/recordings/{name}": content for name, content in reversed(SOUNDS.items())},
+        SOUNDS | {"tools/trim.py": b"anything", "recordings/": b"", "../../0_a_2.wav.txt": b"out"},
+    ],
+)
+def test_an_archive_may_be_checked_by_what_it_holds(tmp_path: Path, members: Mapping[str, bytes]) -> None:
+    archive_of(tmp_path / "mirror" / "sounds.zip", members)
+    fetch([archive_of_sounds()], tmp_path / "raw", str(tmp_path / "mirror"))
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["sounds.zip"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mirror", "raw"]
+
+
+@pytest.mark.parametrize(
+    ("members", "count"),
+    [
+        (SOUNDS | {"0_a_2.wav": b"another"}, 3),
+        (SOUNDS | {"2_a_2.wav": b"one more"}, 4),
+        (SOUNDS | {"copy/0_a_2.wav": SOUNDS["0_a_2.wav"]}, 4),
+        ({name: content for name, content in SOUNDS.items() if name != "1_b_0.wav"}, 2),
+        ({}, 0),
+    ],
+)
+def test_an_archive_that_holds_something_else_is_told(tmp_path: Path, members: Mapping[str, bytes], count: int) -> None:
+    archive_of(tmp_path / "mirror" / "sounds.zip", members)
+    message = told(tmp_path / "raw", [archive_of_sounds()], str(tmp_path / "mirror"))
+    assert f"mirror/sounds.zip: wrong sha256 over the {count} members that count (expected " in message
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "bytes"])
+def test_a_damaged_archive_is_told(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "mirror" / "sounds.zip"
+    archive_of(path, {name: content * 99 for name, content in SOUNDS.items()})
+    whole = path.read_bytes()
+    spoiled = whole[:45] + bytes(8) + whole[53:]  # within the first member
+    path.write_bytes({"cut": whole[:-30], "text": b"404: Not Found", "empty": b"", "bytes": spoiled}[damage])
+    message = told(tmp_path / "raw", [archive_of_sounds()], str(tmp_path / "mirror"))
+    assert "mirror/sounds.zip: truncated or damaged archive (" in message and message.endswith("; get a fresh copy")
 
 
 def test_a_failure_keeps_what_was_fetched_before(tmp_path: Path, server: Server) -> None:

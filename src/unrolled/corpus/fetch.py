@@ -1,11 +1,14 @@
 """Public corpora, checked by sha256, from their publisher or from a mirror of the same files."""
 
+import hashlib
 import os
+import re
 import shutil
 import sys
+import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -13,6 +16,7 @@ import pooch
 import requests
 
 from unrolled.corpus.catalogue import PublicFile
+from unrolled.corpus.text_files import archive_errors
 from unrolled.ground.atomic import whole_folder
 from unrolled.shell.errors import UserError
 
@@ -21,7 +25,7 @@ MEND = "; UNROLLED_MIRROR=<folder or address> names another place to download it
 
 
 def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, *, retries: int = RETRIES) -> None:
-    """Fill ``folder`` with the files, each with the right sha256; it appears whole or not at all.
+    """Fill ``folder`` with the files, each with the right sha256 (see `PublicFile`); it appears whole or not at all.
 
     ``mirror`` is a folder or an address (http, https) that holds files of these names, as ``mirror_within`` gives it.
     A broken download is started again. Raises UserError if a file cannot be had or has a wrong sha256.
@@ -31,7 +35,7 @@ def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, 
         shop = pooch.create(
             path=partial,
             base_url="",
-            registry={file.name: f"sha256:{file.sha256}" for file in files},
+            registry={file.name: None if file.members else f"sha256:{file.sha256}" for file in files},
             urls={file.name: _address(file, mirror) for file in files},
             retry_if_failed=0 if from_folder else retries,
         )
@@ -58,6 +62,24 @@ def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, 
                 raise UserError(
                     f"{address}: wrong sha256 (expected {file.sha256}): the file is damaged or another one; not used"
                 ) from None
+            if file.members:
+                _check_members(partial / file.name, file, address)
+
+
+def _check_members(archive: Path, file: PublicFile, address: str) -> None:
+    """UserError where the archive is damaged, or holds something else than was published; nothing is unpacked."""
+    wanted, lines = re.compile(file.members), []
+    with archive_errors(address), zipfile.ZipFile(archive) as members:
+        for name in filter(wanted.fullmatch, members.namelist()):
+            with members.open(name) as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+            lines.append((PurePosixPath(name).name.encode(), digest.encode()))
+    content = b"".join(digest + b"  " + name + b"\n" for name, digest in sorted(lines))
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise UserError(
+            f"{address}: wrong sha256 over the {len(lines):,} members that count (expected {file.sha256}): one is "
+            "missing, damaged or another; not used"
+        )
 
 
 def mirror_within(root: str | None) -> str | None:

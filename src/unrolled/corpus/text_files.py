@@ -76,7 +76,7 @@ def zip_documents(path: Path, prefix: str = "") -> Iterator[Document]:
     Raises UserError if the archive is truncated or damaged, expands beyond reason, or holds a link, two members of
     one name, or one whose name climbs out of it.
     """
-    with _archive_errors(str(path)):
+    with archive_errors(str(path)):
         # Left open for the documents that read from it; it closes with the last of them.
         archive = zipfile.ZipFile(path)
         _check_directory(archive, path)
@@ -167,14 +167,14 @@ def _file_lines(path: Path) -> Iterator[str]:
         if path.suffix.lower() != ".gz":
             yield from decoded_lines(file, str(path))
         else:
-            with _archive_errors(str(path)), gzip.open(file) as stream:
+            with archive_errors(str(path)), gzip.open(file) as stream:
                 if not file.peek(1):
                     raise EOFError("it is empty")
                 yield from decoded_lines(_Watched(stream, path), str(path))  # type: ignore[arg-type]
 
 
 def _member_lines(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Iterator[str]:
-    with _archive_errors(f"{path}: {member.filename}"), archive.open(member) as stream:
+    with archive_errors(f"{path}: {member.filename}"), archive.open(member) as stream:
         yield from decoded_lines(stream, f"{path}: {member.filename}")  # type: ignore[arg-type]
 
 
@@ -207,7 +207,8 @@ def _check_expansion(size: int, path: Path) -> None:
 
 
 @contextmanager
-def _archive_errors(name: str) -> Iterator[None]:
+def archive_errors(name: str) -> Iterator[None]:
+    """What an unpacker makes of foreign bytes, as a UserError of one line that begins with ``name``."""
     try:
         yield
     except (UserError, FileNotFoundError, PermissionError):
