@@ -33,11 +33,12 @@ ONE_SEED = "One seed each: the intervals say what other documents would have giv
 
 
 class Section(NamedTuple):
-    """A part of the comparison for a reader: tables, and what they mean."""
+    """A part of the comparison for a reader: tables, what they mean, and sounds: address and what is said of it."""
 
     title: str
     tables: list[Table]
     meaning: list[str]
+    heard: Sequence[tuple[str, Mapping[str, str]]] = ()
 
 
 def sections(comparison: Comparison) -> list[Section]:

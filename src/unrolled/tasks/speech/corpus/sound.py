@@ -1,0 +1,160 @@
+"""The user's own recordings, of any format, rate and number of channels, as samples at the rate that is wanted.
+
+Channels are mixed to one and the rate is changed (`scipy.signal.resample_poly`), which is said once for all files. What
+cannot be heard, or only in part, is an error that names the file: no audio, cut off, silent, shorter than a frame of
+features, longer than an utterance. Clipping is told, as it can still be understood.
+"""
+
+import os
+from collections.abc import Sequence
+from math import gcd
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import click
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from unrolled.shell.errors import UserError
+from unrolled.tasks.speech.corpus.features import FRAME, frame_count
+from unrolled.tasks.speech.corpus.recordings import Samples
+
+LONGEST = 60  # seconds: what is longer holds more than an utterance
+SLOWEST, FASTEST = 4_000, 400_000  # samples a second: speech is recorded between them
+SCALE = 1 << 15  # what 16 bits write for 1.0
+CLIPPED = 0.001  # the share of samples at full scale that is told
+# How recordings are named; the last ones are known, so that the message can say how to convert them.
+UNREADABLE = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".amr", ".3gp", ".mov")
+AUDIO = (
+    *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"),
+    *(".rf64", ".sph", ".nist", ".voc", *UNREADABLE),
+)
+UNKNOWN_SIZE = 0x7FFF0000  # a recorder that writes to a pipe states as much, or more
+
+
+class Sound(NamedTuple):
+    """``rate`` and ``channels`` are those of the file, ``clipped`` its share of samples at full scale."""
+
+    samples: Samples
+    rate: int
+    channels: int
+    clipped: float
+
+
+def read_sound(path: Path, rate: int) -> Samples:
+    """The recording at ``rate``, int16 [N]; says on stderr what was done to it, UserError as `read_sounds`."""
+    return read_sounds([path], rate)[0]
+
+
+def read_sounds(paths: Sequence[Path], rate: int) -> list[Samples]:
+    """The recordings at ``rate``, each int16 [N].
+
+    Says on stderr how many were resampled, mixed, and clipped where they were recorded. UserError names the first that
+    is missing or no audio, cut off, empty, silent throughout, shorter than 25 ms or longer than a minute.
+    """
+    sounds = [_sound(path, rate) for path in paths]
+    _say_what_was_done(sounds, rate)
+    if clipped := [path for path, sound in zip(paths, sounds, strict=True) if sound.clipped > CLIPPED]:
+        share = max(sound.clipped for sound in sounds)
+        more = f" and {len(clipped) - 1:,} more" if len(clipped) > 1 else ""
+        are = "are" if more else "is"
+        said = f"{clipped[0]}{more} {are} clipped (up to {share:.1%} of the samples at full scale)"
+        click.echo(f"{said}: record with less gain", err=True)
+    return [sound.samples for sound in sounds]
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """The recordings of a folder and its sub-folders by their names' endings, sorted; hidden ones are left out."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in AUDIO and path.is_file())
+    shown = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(shown, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def folder_of(path: str | None) -> Path:
+    """corpus.path, where it is a folder; else UserError."""
+    if path is None or not os.path.isdir(path):
+        said = (
+            "is not set" if path is None else f"{path} is a file" if os.path.exists(path) else f"{path} does not exist"
+        )
+        raise UserError(f"corpus.path: {said}; name the folder that holds the recordings")
+    return Path(path)
+
+
+def _say_what_was_done(sounds: Sequence[Sound], rate: int) -> None:
+    resampled = sorted({sound.rate for sound in sounds if sound.rate != rate})
+    mixed = sum(sound.channels > 1 for sound in sounds)
+    if resampled:
+        count, rates = sum(sound.rate != rate for sound in sounds), ", ".join(f"{each:,}" for each in resampled)
+        click.echo(f"resampled to {rate:,} Hz: {count:,} of {len(sounds):,} recordings (from {rates} Hz)", err=True)
+    if mixed:
+        click.echo(f"mixed to one channel: {mixed:,} of {len(sounds):,} recordings", err=True)
+
+
+def _sound(path: Path, rate: int) -> Sound:
+    wave, own_rate = _read(path)
+    _check_length(path, len(wave), own_rate)
+    mixed = wave.mean(1)
+    if not np.isfinite(mixed).all():
+        raise UserError(f"{path} holds samples that are no numbers; export it again, as 16 bits a sample")
+    clipped = float(np.mean(np.abs(wave).max(1) >= 1 - 1 / SCALE))
+    common = gcd(rate, own_rate)
+    at_rate = mixed if rate == own_rate else resample_poly(mixed, rate // common, own_rate // common)
+    samples = np.clip(np.round(at_rate * SCALE), -SCALE, SCALE - 1).astype(np.int16)
+    if np.ptp(mixed) * SCALE < 1 or not samples.any():
+        raise UserError(f"{path} is silent throughout; record it again, or leave it out")
+    if not frame_count(len(samples), rate):
+        _too_short(path, len(samples) / rate)
+    return Sound(samples, own_rate, wave.shape[1], clipped)
+
+
+def _read(path: Path) -> tuple[NDArray[Any], int]:
+    """[N, channels] between -1 and 1, and the rate; a long recording is refused before it is read."""
+    if not path.is_file():
+        raise UserError(f"{path} is no file; name a recording")
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            frames, rate = file.frames, file.samplerate
+            if not SLOWEST <= rate <= FASTEST:
+                raise UserError(f"{path} states {rate:,} samples a second, as nobody records speech; export it again")
+            if frames > LONGEST * rate:
+                _check_length(path, frames, rate)
+            wave = file.read(dtype="float64", always_2d=True)
+    except (soundfile.SoundFileError, TypeError, ValueError) as error:  # TypeError: samples without a header
+        _unreadable(path, error)
+    if _is_cut_off(path) or len(wave) < frames:
+        raise UserError(f"{path} is cut off: it holds less than its header says; copy or record it again")
+    return wave, rate
+
+
+def _unreadable(path: Path, error: Exception) -> NoReturn:
+    if not path.stat().st_size:
+        raise UserError(f"{path} is empty (0 bytes); copy or record it again") from None
+    why = " ".join(str(error).rpartition(": ")[2].split()).rstrip(".")
+    raise UserError(
+        f"{path} is no recording that can be read ({why}); convert it, as with: ffmpeg -i {path.name} {path.stem}.flac"
+    ) from None
+
+
+def _check_length(path: Path, samples: int, rate: int) -> None:
+    if not samples:
+        raise UserError(f"{path} holds no samples; record it again, or leave it out")
+    if samples > LONGEST * rate:
+        raise UserError(f"{path} is {samples / rate:.1f} s long; cut it into utterances of at most {LONGEST} s")
+    if not frame_count(samples, rate):
+        _too_short(path, samples / rate)
+
+
+def _too_short(path: Path, seconds: float) -> NoReturn:
+    raise UserError(
+        f"{path} is {1000 * seconds:.1f} ms long, shorter than the {1000 * FRAME:.0f} ms of a frame; leave it out"
+    )
+
+
+def _is_cut_off(path: Path) -> bool:
+    """By the size that WAV and AIFF state, a padding byte aside, as soundfile reads what is there and says nothing."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    stated = int.from_bytes(head[4:], "little" if head.startswith(b"RIFF") else "big")
+    return head[:4] in (b"RIFF", b"FORM") and stated < UNKNOWN_SIZE and path.stat().st_size < stated + 7

@@ -1,0 +1,40 @@
+"""What MLflow is told of a network that listens beyond its scores; `tracking/` reads it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+EXPERIMENT = "unrolled-speech"  # of MLflow; the registered model has the same name
+DESCRIPTION = "Language models that audio conditions, with and without gradient clipping, one run an arm."
+STACK = "left_to_right"  # which every arm has: of its lowest layer are the charts of gradients through time
+
+# The logged model: the module whose _load_pyfunc MLflow calls, the files that it reads beside the run's weights and
+# settings, by their paths in the workspace, and the packages that it imports.
+LOADER = "unrolled.tasks.speech.audio.serving"
+FILES = ("data/encoded/names.json", "data/encoded/spread.npy", "data/encoded/manifest.json")
+PACKAGES = (
+    "click", "kaldi-native-fbank", "llvmlite", "numba", "numpy", "pandas", "safetensors", "scipy", "soundfile", "torch",
+)  # fmt: skip
+
+
+def inputs(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The signature of what a run with these settings reads, as MLflow spells it in JSON."""
+    return [{"name": "audio", "type": "string"}]
+
+
+def outputs(network: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the logged model answers with, a row a sound."""
+    return [
+        {"name": "text", "type": "string"},
+        {"name": "words", "type": "array", "items": {"type": "string"}},
+        {"name": "probabilities", "type": "array", "items": {"type": "double"}},
+    ]
+
+
+def may_be_champion(network: Mapping[str, Any], corpus: Mapping[str, Any]) -> bool:
+    """Every arm that listens: it may hear its audio from both sides."""
+    return bool(network["conditioning"] != "none")
+
+
+def note(values: Mapping[str, float]) -> list[str]:
+    """Sentences for the page of a run; ``values``: what is published of it, by metric."""
+    return []

@@ -1,0 +1,114 @@
+"""pipelines/speech: its files say what is so, and its stages run on a user's own recordings: tones that are words."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from miniature import ROOT, run_stage
+from unrolled.ground.evaluation import Evaluation
+from unrolled.settings.recipes import applied
+from unrolled.shell.cli import main as cli
+
+FOLDER = ROOT / "pipelines" / "speech"
+BASELINES = ("unheard", "random", "isolated")
+RECIPES = sorted(path.stem for path in (FOLDER / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_state_arms_that_differ(name: str) -> None:
+    _, params = applied(name, FOLDER / "params.yaml", FOLDER / "recipes")
+    arms = [(str(arm["network"]), str(arm["train"])) for arm in params.arms.values()]
+    assert len(set(arms)) == len(arms)
+
+
+# ---- a user's own recordings -----------------------------------------------------------------------------------------
+
+RATE = 8000
+TONES = {"la": 500, "mi": 1100, "so": 2300}
+TINY: dict[str, dict[str, Any]] = {
+    "corpus": {
+        "name": "words", "path": "tones", "unseen": [], "strings": {"train": 160, "valid": 16, "test": 30},
+        "lengths": [1, 3], "longer": [5, 6], "branching": 3,
+    },
+    "vocabulary": {"mels": 12},
+    "network": {
+        "hidden": 24, "attention": 16, "filters": 4, "filter_width": 9, "decoder_embedding": 8, "decoder_hidden": 24,
+        "dropout": 0.0,
+    },
+    "train": {
+        "epochs": 20, "anneal_after": 12, "utterances": 8, "learning_rate": 0.01, "tempo": 0.0, "vocal_tract": 0.0,
+        "noise": 0.0,
+    },
+    "evaluate": {"shown_utterances": 2, "unheard_epochs": 3, "bootstrap_samples": 20},
+    "probe": {"lyapunov_steps": 20, "lyapunov_exponents": 4},
+}  # fmt: skip
+
+
+def tone(hertz: float, seconds: float) -> np.ndarray[Any, Any]:
+    """It rises by a half, so that two of the same without a pause between are two."""
+    times = np.arange(int(RATE * seconds)) / RATE
+    return (3000 * np.sin(2 * np.pi * hertz * (times + times**2 / (4 * seconds)))).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stages run, but for record, an arm alone."""
+    place = tmp_path_factory.mktemp("speech")
+    (place / "tones").mkdir()
+    for word, hertz in TONES.items():
+        for number in range(6):
+            soundfile.write(place / "tones" / f"{word}_anna_{number}.wav", tone(hertz, 0.2 + number / 40), RATE)
+    params = YAML(typ="safe", pure=True).load((FOLDER / "params.yaml").read_text(encoding="utf-8"))
+    for section, changes in TINY.items():
+        params[section] |= changes
+    params |= {"arch": {"lstm": {"cell": "lstm"}}, "clipping": {"clipped": {"clip_norm": 1.0}}}
+    with (place / "params.yaml").open("w") as file:
+        YAML(typ="safe", pure=True).dump(params, file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for name in ("resolve", "fetch", "preprocess", "vocabulary"):
+            run_stage(name)
+        for baseline in BASELINES:
+            run_stage("baseline", baseline)
+        for name in ("train", "evaluate", "probe"):
+            run_stage(name, "lstm-clipped")
+        run_stage("compare")
+    return place
+
+
+def test_tones_are_written_down_without_error(whole: Path) -> None:
+    evaluation = Evaluation.read(whole / "evaluation" / "lstm-clipped-1")
+    measures = evaluation.measures
+    assert evaluation.values["word_error_rate"] == 0
+    assert 1 < measures["perplexity"] < measures["text_floor"] < measures["perplexity_with_other_audio"]
+    assert 0 < measures["bits_heard"] < measures["bits_there"]
+    metrics = json.loads((whole / "metrics.json").read_text())
+    assert set(metrics) == {"lstm-clipped", *BASELINES}
+    assert metrics["isolated"]["word_error_rate"] == 0 < metrics["unheard"]["word_error_rate"]
+
+
+def test_the_page_shows_plays_and_draws(whole: Path) -> None:
+    page = (whole / "report" / "index.html").read_text(encoding="utf-8")
+    for said in ("What the audio tells", "Voices, lengths, and who writes", "To listen to", "data:audio/flac;base64,"):
+        assert said in page, said
+    assert page.count("<audio") == 2
+    for name in ("positions", "attention"):
+        assert (whole / "report" / "figures" / f"{name}.svg").is_file()
+        assert (whole / "report" / "plots" / f"{name}.csv").is_file()
+
+
+def test_a_recording_of_another_kind_is_transcribed(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = np.random.default_rng(1).normal(0, 6, RATE // 8).astype(np.int16)
+    parts = (silence, tone(1100, 0.25), silence, tone(500, 0.3), silence)
+    soundfile.write(tmp_path / "sung.flac", np.concatenate(parts), RATE)
+    monkeypatch.chdir(whole)
+    result = CliRunner().invoke(cli, ["transcribe", str(tmp_path / "sung.flac")])
+    assert result.exit_code == 0 and "mi la" in result.stdout, result.output
