@@ -77,7 +77,7 @@ WRITES = [
     "texts longer than those of training, CTC keeps it. Intervals are over texts.",
 ]
 POSITIONS = (
-    "Word error rate by the place of a word in the texts of the most frequent length. One vector (initial_state) holds "
+    "Word error rate by the place of a word in the texts of the median length. One vector (initial_state) holds "
     "what the encoder read last: from left to right the last word, from both sides the first and the last."
 )
 REACH = (
@@ -235,7 +235,7 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     ),
     "positions": (
         "Which words are heard",
-        "Word error rate by place, in texts of the most frequent length. A single vector remembers what was read last.",
+        "Word error rate by place, in texts of the median length. A single vector remembers what was read last.",
     ),
     "lag_profile": (
         "How far back the last loss reaches",

@@ -93,9 +93,9 @@ def set_row(name: str, decoding: str, read: Reading, resampling: Resampling) -> 
 
 
 def by_position(read: Reading, resampling: Resampling) -> pd.DataFrame:
-    """The error by the place of a word, from the front and from the back, in texts of the commonest length."""
+    """The error by the place of a word, in texts of the median length."""
     lengths = np.bincount(read.text_of_words)
-    common = int(np.bincount(lengths).argmax())
+    common = int(np.quantile(lengths, 0.5, method="nearest"))
     mine = lengths[read.text_of_words] == common
     rows = []
     for place in range(common):
