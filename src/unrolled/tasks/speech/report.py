@@ -82,7 +82,8 @@ POSITIONS = (
 )
 REACH = (
     "From the loss of a text's end back along the audio: after how many milliseconds the norm of dL/dh has fallen to "
-    "half, and from where on it stays below 1% of its largest. Attention is a direct path to any time step."
+    "half (negative: doubled), and from where on it stays below 1% of its largest. Attention is a direct path to any "
+    "time step."
 )
 
 
@@ -153,7 +154,7 @@ def _reach(every: Sequence[Configuration]) -> Table:
 
 
 def _milliseconds(value: float) -> str:
-    return f"{value:,.0f} ms" if np.isfinite(value) else "undefined"
+    return f"{value:,.0f} ms" if np.isfinite(value) else "undefined" if np.isnan(value) else "all of it"
 
 
 def _best(comparison: Comparison) -> Arm:
