@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from miniature import ROOT, run_stage
 from unrolled.ground.evaluation import Evaluation
-from unrolled.settings.recipes import applied
+from unrolled.settings.recipes import applied, use
 from unrolled.shell.cli import main as cli
 
 FOLDER = ROOT / "pipelines" / "speech"
@@ -25,6 +25,17 @@ def test_recipes_state_arms_that_differ(name: str) -> None:
     _, params = applied(name, FOLDER / "params.yaml", FOLDER / "recipes")
     arms = [(str(arm["network"]), str(arm["train"])) for arm in params.arms.values()]
     assert len(set(arms)) == len(arms)
+
+
+@pytest.mark.parametrize("before", RECIPES)
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_leaves_nothing_of_the_one_before(name: str, before: str, tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text((FOLDER / "params.yaml").read_text())
+    _, alone = applied(name, params, FOLDER / "recipes")
+    use(before, params, FOLDER / "recipes")
+    _, found = applied(name, params, FOLDER / "recipes")
+    assert (found.sections, found.arms) == (alone.sections, alone.arms)
 
 
 # ---- a user's own recordings -----------------------------------------------------------------------------------------
