@@ -1,6 +1,8 @@
 """pipelines/speech: its files say what is so, and its stages run on a user's own recordings: tones that are words."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from ruamel.yaml import YAML
 
 from miniature import ROOT, run_stage
 from unrolled.ground.evaluation import Evaluation
+from unrolled.ground.resolved import read_resolved
+from unrolled.report.arms import read_baselines, read_grid
+from unrolled.report.comparison import compare
 from unrolled.settings.recipes import applied, use
 from unrolled.shell.cli import main as cli
 
@@ -102,6 +107,17 @@ def test_tones_are_written_down_without_error(whole: Path) -> None:
     metrics = json.loads((whole / "metrics.json").read_text())
     assert set(metrics) == {"lstm-clipped", *BASELINES}
     assert metrics["isolated"]["word_error_rate"] == 0 < metrics["unheard"]["word_error_rate"]
+
+
+def test_a_baseline_that_has_no_score_is_left_out(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(whole)
+    grid, evaluate = read_resolved("grid"), read_resolved("evaluate")["evaluate"]
+    arms, baselines = read_grid(grid["arms"])[0], read_baselines("speech")
+    baselines["isolated"] = replace(baselines["isolated"], values={"word_error_rate": math.nan})
+    found = compare(grid, evaluate, arms[0].run.settings["corpus_digest"], arms, baselines)
+    assert list(found.baselines) == ["unheard", "random"]
+    assert {pair["minus"] for pair in found.pairs} == {"unheard", "random"}
+    assert "NaN" not in (whole / "metrics.json").read_text()
 
 
 def test_the_page_shows_plays_and_draws(whole: Path) -> None:

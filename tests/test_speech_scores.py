@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from made_up_speech import network_of, random_speech, said, speech_of, split_of
+from made_up_speech import FIRST, corpus_of, network_of, random_speech, said, speech_of, split_of
 from unrolled.ground.special_tokens import END_ID
 from unrolled.tasks.speech.evaluation import alignment, measures
 from unrolled.tasks.speech.evaluation.alignment import gradient_of, shares, within
+from unrolled.tasks.speech.evaluation.baselines import isolated
 from unrolled.tasks.speech.evaluation.reading import forced, found_in
 from unrolled.tasks.speech.model.batches import batch_of, utterance, utterances
 from unrolled.tasks.speech.model.network import Network
@@ -22,6 +23,21 @@ from unrolled.tasks.speech.model.task import word_nats
 from unrolled.tasks.speech.model.transcripts import errors, texts_of, word_of_tokens, words_of
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=6)
+
+# ---- isolated words --------------------------------------------------------------------------------------------------
+
+
+def test_where_nobody_knows_where_words_are_none_is_classified_and_nothing_counted() -> None:
+    split = random_speech(4, (1, 3), (12, 20))
+    found = isolated(corpus_of(split, split, split, 6), {"seed": 1})
+    assert np.isnan(found.units["word_error_rate"]).all() and not found.measures
+
+
+def test_where_one_word_alone_is_taught_it_is_heard_everywhere() -> None:
+    train, test = speech_of([[FIRST], [FIRST, FIRST]], 4), speech_of([[FIRST, FIRST + 1]], 4)
+    found = isolated(corpus_of(train, train, test, 6), {"seed": 1})
+    assert found.units["word_error_rate"].tolist() == [0, 1]
+
 
 # ---- errors ----------------------------------------------------------------------------------------------------------
 

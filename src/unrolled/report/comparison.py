@@ -4,6 +4,7 @@ What is written of them, and how it reads, is in tables.py. Which numbers there 
 first of which arms are compared by, and its wording.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,13 +79,14 @@ def compare(
     """Compare arms with each other and with ``baselines``, all of them scored on the same test split.
 
     ``grid`` and ``evaluate``: as resolved; ``corpus``: the digest of the encoded one; ``missing``: arms of the
-    grid that are not there yet. UserError names what was made of another corpus, other settings or beside other
-    baselines.
+    grid that are not there yet. A baseline whose score is nan is left out. UserError names what was made of another
+    corpus, other settings or beside other baselines.
     """
     scores: Sequence[Score] = task_part(grid["task"], "scores").SCORES
     wording: Wording = task_part(grid["task"], "report").WORDING
     main, measures, runs = scores[0], arms[0].evaluation.measures, [arm.run for arm in arms]
     _check(evaluate, corpus, arms, baselines)
+    baselines = {name: each for name, each in baselines.items() if not math.isnan(each.values[main.name])}
     reached = {name: each.values[main.name] for name, each in baselines.items()}
     reached |= {name: measures[measure] for name, measure in wording.measured.items()}
     rows, resampling = _rows(arms, scores, wording), Resampling.of(evaluate)
@@ -99,7 +101,7 @@ def compare(
         rows,
         found,
         [summary(each, scores, resampling) for each in found],
-        {name: reached[name] for name in wording.baselines},
+        {name: reached[name] for name in wording.baselines if name in reached},
         wording.beside_baselines(measures, {name: each.measures for name, each in baselines.items()}),
         list(_pairs(grid["arms"], found, baselines, main, resampling)),
         {
