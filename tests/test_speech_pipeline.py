@@ -12,13 +12,16 @@ import soundfile
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
+from made_up_speech import FIRST, corpus_of, speech_of
 from miniature import ROOT, run_stage
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.resolved import read_resolved
 from unrolled.report.arms import read_baselines, read_grid
 from unrolled.report.comparison import compare
+from unrolled.report.markdown import table
 from unrolled.settings.recipes import applied, use
 from unrolled.shell.cli import main as cli
+from unrolled.tasks.speech import report
 
 FOLDER = ROOT / "pipelines" / "speech"
 BASELINES = ("unheard", "random", "isolated")
@@ -41,6 +44,37 @@ def test_a_recipe_leaves_nothing_of_the_one_before(name: str, before: str, tmp_p
     use(before, params, FOLDER / "recipes")
     _, found = applied(name, params, FOLDER / "recipes")
     assert (found.sections, found.arms) == (alone.sections, alone.arms)
+
+
+# ---- what the report says ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("test", "names", "told"),
+    [
+        ([0, 0], ["anna", "ben"], "voices of training, other recordings"),
+        ([0, 1], ["anna", "ben"], "other recordings, some of other voices"),
+        ([1, 1], ["anna", "ben"], "voices that no training utterance has"),
+        ([0, 0], ["unnamed"], "other recordings"),
+    ],
+)
+def test_the_report_says_whether_training_has_heard_those_who_speak(
+    test: list[int], names: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = [speech_of([[FIRST], [FIRST]], 4) for _ in range(3)]
+    splits[2].arrays["speakers"] = np.array(test)  # type: ignore[index]
+    corpus = corpus_of(*splits, 6)
+    corpus.names["speakers"] = names  # type: ignore[index]
+    monkeypatch.setattr(report, "read_corpus", lambda _: corpus)
+    assert report._test_voices() == told
+
+
+def test_a_reach_that_is_longer_than_the_sound_is_told() -> None:
+    assert [report._milliseconds(value) for value in (1234.0, math.inf, math.nan)] == ["1,234 ms", "more", "undefined"]
+
+
+def test_a_bar_in_a_name_does_not_end_a_cell() -> None:
+    assert table(["arm", "x|y"], [["a", "1"]])[0] == r"| arm | x\|y |"
 
 
 # ---- a user's own recordings -----------------------------------------------------------------------------------------

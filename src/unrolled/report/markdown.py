@@ -9,9 +9,13 @@ ENDLESS = 1e6  # a score beyond it is that of an arm that exploded, whatever its
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Markdown, numbers to the right."""
+    """Markdown, numbers to the right; a bar within a cell, as in a name, does not end it."""
     lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
+    return [f"| {' | '.join(_in_a_cell(cell) for cell in cells)} |" for cells in lines]
+
+
+def _in_a_cell(text: str) -> str:
+    return text.replace("|", r"\|")
 
 
 def number(value: float | None, *, signed: bool = False) -> str:

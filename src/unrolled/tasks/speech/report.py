@@ -18,16 +18,16 @@ from unrolled.ground.corpus import Corpus, read_corpus
 from unrolled.report.arms import Arm, stacked
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import Line, draw, row
-from unrolled.report.markdown import defined, over_seeds
+from unrolled.report.markdown import bounded, over_seeds
 from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
+from unrolled.tasks.speech.corpus.utterances import NOBODY
 from unrolled.tasks.speech.model.batches import utterance
 from unrolled.tasks.speech.picture import alignment
 
 BY_ARM = ("positions", "sets", "speakers", "attention")  # tables of an evaluation that the report shows
 SETS = {
-    "test": "voices of training, other recordings",
     "unseen": "voices that no training utterance has",
     "longer": "longer than any that was trained on",
     "free": "every word may follow every other",
@@ -64,26 +64,27 @@ def sections(comparison: Comparison) -> list[Section]:
 TOLD = [
     "Bits a text: what the texts of the test split hold at least (their grammar's entropy where it is known, else what "
     "the language model pays that hears nothing), and how much of it the audio told the model. Perplexity of the true "
-    "text, its words read one after another: with its own audio, and with that of another text of about the same "
-    "length, which is worse than none where a model believes what it hears.",
+    "text, its words (or characters, if these are written) and its end read one after another: with its own audio, and "
+    "with that of another text of about the same length, which is worse than none where a model believes what it "
+    "hears.",
     "Within the word: which share of the attention that a word is written with, and of the gradient of its loss, lies "
     "in the stretch of sound where it is spoken. An encoder that reads from left to right has heard a word only at its "
     "end, so it is attended to late; gradients run back from there.",
 ]
 WRITES = [
     "Word error rate: substitutions, deletions and insertions over the words that were said; the model writes the text "
-    "itself, none of it is given. First as the settings decode (a beam over what the language model and CTC say "
-    "together), then with the language model alone, each word the likeliest: where attention loses its way, as in "
-    "texts longer than those of training, CTC keeps it. Intervals are over texts.",
+    "itself, none of it is given. First as the settings decode (a beam over what the language model says and, of an "
+    "arm with a CTC head, CTC), then with the language model alone, each word the likeliest: where attention loses its "
+    "way, as in texts longer than those of training, CTC may keep it. Intervals are over texts.",
 ]
 POSITIONS = (
     "Word error rate by the place of a word in the texts of the median length. One vector (initial_state) holds "
     "what the encoder read last: from left to right the last word, from both sides the first and the last."
 )
 REACH = (
-    "From the loss of a text's end back along the audio: after how many milliseconds the norm of dL/dh has fallen to "
-    "half (negative: doubled), and from where on it stays below 1% of its largest. Attention is a direct path to any "
-    "time step."
+    "From the loss of a text's end back along the audio: over how many milliseconds the norm of dL/dh halves, by its "
+    "median slope (negative: it doubles), and how long it stays above 1% of its largest (more: as long as the sound "
+    "is). Attention is a direct path to any time step."
 )
 
 
@@ -94,7 +95,7 @@ def _told(every: Sequence[Configuration]) -> Table:
         "attention within the word": "attention_inside", "gradient within the word": "gradient_inside",
     }  # fmt: skip
     rows = [
-        [each.name, *(_measure(each, name, _share if "inside" in name else defined) for name in columns.values())]
+        [each.name, *(_measure(each, name, _share if "inside" in name else bounded) for name in columns.values())]
         for each in every
     ]
     return ["arm", *columns], rows
@@ -110,8 +111,19 @@ def _share(value: float) -> str:
 
 def _sets(every: Sequence[Configuration], decoding: str) -> Table:
     names = [str(name) for name in _of(every[0].told[0], decoding)["set"]]
-    headings = [f"{SETS.get(name, name)} ({name})" for name in names]
+    headings = [f"{_test_voices() if name == 'test' else SETS.get(name, name)} ({name})" for name in names]
     return [decoding, *headings], [[each.name, *_errors(each, decoding)] for each in every]
+
+
+def _test_voices() -> str:
+    """Whether training has heard those who speak in the test split."""
+    corpus = read_corpus(Path("data/encoded"))
+    test, train = (set(np.asarray(split.arrays["speakers"]).tolist()) for split in (corpus.test, corpus.train))
+    if corpus.names["speakers"] == [NOBODY]:
+        return "other recordings"
+    if test <= train:
+        return "voices of training, other recordings"
+    return "other recordings, some of other voices" if test & train else SETS["unseen"]
 
 
 def _of(arm: Arm, decoding: str) -> pd.DataFrame:
@@ -123,7 +135,7 @@ def _errors(each: Configuration, decoding: str) -> list[str]:
     if len(each.told) > 1:
         return each.told_over_seeds(lambda arm: _of(arm, decoding)["word_error_rate"], _share)
     found = _of(each.told[0], decoding)[["word_error_rate", "low", "high"]].to_numpy(dtype=float).tolist()
-    return [f"{_share(error)} [{low:.1%}, {high:.1%}]" for error, low, high in found]
+    return [_share(error) + ("" if np.isnan(low) else f" [{low:.1%}, {high:.1%}]") for error, low, high in found]
 
 
 def _positions(every: Sequence[Configuration]) -> Table:
@@ -147,6 +159,8 @@ def _speakers(every: Sequence[Configuration]) -> Table:
 def _reach(every: Sequence[Configuration]) -> Table:
     rows = []
     for each in every:
+        if each.told[0].run.settings["network"]["conditioning"] == "none":
+            continue
         step = MILLISECONDS * int(each.told[0].run.settings["network"]["frames_per_step"])
         found = [[float(line[name]) * step for line in each.told_rows] for name in ("half_life", "gradient_reach")]
         rows.append([each.name, f"{step} ms", *(over_seeds(values, _milliseconds) for values in found)])
@@ -154,7 +168,9 @@ def _reach(every: Sequence[Configuration]) -> Table:
 
 
 def _milliseconds(value: float) -> str:
-    return f"{value:,.0f} ms" if np.isfinite(value) else "undefined" if np.isnan(value) else "all of it"
+    if np.isfinite(value):
+        return f"{value:,.0f} ms"
+    return "undefined" if np.isnan(value) else "more"
 
 
 def _best(comparison: Comparison) -> Arm:
@@ -225,14 +241,14 @@ def _alignment(corpus: Corpus, arm: Arm, number: int, axes: Axes) -> None:
 FIGURES: Mapping[str, tuple[str, str]] = {
     "score": (
         "Word error rate by epoch",
-        "On the validation split, each word written the likeliest. The plateau at the beginning is the time before "
-        "attention has found where to look; then the error falls within two epochs.",
+        "On the validation split, each word written the likeliest. A plateau at the beginning is the time before "
+        "attention has found where to look; then the error falls at once.",
     ),
     "attention": (
         "Where each word is heard",
         "Below the sound, the louder the darker, high pitches above. Above it a row a word: how much attention each "
-        "moment is given as it is written. Orange: where it is spoken, known because the words were joined from "
-        "recordings.",
+        "moment is given as it is written. Orange: where it is spoken, known where words were joined from recordings "
+        "of one each.",
     ),
     "positions": (
         "Which words are heard",
@@ -265,10 +281,12 @@ WORDING = Wording(
     notes={
         "scores": "Errors are shares of the words that were said, so a word error rate may exceed 1. The language "
         "model that hears nothing knows how texts go and how long they are; the support vector machine is given each "
-        "word cut out, so its error is what is hard to hear. Forced error beside word error rate: what a model's own "
-        "mistakes cost it, as each word is written after its own words or after the true ones.",
+        "word cut out, where that is known, so its error is what is hard to hear. Forced error beside word error rate: "
+        "what a model's own mistakes cost it, as each word is written after its own words or after the true ones. "
+        "Cross-entropy lays the cost of a text's end on its last word, perplexity counts the end as one more. The "
+        "validation error is that of training: each word the likeliest, with CTC in the share that it was taught by.",
         "gradients": "The main stack reads the audio from left to right. The loss is the mean over words, with CTC's "
-        "share in it.",
+        "share in it. Of an arm that hears nothing, both are the language model's.",
     },
     figures=FIGURES,
     tables=tables,
