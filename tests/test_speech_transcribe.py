@@ -284,9 +284,10 @@ def test_the_served_model_writes_as_the_arm_does(served: Path, said: Path, trans
         ("é" * 100, r"row 2: 'é{60}\.\.\.' is not the base64"),
         ("bm8gc291bmQ=", "^row 2 is no recording that can be read"),
         ("", r"^row 2 is empty \(0 bytes\)"),
+        (None, "^row 2: None is not the base64 of an audio file"),
     ],
 )
-def test_a_row_that_is_no_sound_is_numbered(row: str, wrong: str, said: Path, transcriber: Transcriber) -> None:
+def test_a_row_that_is_no_sound_is_numbered(row: Any, wrong: str, said: Path, transcriber: Transcriber) -> None:
     with pytest.raises(UserError, match=wrong):
         transcriber.predict([base64.b64encode(said.read_bytes()).decode(), row])
 

@@ -172,8 +172,8 @@ def _file(row: str, beside: Path) -> Path:
     """``beside``, with the bytes that a row spells."""
     try:
         beside.write_bytes(base64.b64decode("".join(row.split()), validate=True))
-    except (binascii.Error, ValueError):
-        shown = row if len(row) <= 60 else f"{row[:60]}..."
+    except (AttributeError, binascii.Error, ValueError):  # the first: no string, as where a table has a gap
+        shown = row if not isinstance(row, str) or len(row) <= 60 else f"{row[:60]}..."
         raise UserError(f"{beside.name}: {shown!r} is not the base64 of an audio file") from None
     return beside
 
