@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
+from ruamel.yaml import YAML
 
+from miniature import ROOT
 from unrolled.ground.checksums import read_sealed
 from unrolled.ground.corpus import SPLITS
 from unrolled.ground.special_tokens import END_ID
@@ -23,6 +26,7 @@ from unrolled.tasks.speech.corpus.grammar import Grammar, split_of, strings
 from unrolled.tasks.speech.corpus.recordings import Recording
 from unrolled.tasks.speech.corpus.strings_of_words import sets_of
 from unrolled.tasks.speech.corpus.utterances import Utterance, read_utterances, write_utterances
+from unrolled.tasks.speech.settings import CorpusSettings
 
 RATE = 8000
 WORDS, SPEAKERS, TAKES = ("a", "b", "c", "d", "e"), ("x", "y", "z"), 20
@@ -165,7 +169,9 @@ def test_every_string_belongs_to_one_split() -> None:
 
 
 def test_a_grammar_that_cannot_be_is_told() -> None:
-    with pytest.raises(UserError, match=r"^corpus.branching: 3 followers a word, but there are 2 words$"):
+    with pytest.raises(
+        UserError, match=r"^corpus.branching: 3 followers a word, but there are 2 words; set 2 or fewer"
+    ):
         Grammar.drawn("ab", 3, 1, 2, 1)
 
 
@@ -257,12 +263,37 @@ def test_a_string_is_the_same_however_many_there_are() -> None:
     [
         ({"unseen": ["anna"]}, r"^corpus.unseen: there is no speaker 'anna' \(there are: x, y, z\)$"),
         ({"unseen": ["x", "y", "z"]}, r"^corpus.unseen names every speaker, and leaves none to train on$"),
-        ({"branching": 6}, r"^corpus.branching: 6 followers a word, but there are 5 words$"),
+        ({"branching": 6}, r"^corpus.branching: 6 followers a word, but there are 5 words; set 5 or fewer$"),
     ],
 )
 def test_sets_that_cannot_be_are_told(changes: Mapping[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         sets(**changes)
+
+
+def test_a_single_word_is_told() -> None:
+    of_one = [each for each in recordings() if each.word == recordings()[0].word]
+    with pytest.raises(UserError, match=r"^all recordings are of one word, '.*'; add others"):
+        sets_of(of_one, CORPUS, RATE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [
+        ({"lengths": [2, 6], "longer": [7, 9]}, True),
+        ({"lengths": [2, 6], "longer": None}, True),
+        ({"lengths": [2, 6], "longer": [6, 9]}, False),
+        ({"lengths": [2, 6], "longer": [1, 3]}, False),
+        ({"lengths": [2, 6], "longer": [1, 3], "name": "utterances"}, True),
+    ],
+)
+def test_the_longer_set_is_longer(changes: Mapping[str, Any], fits: bool) -> None:
+    own = YAML(typ="safe").load((ROOT / "pipelines" / "speech" / "params.yaml").read_text(encoding="utf-8"))["corpus"]
+    if fits:
+        CorpusSettings(**own | changes)
+    else:
+        with pytest.raises(ValidationError, match=r"longer: strings of . words are no longer than those of lengths"):
+            CorpusSettings(**own | changes)
 
 
 # what is written

@@ -386,6 +386,9 @@ def test_a_transcript_of_nothing_is_told(tmp_path: Path, text: str) -> None:
         read_transcript(tmp_path, "said.tsv")
     with pytest.raises(UserError, match=r"^corpus.transcript: .*other.tsv is no file"):
         read_transcript(tmp_path, "other.tsv")
+    for name in (f"../{tmp_path.name}/said.tsv", str(tmp_path / "said.tsv")):
+        with pytest.raises(UserError, match=r"^corpus.transcript: .*said.tsv leaves "):
+            read_transcript(tmp_path, name)
     for read_own in (
         lambda: own_utterances(CORPUS | {"path": str(tmp_path), "transcript": None}),
         lambda: own_words(str(tmp_path), None, RATE),
@@ -411,6 +414,8 @@ def test_stated_splits_hold_and_unseen_speakers_stand_apart(tmp_path: Path) -> N
     assert how == "as the column split of the transcript says"
     with pytest.raises(UserError, match=r"corpus.unseen: there is no speaker 'dora' \(there are: anna, ben, cem\)"):
         own_utterances(corpus | {"unseen": ["dora"]})
+    with pytest.raises(UserError, match=r"^corpus.unseen names every speaker, and leaves none to train on$"):
+        own_utterances(corpus | {"unseen": ["anna", "ben", "cem"]})
     with pytest.raises(UserError, match="2 utterances, and none of them falls into train and valid; each takes one"):
         own_utterances(transcript(tmp_path, "file\ttext\tsplit\na.wav\tone\ttest\nb.wav\ttwo\ttest\n"))
     with pytest.raises(UserError, match="the transcript has no column of speakers"):

@@ -60,6 +60,11 @@ class CorpusSettings(Strict):
                 raise ValueError(
                     f"{key}: the shortest string is longer than the longest, {ends[0]} and {ends[1]} words"
                 )
+        if self.name != "utterances" and self.longer and self.longer[0] <= self.lengths[1]:
+            raise ValueError(
+                f"longer: strings of {self.longer[0]} words are no longer than those of lengths, which have up to "
+                f"{self.lengths[1]}; begin above, or set null"
+            )
         if self.valid_share + self.test_share >= 1:
             raise ValueError("valid_share + test_share must leave something to train on (below 1)")
         if self.name == "digits" and self.sample_rate != 8000:

@@ -47,7 +47,7 @@ def read(corpus: Mapping[str, Any], raw: Path, text: Path) -> None:
         sets, split = own_utterances(corpus)
     else:
         sets = sets_of(_recordings(corpus, raw), corpus, corpus["sample_rate"])
-        split = f"strings and recordings of one split are in no other; seed {corpus['seed']}"
+        split = f"recordings of one split are in no other, nor strings if there are enough; seed {corpus['seed']}"
     write_utterances(sets, text, {**facts(corpus["name"]), "split": split, "settings": dict(corpus)})
 
 

@@ -31,7 +31,10 @@ class Grammar(NamedTuple):
     def drawn(cls, words: Sequence[str], branching: int, shortest: int, longest: int, seed: int) -> "Grammar":
         """UserError where there are fewer words than followers."""
         if branching > len(words):
-            raise UserError(f"corpus.branching: {branching} followers a word, but there are {len(words)} words")
+            raise UserError(
+                f"corpus.branching: {branching} followers a word, but there are {len(words)} words; "
+                f"set {len(words)} or fewer"
+            )
         draw = np.random.default_rng([seed, 0])
         followers = [sorted(draw.choice(len(words), branching, replace=False).tolist()) for _ in words]
         return cls(words, followers, shortest, longest)

@@ -24,8 +24,10 @@ def splits_of(
     """
     _check_unseen(speakers, unseen)
     rest = [place for place, speaker in enumerate(speakers) if speaker not in unseen]
+    if not rest:
+        raise UserError("corpus.unseen names every speaker, and leaves none to train on")
     known = {speaker for place in rest if (speaker := speakers[place]) is not None}
-    if rest and stated[rest[0]] is not None:
+    if stated[rest[0]] is not None:
         chosen, how = [str(stated[place]) for place in rest], "as the column split of the transcript says"
     elif len(known) >= FEWEST:
         of_speakers = _speakers_held_back([str(speakers[place]) for place in rest], shares, seed)

@@ -58,6 +58,8 @@ def own_utterances(corpus: Mapping[str, Any]) -> tuple[dict[str, list[Utterance]
 def read_transcript(folder: Path, name: str) -> list[Line]:
     """The lines in their order; UserError names the first that is wrong."""
     path = folder / name
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise UserError(f"corpus.transcript: {name} leaves {folder}, which DVC watches; put the file into it")
     if not path.is_file():
         raise UserError(f"corpus.transcript: {path} is no file; it says, a line a recording, file<tab>text")
     rows = list(_rows(path))

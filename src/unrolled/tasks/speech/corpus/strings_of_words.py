@@ -27,8 +27,8 @@ OfSpeaker = Mapping[str, Mapping[str, Sequence[Recording]]]  # by speaker and wo
 def sets_of(recordings: Sequence[Recording], corpus: Mapping[str, Any], rate: int) -> dict[str, Iterator[Utterance]]:
     """The sets as they are to be written; ``corpus``: that section.
 
-    UserError for a speaker that is not there, no speaker left to train on, and a word that a speaker has said too
-    seldom or not at all.
+    UserError for a speaker that is not there, no speaker left to train on, a single word, and a word that a speaker has
+    said too seldom or not at all.
     """
     by_speaker = _by_speaker(recordings)
     unseen = list(dict.fromkeys(corpus["unseen"]))
@@ -40,6 +40,8 @@ def sets_of(recordings: Sequence[Recording], corpus: Mapping[str, Any], rate: in
         raise UserError("corpus.unseen names every speaker, and leaves none to train on")
     parts = {split: {name: _part(by_speaker[name], split) for name in seen} for split in ("train", "valid", "test")}
     words = sorted({each.word for each in recordings})
+    if len(words) == 1:
+        raise UserError(f"all recordings are of one word, '{words[0]}'; add others, strings take two at least")
     (low, high), seed, counts = corpus["lengths"], corpus["seed"], corpus["strings"]
     own = Grammar.drawn(words, corpus["branching"], low, high, seed)
     wanted: dict[str, tuple[Grammar, str | None, OfSpeaker]] = {
