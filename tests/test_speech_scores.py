@@ -200,7 +200,7 @@ def test_a_words_gradient_is_autograds_of_its_own_loss(conditioning: str) -> Non
 
 def test_the_wrong_audio_is_never_a_texts_own() -> None:
     """Against the nats of every text with every audio; more utterances than are read at a time."""
-    split, network = random_speech(35, (1, 2), (9, 14)), network_of()
+    split, network = random_speech(35, (5, 6), (9, 14)), network_of()
     every = utterances(split)
     table = torch.zeros(35, 35)
     with torch.inference_mode():
@@ -218,9 +218,16 @@ def test_the_wrong_audio_is_never_a_texts_own() -> None:
 
 def test_alone_no_audio_is_wrong_and_told_nothing_every_audio_is_the_same() -> None:
     assert np.isnan(forced(network_of(), random_speech(1, (1, 2), (9, 9)), wrong_audio=True).nats).all()
-    split, network = random_speech(5, (1, 2), (9, 14)), network_of(conditioning="none", ctc=False)
+    split, network = random_speech(5, (5, 6), (9, 14)), network_of(conditioning="none", ctc=False)
     own, other = (forced(network, split, wrong_audio=wrong).nats for wrong in (False, True))
     np.testing.assert_array_equal(own, other)
+
+
+def test_the_audio_of_the_same_text_is_not_wrong() -> None:
+    """Of texts a, a, b by the length of their sounds, the second would be read with the first's."""
+    split = split_of([np.zeros((length, 4)) for length in (9, 10, 11)], [[2], [2], [3]])
+    found = forced(network_of(), split, wrong_audio=True).nats
+    assert np.isnan(found).tolist() == [False, False, True, True, False, False]
 
 
 def test_what_is_found_stands_in_the_order_of_the_split() -> None:

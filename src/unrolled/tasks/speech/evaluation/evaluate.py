@@ -71,14 +71,15 @@ def _heard(network: Network, test: Split, read: measures.Reading, unheard: float
     assert read.forced is not None
     tokens, texts = len(test.tokens), len(test.documents)
     told, floor = float(read.forced.nats.sum()), measures.floor_of(test)
-    other = float(forced(network, test, wrong_audio=True).nats.sum())
+    other = forced(network, test, wrong_audio=True).nats
+    other = other[~np.isnan(other)]
     share = shares(network, test)
     there = unheard if math.isnan(floor) else floor
     return {
         "text_floor": perplexity(there, tokens),
         "bits_heard": (there - told) / math.log(2) / texts,
         "bits_there": there / math.log(2) / texts,
-        "perplexity_with_other_audio": perplexity(other, tokens),
+        "perplexity_with_other_audio": perplexity(float(other.sum()), len(other)) if len(other) else math.nan,
         "attention_inside": share.attention,
         "gradient_inside": share.gradient,
     }

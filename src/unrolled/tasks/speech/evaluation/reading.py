@@ -25,7 +25,10 @@ class Forced(NamedTuple):
 
 @torch.inference_mode()
 def forced(network: Network, split: Split, *, wrong_audio: bool = False) -> Forced:
-    """``wrong_audio``: each text beside the audio of another, of about the same length; nan where there is only one."""
+    """``wrong_audio``: each text beside the audio of another, of about the same length.
+
+    nan for a text that stands alone, and where the other utterance says the same.
+    """
     nats, wrong = np.full(len(split.tokens), np.nan), np.ones(len(split.tokens), dtype=bool)
     starts = np.asarray(split.documents)
     for chosen, batch in read_together(split, network.device):
@@ -33,7 +36,10 @@ def forced(network: Network, split: Split, *, wrong_audio: bool = False) -> Forc
             continue
         encoded = network.encode(batch.features, batch.frames)
         found = of_tokens(network, rolled(encoded) if wrong_audio else encoded, batch)
+        same = (batch.targets == batch.targets.roll(1, 1)).all(0).tolist()
         for column, index in enumerate(chosen.tolist()):
+            if wrong_audio and same[column]:
+                continue
             length = int(batch.lengths[column])
             place = slice(int(starts[index]), int(starts[index]) + length)
             nats[place], wrong[place] = (each[:length, column].cpu().numpy() for each in found)
