@@ -4,11 +4,13 @@ import copy
 import importlib.util
 import os
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
@@ -122,6 +124,27 @@ def run_stage(name: str, *arguments: str) -> str:
     result = CliRunner().invoke(module.main, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def run_pipeline(
+    place: Path, pipeline: str, changes: dict[str, dict[str, Any]], cell: str, baselines: Iterable[str]
+) -> None:
+    """The stages of a pipeline in ``place``, but for record, with one arm alone; ``changes`` of params, by section."""
+    params = YAML(typ="safe", pure=True).load((ROOT / "pipelines" / pipeline / "params.yaml").read_text("utf-8"))
+    for section, keys in changes.items():
+        params[section] |= keys
+    params |= {"arch": {cell: {"cell": cell}}, "clipping": {"clipped": {"clip_norm": 1.0}}}
+    with (place / "params.yaml").open("w") as file:
+        YAML(typ="safe", pure=True).dump(params, file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for name in ("resolve", "fetch", "preprocess", "vocabulary"):
+            run_stage(name)
+        for baseline in baselines:
+            run_stage("baseline", baseline)
+        for name in ("train", "evaluate", "probe"):
+            run_stage(name, f"{cell}-clipped")
+        run_stage("compare")
 
 
 def environment(**changes: str) -> dict[str, str]:

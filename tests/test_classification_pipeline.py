@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from ruamel.yaml import YAML
 
-from miniature import ROOT, run_stage
+from miniature import ROOT, run_pipeline
 from unrolled.ground.evaluation import Evaluation
 from unrolled.settings.recipes import applied
 from unrolled.shell.cli import main as cli
@@ -17,10 +16,6 @@ from unrolled.tasks.classification.text.serving import Classifier
 
 FOLDER = ROOT / "pipelines" / "classification"
 BASELINES = ("naive_bayes", "logistic_regression", "nb_svm")
-
-
-def yaml(name: str) -> Any:
-    return YAML(typ="safe", pure=True).load((FOLDER / name).read_text(encoding="utf-8"))
 
 
 # ---- what stands in the folder ---------------------------------------------------------------------------------------
@@ -57,21 +52,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names = ["".join(random.choice(list("bdklmnprst"), 4)) + str(random.choice(endings)) for _ in range(60)]
         (place / "names").mkdir(exist_ok=True)
         (place / "names" / f"{language}.txt").write_text("\n".join(map(str.title, names)), encoding="utf-8")
-    params = yaml("params.yaml")
-    for section, changes in TINY.items():
-        params[section] |= changes
-    params |= {"arch": {"rnn": {"cell": "rnn"}}, "clipping": {"clipped": {"clip_norm": 1.0}}}
-    with (place / "params.yaml").open("w") as file:
-        YAML(typ="safe", pure=True).dump(params, file)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        for name in ("resolve", "fetch", "preprocess", "vocabulary"):
-            run_stage(name)
-        for baseline in BASELINES:
-            run_stage("baseline", baseline)
-        for name in ("train", "evaluate", "probe"):
-            run_stage(name, "rnn-clipped")
-        run_stage("compare")
+    run_pipeline(place, "classification", TINY, "rnn", BASELINES)
     return place
 
 

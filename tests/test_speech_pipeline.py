@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from ruamel.yaml import YAML
 
 from made_up_speech import FIRST, corpus_of, speech_of
-from miniature import ROOT, run_stage
+from miniature import ROOT, run_pipeline
 from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.resolved import read_resolved
 from unrolled.report.arms import read_baselines, read_grid
@@ -114,21 +113,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for word, hertz in TONES.items():
         for number in range(6):
             soundfile.write(place / "tones" / f"{word}_anna_{number}.wav", tone(hertz, 0.2 + number / 40), RATE)
-    params = YAML(typ="safe", pure=True).load((FOLDER / "params.yaml").read_text(encoding="utf-8"))
-    for section, changes in TINY.items():
-        params[section] |= changes
-    params |= {"arch": {"lstm": {"cell": "lstm"}}, "clipping": {"clipped": {"clip_norm": 1.0}}}
-    with (place / "params.yaml").open("w") as file:
-        YAML(typ="safe", pure=True).dump(params, file)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        for name in ("resolve", "fetch", "preprocess", "vocabulary"):
-            run_stage(name)
-        for baseline in BASELINES:
-            run_stage("baseline", baseline)
-        for name in ("train", "evaluate", "probe"):
-            run_stage(name, "lstm-clipped")
-        run_stage("compare")
+    run_pipeline(place, "speech", TINY, "lstm", BASELINES)
     return place
 
 
