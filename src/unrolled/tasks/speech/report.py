@@ -31,7 +31,7 @@ SETS = {
     "longer": "longer than any that was trained on",
     "free": "every word may follow every other",
 }
-AS_SET, ALONE = "as set", "language model alone, greedy"
+DECODINGS = ("as set", "language model alone, greedy")
 MILLISECONDS = 10  # a frame
 PICTURES = 3  # utterances that are drawn
 
@@ -50,9 +50,11 @@ def _of_evaluations(arms: Sequence[Arm], name: str) -> pd.DataFrame:
 
 def sections(comparison: Comparison) -> list[Section]:
     every = comparison.configurations
+    sets = _set_headings(every)
+    by_set = [([decoding, *sets], [[each.name, *_errors(each, decoding)] for each in every]) for decoding in DECODINGS]
     return [
         Section("What the audio tells", [_told(every)], TOLD),
-        Section("Voices, lengths, and who writes", [_sets(every, AS_SET), _sets(every, ALONE)], WRITES),
+        Section("Voices, lengths, and who writes", by_set, WRITES),
         Section("Which words are heard", [_positions(every)], [POSITIONS]),
         Section("Each voice", [_speakers(every)], ["Word error rate; of several seeds the median, and the range."]),
         Section("How far back the gradient reaches in time", [_reach(every)], [REACH]),
@@ -108,10 +110,10 @@ def _share(value: float) -> str:
     return f"{value:.1%}" if np.isfinite(value) else "undefined"
 
 
-def _sets(every: Sequence[Configuration], decoding: str) -> Table:
-    names = [str(name) for name in _of(every[0].told[0], decoding)["set"]]
-    headings = [f"{_test_voices() if name == 'test' else SETS.get(name, name)} ({name})" for name in names]
-    return [decoding, *headings], [[each.name, *_errors(each, decoding)] for each in every]
+def _set_headings(every: Sequence[Configuration]) -> list[str]:
+    names = [str(name) for name in _of(every[0].told[0], DECODINGS[0])["set"]]
+    told = SETS | {"test": _test_voices()}
+    return [f"{told.get(name, name)} ({name})" for name in names]
 
 
 def _test_voices() -> str:
@@ -138,19 +140,19 @@ def _errors(each: Configuration, decoding: str) -> list[str]:
 
 
 def _positions(every: Sequence[Configuration]) -> Table:
-    first = every[0].told[0].evaluation.tables["positions"]
-    headings = [f"word {place} of {length}" for length, place in first[["length", "position"]].itertuples(index=False)]
-    return ["arm", *headings], [
-        [each.name, *each.told_over_seeds(lambda arm: arm.evaluation.tables["positions"]["word_error_rate"], _share)]
-        for each in every
-    ]
+    return _errors_by(every, "positions", ("length", "position"), "word {1} of {0}")
 
 
 def _speakers(every: Sequence[Configuration]) -> Table:
-    first = every[0].told[0].evaluation.tables["speakers"]
-    headings = [f"{speaker} ({name})" for name, speaker in first[["set", "speaker"]].itertuples(index=False)]
+    return _errors_by(every, "speakers", ("set", "speaker"), "{1} ({0})")
+
+
+def _errors_by(every: Sequence[Configuration], table: str, columns: tuple[str, str], heading: str) -> Table:
+    """The word error rate of each row of the evaluations' table, as a column; ``heading``: of the row's ``columns``."""
+    first = every[0].told[0].evaluation.tables[table]
+    headings = [heading.format(*row) for row in first[list(columns)].itertuples(index=False)]
     return ["arm", *headings], [
-        [each.name, *each.told_over_seeds(lambda arm: arm.evaluation.tables["speakers"]["word_error_rate"], _share)]
+        [each.name, *each.told_over_seeds(lambda arm: arm.evaluation.tables[table]["word_error_rate"], _share)]
         for each in every
     ]
 
