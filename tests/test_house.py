@@ -35,7 +35,7 @@ MODEL = {"ground", "recurrence", "task/model"}
 TRAINING = {"ground", "recurrence", "training"}
 SCORING = {"ground", "scoring", "probing", *TRAINING}
 # A task whose network is made of another's: what it may import there.
-BUILDS_ON = {"speech": {"tasks/language_model/model/network.py"}}
+BUILDS_ON = {"speech": {f"tasks/language_model/model/{module}.py" for module in ("network", "feeding")}}
 # Room -> the rooms it may import beside itself and TALK; rooms of a task are named task/<part>.
 FLOORS: dict[str, set[str]] = {
     "ground": set(),

@@ -12,16 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from made_up_speech import SMALL, TRAIN, network_of, random_speech
+from made_up_speech import SMALL, TRAIN, drawn, network_of, random_speech, speech_of, trained
 from twins import twin_of
 from unrolled.ground.special_tokens import END_ID
 from unrolled.recurrence.bptt import Profile, lag_profile
 from unrolled.recurrence.layer import RecurrentLayer
 from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.model.feeding import Feeding
 from unrolled.tasks.speech.evaluation.alignment import attention_of
 from unrolled.tasks.speech.model.attention import Attention
 from unrolled.tasks.speech.model.batches import Batch, batch_of, read_together, utterances
 from unrolled.tasks.speech.model.encoder import Encoded, Encoder
+from unrolled.tasks.speech.model.feeding import own_words
 from unrolled.tasks.speech.model.network import Network, before
 from unrolled.tasks.speech.model.search import search
 from unrolled.tasks.speech.model.task import Task, ctc_nats, word_nats
@@ -442,7 +444,7 @@ AUGMENTED = {"tempo": 0.2, "vocal_tract": 0.1, "microphone": 0.5, "noise": 0.3, 
 
 
 def same(one: Batch, other: Batch) -> bool:
-    return all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+    return one[4:] == other[4:] and all(torch.equal(*pair) for pair in zip(one[:4], other[:4], strict=True))
 
 
 @pytest.mark.parametrize("settings", [{}, AUGMENTED])
@@ -522,3 +524,94 @@ def test_an_even_filter_is_refused() -> None:
         Attention(2, 2, 2, 1, 4)
     with pytest.raises(ValueError, match="conditioning"):
         Network(5, 4, **SMALL | {"conditioning": "telepathy"})
+
+
+# ---- words of its own ------------------------------------------------------------------------------------------------
+
+TEACHER: dict[str, Any] = {"feeding": "teacher", "prompt": 0, "schedule": "linear", "schedule_steps": 1}
+
+
+def nats_and_gradients(
+    settings: dict[str, Any], network: Network, *, epoch: int = 1, updates: int = 0
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Of a batch under dropout, and what is left of the generator."""
+    random, task = generator(3), Task(TRAIN | TEACHER | settings)
+    nats, _, _ = task.loss(network, double(batch())._replace(epoch=epoch, updates=updates), (), generator=random)
+    return nats, list(torch.autograd.grad(nats, list(network.parameters()), allow_unused=True)), random.get_state()
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_all_true_words_are_teacher_forcing_to_the_bit(conditioning: str) -> None:
+    network = network_of(conditioning=conditioning, dropout=0.3, ctc=conditioning != "none").double()
+    weight = {"ctc_weight": 0.3 if network.ctc else 0.0}
+    teacher = nats_and_gradients(weight, network)
+    for settings, place in (
+        ({"feeding": "scheduled"}, {"updates": 0}),
+        ({"feeding": "own", "prompt": 9}, {}),
+        ({"feeding": "own", "teacher_epochs": 1}, {"epoch": 0}),
+    ):
+        found = nats_and_gradients(weight | settings, network, **place)
+        assert torch.equal(found[0], teacher[0]) and torch.equal(found[2], teacher[2])
+        assert all(one is other or torch.equal(one, other) for one, other in zip(found[1], teacher[1], strict=True))
+    assert not torch.equal(nats_and_gradients(weight | {"feeding": "own"}, network)[0], teacher[0])
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@pytest.mark.parametrize("prompt", [0, 2])
+def test_words_of_its_own_are_drawn_from_what_it_predicted_and_read_as_if_they_were_true(
+    conditioning: str, prompt: int
+) -> None:
+    """The words by inverse transform sampling, spelled out; nats and gradients those of true words that are these."""
+    network, said = network_of(conditioning=conditioning, ctc=False).double(), double(batch())
+    feeding = Feeding.of(TRAIN | TEACHER | {"feeding": "own", "prompt": prompt})
+    own = own_words(feeding, said._replace(epoch=1), generator(5))
+    assert own is not None and own.places.any() and not own.places[: prompt + 1].any()
+    true, words = before(said.targets), before(said.targets)
+    for place in range(1, len(words)):
+        with torch.no_grad():
+            hidden, _ = network.write(words[:place], network.begin(network.encode(said.features, said.frames)))
+        below = network.logits(hidden[-1]).softmax(-1).cumsum(-1) <= own.chances[place][:, None]
+        words[place] = below.sum(-1).where(own.places[place], true[place])
+    assert not torch.equal(words, true)
+
+    encoded = network.encode(said.features, said.frames)
+    hidden, _ = network.write(words, network.begin(encoded))
+    nats = nn.functional.cross_entropy(network.logits(hidden).flatten(0, 1), said.targets.flatten(), reduction="none")
+    inside = torch.arange(len(words))[:, None] < said.lengths
+    expected = nats.view_as(said.targets).where(inside, 0.0)
+    found = word_nats(network, network.encode(said.features, said.frames), said, own=own)
+    torch.testing.assert_close(found, expected)
+    parameters = [each for each in network.parameters() if each.requires_grad]
+    for one, other in zip(
+        torch.autograd.grad(found.sum(), parameters, allow_unused=True),
+        torch.autograd.grad(expected.sum(), parameters, allow_unused=True),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_updates_and_epochs_count_from_the_first_with_words_of_its_own() -> None:
+    task = Task(TRAIN | TEACHER | {"feeding": "scheduled", "teacher_epochs": 2, "utterances": 16})
+    steps = task.steps(MANY)
+    assert steps > 1
+    for epoch in (1, 2, 3, 5):
+        counted = [(each.epoch, each.updates) for each in task.batches(MANY, epoch=epoch, first=1)]
+        assert counted == [(epoch - 2, (epoch - 3) * steps + number) for number in range(1, steps)]
+
+
+def test_taught_by_words_of_its_own_it_learns_to_hear() -> None:
+    """On tones, where a word of its own is soon the right one."""
+    train, valid = speech_of(drawn(96, (1, 3)), 4), speech_of(drawn(32, (1, 3), seed=2), 4)
+    own = TEACHER | {"feeding": "own"}
+    network, task = trained(train, types=6, **own, learning_rate=0.02, epochs=15), Task(TRAIN | own)
+    figures = task.validate(network, valid)
+    nats = figures["cross_entropy"]
+    assert figures["word_error_rate"].sum == 0 and nats.sum / nats.terms < 0.1
+    assert figures == task.validate(network, valid)
+
+
+def test_the_loss_of_validation_is_that_of_words_of_its_own() -> None:
+    """Of a network that says anything, whose own words mislead it."""
+    network = network_of()
+    teacher, own = (Task(TRAIN | TEACHER | {"feeding": each}).validate(network, MANY) for each in ("teacher", "own"))
+    assert own["loss"].sum != teacher["loss"].sum and own["cross_entropy"] == teacher["cross_entropy"]

@@ -26,7 +26,7 @@ from unrolled.tasks.speech.evaluation.measures import spelled
 from unrolled.tasks.speech.evaluation.reading import found_in
 from unrolled.tasks.speech.model.batches import utterance
 from unrolled.tasks.speech.model.network import Network
-from unrolled.tasks.speech.model.search import BEAM, CTC_SHARE, Found
+from unrolled.tasks.speech.model.search import Found
 
 PARAMS = ROOT / "pipelines" / "speech" / "params.yaml"
 RATE = 8000
@@ -42,6 +42,7 @@ TINY: dict[str, dict[str, Any]] = {
         "frames_per_step": 5,
     },
     "train": {"epochs": 8, "utterances": 8, "learning_rate": 0.01, "tempo": 0.0, "ctc_weight": 0.7},
+    "evaluate": {"beam": 2, "ctc_share": 0.3},
 }  # fmt: skip
 ARCH = {
     "hears": {},
@@ -120,9 +121,9 @@ def test_the_networks_read_what_the_corpus_holds(whole: Path, transcriber: Trans
 
 
 def test_a_test_utterance_is_written_as_the_evaluation_writes_it(whole: Path, transcriber: Transcriber) -> None:
-    corpus, evaluate = read_corpus(whole / "data" / "encoded"), yaml()["evaluate"]
-    assert (evaluate["beam"], evaluate["ctc_share"]) == (BEAM, CTC_SHARE)
-    found = found_in(transcriber.network, corpus.test, beam=BEAM, ctc_share=CTC_SHARE)
+    corpus = read_corpus(whole / "data" / "encoded")
+    assert (transcriber.beam, transcriber.ctc_share) == (2, 0.3)
+    found = found_in(transcriber.network, corpus.test, beam=2, ctc_share=0.3)
     texts = spelled(corpus, [each.words for each in found])
     assert [each.text for each in transcriber.transcripts(sounds(whole))] == texts
     assert transcriber.transcripts([]) == []
@@ -153,7 +154,7 @@ def test_a_sound_shorter_than_a_frame_is_refused(transcriber: Transcriber) -> No
 def test_a_word_of_letters_is_as_sure_as_all_of_them_and_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["<unk>", "<eos>", " ", "a", "b"]
     network = Network(5, 4, **(yaml()["network"] | {"hidden": 4, "decoder_hidden": 4, "ctc": False}))
-    letters = Transcriber(network, names, "character", RATE, np.ones(4, np.float32))
+    letters = Transcriber(network, names, "character", RATE, np.ones(4, np.float32), beam=1, ctc_share=0.0)
     logits = torch.randn(6, 1, 5)
     heard = torch.rand(6, 1, 7)
     ids = [3, 4, 2, 2, 4]  # "ab", two spaces, "b"
@@ -274,6 +275,7 @@ def test_the_served_model_writes_as_the_arm_does(served: Path, said: Path, trans
     assert list(table) == [column["name"] for column in publishing.outputs({})]
     (found,) = transcriber.transcripts(transcriber.read([said]))
     assert table["text"].tolist() == 2 * ["low high mid"] and table["words"][1] == found.words
+    assert (model.beam, model.ctc_share) == (2, 0.3)
     assert np.array(table["probabilities"].tolist()) == pytest.approx(np.array(2 * [found.probabilities]), abs=1e-5)
 
 

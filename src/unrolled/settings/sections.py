@@ -1,6 +1,7 @@
 """The sections of params.yaml that every task has, and what its own are made of."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -169,6 +170,15 @@ class TrainSettings(Strict):
     anneal_after: Annotated[int, Field(ge=0, le=10**9)] | None
     average_after: Annotated[int, Field(ge=0, le=10**9)] | None
     weight_decay: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+
+
+def check_feeding(train: Mapping[str, Any]) -> None:
+    """ValueError where a network that is to read words of its own never would."""
+    if train["feeding"] != "teacher" and train["teacher_epochs"] >= train["epochs"]:
+        raise ValueError(
+            f"feeding: {train['feeding']} would never begin, as {train['teacher_epochs']} teacher_epochs come before "
+            f"it and {train['epochs']} epochs are trained; lower teacher_epochs or raise epochs"
+        )
 
 
 class ResampledSettings(Strict):

@@ -22,6 +22,7 @@ from unrolled.settings.sections import (
     TrainSettings,
     WeightDropout,
     Width,
+    check_feeding,
     in_layers,
 )
 
@@ -119,11 +120,7 @@ def check_arm(network: Mapping[str, Any], train: Mapping[str, Any]) -> None:
             f"feeding: {train['feeding']} is not for a bidirectional network, which reads what it is to predict next "
             "and so cannot finish a sentence; set feeding: teacher in its row, or bidirectional: false"
         )
-    if train["feeding"] != "teacher" and train["teacher_epochs"] >= train["epochs"]:
-        raise ValueError(
-            f"feeding: {train['feeding']} would never begin, as {train['teacher_epochs']} teacher_epochs come before "
-            f"it and {train['epochs']} epochs are trained; lower teacher_epochs or raise epochs"
-        )
+    check_feeding(train)
 
 
 def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:

@@ -10,7 +10,7 @@ STACK = "left_to_right"  # which every arm has: of its lowest layer are the char
 # The logged model: the module whose _load_pyfunc MLflow calls, the files that it reads beside the run's weights and
 # settings, by their paths in the workspace, and the packages that it imports.
 LOADER = "unrolled.tasks.speech.audio.serving"
-FILES = ("data/encoded/names.json", "data/encoded/spread.npy", "data/encoded/manifest.json")
+FILES = ("data/encoded/names.json", "data/encoded/spread.npy", "data/encoded/manifest.json", "resolved/evaluate.json")
 PACKAGES = (
     "click", "kaldi-native-fbank", "llvmlite", "numba", "numpy", "pandas", "safetensors", "scipy", "soundfile", "torch",
 )  # fmt: skip

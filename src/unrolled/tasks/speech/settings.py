@@ -22,6 +22,7 @@ from unrolled.settings.sections import (
     TrainSettings,
     WatchedPath,
     Width,
+    check_feeding,
     in_layers,
 )
 
@@ -112,6 +113,12 @@ class BatchedTrainSettings(TrainSettings):
     vocal_tract: Annotated[float, Field(ge=0, lt=1)]
     noise: Annotated[float, Field(ge=0, lt=1)]
     masks: Annotated[int, Field(ge=0, le=100)]
+    feeding: Literal["teacher", "own", "scheduled"]
+    prompt: Annotated[int, Field(ge=0, le=10**9)]
+    schedule: Literal["linear", "exponential", "inverse_sigmoid"]
+    schedule_steps: Count
+    horizon: Count | None
+    teacher_epochs: Annotated[int, Field(ge=0, le=10**9)]
 
 
 class EvaluateSettings(ResampledSettings):
@@ -142,6 +149,7 @@ def check_arm(network: Mapping[str, Any], train: Mapping[str, Any]) -> None:
         raise ValueError("network.ctc: true is a head that ctc_weight 0 never teaches; set it to false, or raise that")
     if train["ctc_weight"] == 1 and network["conditioning"] != "none":
         raise ValueError("ctc_weight 1 leaves the language model untaught; set it below 1")
+    check_feeding(train)
 
 
 def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from unrolled.ground.corpus import read_report
+from unrolled.ground.resolved import RESOLVED
 from unrolled.ground.run import Run
 from unrolled.ground.trained import ENCODED, read_trained
 from unrolled.shell.errors import UserError
-from unrolled.tasks.speech.audio.serving import Transcriber
+from unrolled.tasks.speech.audio.serving import Transcriber, decoding
 from unrolled.tasks.speech.model.network import Network
 
 TASK = "speech"
@@ -17,8 +18,8 @@ TASK = "speech"
 def read_transcriber(arm: str | None = None, workspace: Path = Path()) -> tuple[str, Transcriber]:
     """An arm of runs/ and its name; without a name the one that wrote the fewest validation words wrong.
 
-    UserError where it is not trained or damaged, hears nothing, or was trained on another corpus than data/encoded now
-    holds.
+    It writes as resolved/evaluate.json says. UserError where it is not trained or damaged, hears nothing, or was
+    trained on another corpus than data/encoded now holds.
     """
     run, corpus = read_trained(arm, TASK, _loss, workspace, that=" that listens")
     if not _listens(run):
@@ -26,7 +27,7 @@ def read_transcriber(arm: str | None = None, workspace: Path = Path()) -> tuple[
     network, names = run.model(), corpus.names
     assert isinstance(network, Network)
     unit, rate, spread = names["unit"][0], int(names["rate"][0]), np.asarray(corpus.arrays["spread"])
-    return run.arm, Transcriber(network, names["words"], unit, rate, spread)
+    return run.arm, Transcriber(network, names["words"], unit, rate, spread, **decoding(workspace / RESOLVED))
 
 
 def longest_trained(workspace: Path = Path()) -> float | None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from unrolled.ground.checksums import sha256
 from unrolled.ground.corpus import MANIFEST, corpus_digest
+from unrolled.ground.resolved import read_resolved
 from unrolled.ground.special_tokens import END_ID
 from unrolled.shell.errors import UserError
 from unrolled.tasks.speech.corpus.features import SHIFT, frame_count, frame_sizes, log_mel, scaled
@@ -28,7 +29,7 @@ from unrolled.tasks.speech.corpus.sound import read_sounds
 from unrolled.tasks.speech.model.batches import Sound, of_about_one_length, sounds_side_by_side, texts_side_by_side
 from unrolled.tasks.speech.model.network import Network
 from unrolled.tasks.speech.model.rereading import reread
-from unrolled.tasks.speech.model.search import BEAM, CTC_SHARE, search
+from unrolled.tasks.speech.model.search import search
 
 OWN_FILES = ("names.json", "spread.npy")  # of the corpus: they must be those that the weights were trained with
 
@@ -58,7 +59,7 @@ class Transcriber:
 
     def __init__(
         self, network: Network, names: Sequence[str], unit: str, rate: int, spread: NDArray[np.float32], *,
-        beam: int = BEAM, ctc_share: float = CTC_SHARE,
+        beam: int, ctc_share: float,
     ) -> None:  # fmt: skip
         if network.encoder is None:
             raise UserError("a network of conditioning none hears nothing; choose one that listens")
@@ -70,7 +71,9 @@ class Transcriber:
 
     @classmethod
     def load(cls, folder: Path) -> "Transcriber":
-        """Of a folder of weights.safetensors, settings.json, names.json, spread.npy and manifest.json.
+        """Of a folder of weights.safetensors, settings.json, names.json, spread.npy, manifest.json and evaluate.json.
+
+        It writes as the evaluation of these weights does, which evaluate.json is the settings of.
 
         ValueError where names or spread are not those of the corpus that the weights were trained on; UserError for a
         network that hears nothing.
@@ -87,7 +90,7 @@ class Transcriber:
         sizes, spread = settings["sizes"], np.load(folder / "spread.npy", allow_pickle=False)
         network = Network(sizes["vocabulary"], sizes["features"], **settings["network"])
         network.load_state_dict(load_file(folder / "weights.safetensors"))
-        return cls(network, names["words"], names["unit"][0], int(names["rate"][0]), spread)
+        return cls(network, names["words"], names["unit"][0], int(names["rate"][0]), spread, **decoding(folder))
 
     def read(self, paths: Sequence[Path]) -> list[Samples]:
         """The recordings at the rate of training, each int16 [N]; says and raises as `read_sounds`."""
@@ -166,6 +169,12 @@ class Transcriber:
         """Of a word of letters, that of all of them and that no other follows."""
         found = float(np.prod([shares[place, ids[place]] for place in places]))
         return found if self.unit == "word" else found * float(shares[places[-1] + 1, self._behind].sum())
+
+
+def decoding(folder: Path) -> dict[str, Any]:
+    """How texts are searched for, as the settings say it in ``folder``/evaluate.json; UserError as `read_resolved`."""
+    settings = read_resolved("evaluate", folder)["evaluate"]
+    return {key: settings[key] for key in ("beam", "ctc_share")}
 
 
 def _file(row: str, beside: Path) -> Path:

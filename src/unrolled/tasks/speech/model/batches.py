@@ -27,6 +27,8 @@ class Batch(NamedTuple):
     frames: Tensor
     targets: Tensor
     lengths: Tensor
+    epoch: int = 0  # of those in which the language model may read words of its own; below 1 it may not
+    updates: int = 0  # made before it in these epochs
 
 
 class Utterance(NamedTuple):

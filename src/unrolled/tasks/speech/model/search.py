@@ -17,8 +17,6 @@ from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 from unrolled.tasks.speech.model.encoder import Encoded
 from unrolled.tasks.speech.model.network import Network
 
-BEAM, CTC_SHARE = 4, 0.5  # where no settings say otherwise: those of pipelines/speech/params.yaml
-
 
 class Found(NamedTuple):
     """A text as it was found: its words without <eos>, its score, and whether it ended before it was cut."""

@@ -14,9 +14,11 @@ from unrolled.ground.sequences import in_pools
 from unrolled.ground.task import WholeSequences
 from unrolled.recurrence.bptt import Profile
 from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.model.feeding import Feeding
 from unrolled.tasks.speech.model.augmentation import Augmentation
 from unrolled.tasks.speech.model.batches import Batch, batch_of, frame_counts, read_together, utterance
 from unrolled.tasks.speech.model.encoder import Encoded
+from unrolled.tasks.speech.model.feeding import OwnWords, every_own_word, own_words, written
 from unrolled.tasks.speech.model.network import Network, before
 from unrolled.tasks.speech.model.search import search
 from unrolled.tasks.speech.model.transcripts import errors, space_of, texts_of, words_of
@@ -25,14 +27,17 @@ POOL = 8  # batches whose utterances are sorted by length together: the rest of 
 
 
 class Task(WholeSequences):
-    """Speech in, text out; see `ground/task.py`. The text is taught with true words before each (teacher forcing)."""
+    """Speech in, text out; see `ground/task.py`."""
 
     def __init__(self, train: Mapping[str, Any]) -> None:
         self.utterances, self.seed = int(train["utterances"]), int(train["seed"])
         self.ctc_weight = float(train["ctc_weight"])
-        self.augmentation = Augmentation.of(train)
+        self.augmentation, self.feeding = Augmentation.of(train), Feeding.of(train)
 
     def sizes(self, corpus: Corpus) -> dict[str, int]:
+        """UserError where no text leaves a word to be drawn."""
+        if self.feeding.feeding != "teacher":
+            self.feeding.check(max(map(len, texts_of(corpus.train))) + 1)
         return {"vocabulary": len(corpus.counts), "features": corpus.train.arrays["features"].shape[1]}
 
     def model(
@@ -51,13 +56,14 @@ class Task(WholeSequences):
         self, split: Split, *, epoch: int = 1, first: int = 0, device: torch.device | None = None
     ) -> Iterator[Batch]:
         """Each utterance once, beside others of about its length; order and augmentation are the epoch's own."""
+        own_epoch = epoch - self.feeding.teacher_epochs
         order = in_pools(frame_counts(split), self.utterances, np.random.default_rng([self.seed, epoch]), POOL)
         for number, chosen in enumerate(order[first:], first):
             draw = np.random.default_rng([self.seed, epoch, number])
             every = [utterance(split, int(index)) for index in chosen]
             if self.augmentation.wanted:
                 every = [self.augmentation.heard(each, draw) for each in every]
-            yield batch_of(every, device)
+            yield batch_of(every, device)._replace(epoch=own_epoch, updates=(own_epoch - 1) * len(order) + number)
 
     def loss(
         self,
@@ -68,30 +74,40 @@ class Task(WholeSequences):
         generator: torch.Generator | None = None,
         profile: Profile | None = None,
     ) -> tuple[Tensor, int, tuple[()]]:
-        """Summed nats of words and ends; the share ``ctc_weight`` of it is CTC's, whose terms are the same words."""
+        """Summed nats of words and ends; the share ``ctc_weight`` of it is CTC's, whose terms are the same words.
+
+        Teacher forcing: whatever the language model would have written, it reads the true words; unless `feeding` says
+        otherwise. ``generator`` also draws the words that it reads then.
+        """
         encoded = model.encode(batch.features, batch.frames, generator, profile)
-        nats = word_nats(model, encoded, batch, generator, profile).sum()
+        own = None if generator is None else own_words(self.feeding, batch, generator)
+        nats = word_nats(model, encoded, batch, generator, profile, own).sum()
         if self.ctc_weight:
             nats = (1 - self.ctc_weight) * nats + self.ctc_weight * ctc_nats(model, encoded, batch).sum()
         return nats, int(batch.lengths.sum()), ()
 
     @torch.inference_mode()
     def validate(self, model: Network, split: Split) -> dict[str, Sums]:
-        """First what is trained on, then the nats of the text, and the words wrong that it writes greedily.
+        """First what is trained on, then the words wrong that it writes greedily, and the nats of the true text.
 
-        For the latter it is asked with CTC in the share that it was taught by.
+        It writes with CTC in the share that it was taught by. Where words of its own teach it, the first is with all
+        of them behind the prompt its own, drawn alike in every epoch.
         """
-        text = heard = 0.0
+        text = taught = heard = 0.0
+        generator = torch.Generator().manual_seed(self.seed)
         written: dict[int, list[int]] = {}
         for chosen, batch in read_together(split, model.device):
             encoded = model.encode(batch.features, batch.frames)
             found = search(model, encoded, ctc_share=self.ctc_weight)
             written |= {index: each.words for index, each in zip(chosen.tolist(), found, strict=True)}
-            text += word_nats(model, encoded, batch).double().sum().item()
+            text += (nats := word_nats(model, encoded, batch).double().sum().item())
+            if self.feeding.feeding != "teacher" and (own := every_own_word(self.feeding, batch, generator)):
+                nats = word_nats(model, encoded, batch, own=own).double().sum().item()
+            taught += nats
             if self.ctc_weight:
                 heard += ctc_nats(model, encoded, batch).double().sum().item()
         terms = len(split.tokens)
-        loss = (1 - self.ctc_weight) * text + self.ctc_weight * heard
+        loss = (1 - self.ctc_weight) * taught + self.ctc_weight * heard
         said, space = texts_of(split), space_of(split)
         hypotheses = [words_of(written[index], space) for index in range(len(said))]
         wrong = errors([words_of(ids, space) for ids in said], hypotheses)
@@ -125,9 +141,17 @@ def word_nats(
     batch: Batch,
     generator: torch.Generator | None = None,
     profile: Profile | None = None,
+    own: OwnWords | None = None,
 ) -> Tensor:
-    """-ln p of each word and end, given the audio and the true words before it: [L, B], 0 in the padding."""
-    hidden, _ = model.write(before(batch.targets), model.begin(encoded), generator, profile)
+    """-ln p of each true word and end, given the audio and the words before it: [L, B], 0 in the padding.
+
+    Those are the true ones, but for those of its ``own``.
+    """
+    true, writing = before(batch.targets), model.begin(encoded)
+    if own is None:
+        hidden, _ = model.write(true, writing, generator, profile)
+    else:
+        hidden = written(model, true, own, writing, generator, profile)
     nats = cross_entropy(model.logits(hidden).flatten(0, 1), batch.targets.flatten(), reduction="none")
     inside = torch.arange(len(batch.targets), device=nats.device)[:, None] < batch.lengths
     return nats.view_as(batch.targets).masked_fill(~inside, 0.0)
