@@ -36,6 +36,19 @@ def test_the_weights_are_counted_as_the_network_has_them(cell: str, connection: 
     assert parameters(settings, SIZES) == sum(each.numel() for each in matrices)
 
 
+@pytest.mark.parametrize("cutoffs", [[2], [3, 7], [4, 11], [11, 12]])
+def test_the_weights_of_an_adaptive_softmax_are_counted_too(cutoffs: list[int]) -> None:
+    sizes = {"embedding": 5, "hidden": 9, "tied": False, "softmax": "adaptive", "cutoffs": cutoffs}
+    settings = changed(**sizes)["network"]
+    matrices = [each for each in Network(11, **settings).parameters() if each.ndim == 2]
+    assert parameters(settings, SIZES) == sum(each.numel() for each in matrices)
+
+
+def test_a_vocabulary_that_is_too_large_has_two_ways_out() -> None:
+    with pytest.raises(UserError, match=r"lower vocabulary.max_size .*, or set network.softmax: adaptive"):
+        check_memory(changed(hidden=2**10, embedding=2**10), {"vocabulary": 10**8}, CPU)
+
+
 @pytest.mark.parametrize(
     ("changes", "mend"),
     [

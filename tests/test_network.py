@@ -14,6 +14,7 @@ from unrolled.recurrence.stack import CONNECTIONS
 from unrolled.tasks.language_model.model.network import Network
 
 V, T, B = 11, 6, 2
+ADAPTIVE: dict[str, Any] = {"tied": False, "softmax": "adaptive", "cutoffs": (3, 7)}
 
 
 def network(
@@ -123,10 +124,10 @@ def test_tied_weights_are_one_matrix() -> None:
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("output", [{"tied": False}, {"tied": True}, ADAPTIVE])
 @pytest.mark.parametrize("connection", CONNECTIONS)
-def test_the_groups_hold_every_parameter_once(bidirectional: bool, tied: bool, connection: str) -> None:
-    net = network(bidirectional=bidirectional, layers=3, tied=tied, connection=connection)
+def test_the_groups_hold_every_parameter_once(bidirectional: bool, output: dict[str, Any], connection: str) -> None:
+    net = network(bidirectional=bidirectional, layers=3, connection=connection, **output)
     grouped = [id(parameter) for group in net.groups().values() for parameter in group]
     assert sorted(grouped) == sorted(id(parameter) for parameter in net.parameters())
     stacks = ("forward", "backward") if bidirectional else ("forward",)

@@ -80,6 +80,14 @@ def losses() -> list[torch.Tensor]:
     return [softmax_nats(*parts, torch.zeros(100_003, dtype=torch.int64))]
 
 
+def parted() -> list[torch.Tensor]:
+    """A step over an adaptive softmax, whose clusters have rows in ragged numbers."""
+    sizes = {"softmax": "adaptive", "cutoffs": [100, 397], "tied": False, "hidden": 101, "embedding": 7}
+    training = Training.of(whole_arm("lstm-clipped-1", columns=33, **sizes), {"vocabulary": V})
+    next(steps(training, split_of(TRAIN)))
+    return [each.grad.to_dense() for each in training.model.parameters() if each.grad is not None]
+
+
 def dynamic() -> list[torch.Tensor]:
     """In double precision: the mean over all weights, which is a number, shows in single precision now and then."""
     network = Network(V, cell="lstm", bidirectional=False, embedding=256, hidden=256, layers=1, tied=True).double()
@@ -111,7 +119,7 @@ def updated() -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "measured", [exponents, gates, of_the_weights, passed_on, minimal, losses, dynamic, finished, updated]
+    "measured", [exponents, gates, of_the_weights, passed_on, minimal, losses, parted, dynamic, finished, updated]
 )
 def test_what_is_measured_has_the_same_bytes_with_any_number_of_threads(
     measured: Callable[[], list[torch.Tensor]],

@@ -1,6 +1,7 @@
 """The language model's sections of params.yaml, and what a training of it takes in memory."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -39,6 +40,8 @@ class NetworkSettings(Strict):
     weight_dropout: WeightDropout
     embedding_dropout: DropoutRate
     tied: bool
+    softmax: Literal["full", "adaptive"]
+    cutoffs: Annotated[list[Count], Field(min_length=1)]
     initialisation: Annotated[Literal["uniform", "orthogonal", "identity", "chrono"], OfTheCell]
     initial_range: Rate | None
     forget_bias: ForgetBias
@@ -53,8 +56,17 @@ class NetworkSettings(Strict):
             raise ValueError("initialisation chrono needs a number, of time steps to remember at most")
         return longest
 
+    @field_validator("cutoffs")
+    @classmethod
+    def _ascending(cls, cutoffs: list[int]) -> list[int]:
+        if cutoffs != sorted(set(cutoffs)):
+            raise ValueError(f"must ascend, each a number of its own, not {cutoffs}")
+        return cutoffs
+
     @model_validator(mode="after")
     def _tied_sizes(self) -> Self:
+        if self.tied and self.softmax == "adaptive":
+            raise ValueError("softmax: adaptive has no row of the embedding's width for each type; set tied: false")
         if self.tied and self.embedding != self.hidden:
             raise ValueError(f"tied weights need embedding = hidden, not {self.embedding} and {self.hidden}")
         return self
@@ -129,19 +141,35 @@ def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[
     stacks = 1 + network["bidirectional"]
     steps = 1 if train["reset"] == "sentence" else train["window"]  # how long sentences are is not known here
     states = steps * train["columns"] * stacks * network["layers"] * GATES[network["cell"]] * network["hidden"]
+    way_out = "" if network["softmax"] == "adaptive" else ", or set network.softmax: adaptive, and network.tied: false"
     return {
-        "network.hidden, network.embedding or network.layers": 4 * copies * parameters(network, sizes),
+        f"vocabulary.max_size or network.embedding{way_out}": 4 * copies * _by_type(network, sizes["vocabulary"]),
+        "network.hidden, network.embedding or network.layers": 4 * copies * _in_stacks(network),
         "train.window or train.columns": 4 * states,
     }
 
 
 def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
     """The numbers in the matrices of the network, without drawing one."""
+    return _in_stacks(network) + _by_type(network, sizes["vocabulary"])
+
+
+def _in_stacks(network: Mapping[str, Any]) -> int:
     hidden, embedding, above = network["hidden"], network["embedding"], network["layers"] - 1
     below = hidden * above  # what the layers above the first read
     if network["connection"] == "dense":
         below = embedding * above + hidden * above * (above + 1) // 2
     of_stack = in_layers(network["cell"], hidden, embedding + below, network["layers"])
     of_stack += hidden * hidden * above if network["connection"] == "highway" else 0
-    outside = sizes["vocabulary"] * (embedding + (0 if network["tied"] else hidden))
-    return int(outside + (2 * of_stack + 2 * hidden * hidden if network["bidirectional"] else of_stack))
+    return int(2 * of_stack + 2 * hidden * hidden if network["bidirectional"] else of_stack)
+
+
+def _by_type(network: Mapping[str, Any], types: int) -> int:
+    """In the embedding and the output, which grow with the vocabulary; the clusters are those of `AdaptiveSoftmax`."""
+    hidden, inputs = network["hidden"], network["embedding"] * types
+    if network["softmax"] == "full":
+        return int(inputs if network["tied"] else inputs + hidden * types)
+    ends = [*(cutoff for cutoff in network["cutoffs"] if cutoff < types), types]
+    for number, (first, end) in enumerate(pairwise(ends), 1):
+        inputs += max(hidden // 4**number, 1) * (hidden + end - first)
+    return int(inputs + hidden * (ends[0] + len(ends) - 1))

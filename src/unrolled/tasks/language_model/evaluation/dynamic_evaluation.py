@@ -22,7 +22,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from unrolled.ground.corpus import Tokens
-from unrolled.recurrence.softmax_loss import softmax_nats
 from unrolled.recurrence.threads import one_thread
 from unrolled.scoring.measures import Floats
 from unrolled.tasks.language_model.model.network import Network, States
@@ -55,8 +54,7 @@ class Dynamics:
 
 def adapted(network: Network) -> list[Tensor]:
     """The parameters that the forward head reads, each once: what dynamic evaluation moves. Tied weights are one."""
-    own_output = [] if network.output is None else [network.output.weight]
-    return [network.embedding.weight, *network.forward_stack.parameters(), *own_output, network.output_bias]
+    return [network.embedding.weight, *network.forward_stack.parameters(), *network.output_parameters]
 
 
 def mean_squares(
@@ -79,7 +77,7 @@ def mean_squares(
     for each in islice(windows(tokens, columns=columns, window=segment), segments):
         hidden, after = network.read("forward", each.left, state)
         targets = each.target.flatten()
-        nats = softmax_nats(hidden.flatten(0, 1), network.output_weight, network.output_bias, targets)
+        nats = network.nats(hidden.flatten(0, 1), targets)
         for total, gradient in zip(sums, torch.autograd.grad(nats / len(targets), parameters), strict=True):
             total.addcmul_(gradient, gradient)
         state, count = States(after).detach().forward, count + 1

@@ -11,6 +11,7 @@ stack of layers          forward stack    backward stack
 left                      left                 right              the target itself is read by neither
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -19,8 +20,13 @@ from torch import Tensor, nn
 
 from unrolled.ground.task import Model
 from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.cells import check_name
 from unrolled.recurrence.dropout import MaskSource, check_rate, dropped_types
+from unrolled.recurrence.softmax_loss import softmax_nats
 from unrolled.recurrence.stack import Stack, State, drawn
+from unrolled.tasks.language_model.model.adaptive_softmax import AdaptiveSoftmax
+
+SOFTMAXES = ("full", "adaptive")
 
 
 class States(NamedTuple):
@@ -41,10 +47,11 @@ class Network(Model):
     a backward head share the embedding and the output matrix, here with a joined head beside them.
 
     From ``connection`` to ``longest`` as in ``Stack``, for both stacks alike; ``embedding_dropout`` is the share of
-    types whose embedding is zero throughout a window in training, for each stack others. ``generator`` draws every
-    weight, in the order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1,
-    its bias 0); an ``initial_range`` takes the place of all these bounds, and the output bias is drawn too (Zaremba et
-    al. 2014).
+    types whose embedding is zero throughout a window in training, for each stack others. ``softmax``: "full", one
+    output matrix, or "adaptive", parted at the ``cutoffs``, as `AdaptiveSoftmax`. ``generator`` draws every weight, in
+    the order embedding (uniform in +-0.1), forward stack, backward stack, join (+-1/sqrt(H)), output (+-0.1, its bias
+    0); an ``initial_range`` takes the place of all these bounds, and the bias of a full softmax is drawn too (Zaremba
+    et al. 2014).
     ValueError names an argument that does not fit.
     """
 
@@ -58,6 +65,8 @@ class Network(Model):
         hidden: int,
         layers: int,
         tied: bool,
+        softmax: str = "full",
+        cutoffs: Sequence[int] = (),
         connection: str = "plain",
         dropout: float = 0.0,
         dropout_mask: str = "step",
@@ -72,6 +81,9 @@ class Network(Model):
         super().__init__()
         if tied and embedding != hidden:
             raise ValueError(f"tied weights need embedding = hidden, not {embedding} and {hidden}")
+        check_name("softmax", softmax, SOFTMAXES)
+        if tied and softmax == "adaptive":
+            raise ValueError("an adaptive softmax cannot be tied: it has no row of the embedding's width for each type")
         check_rate("embedding_dropout", embedding_dropout)
         self.embedding_dropout = embedding_dropout
         self.anew = False  # whether training shows it each sentence from a zero state, and what stands before it never
@@ -86,6 +98,12 @@ class Network(Model):
         self.forward_stack = stack("forward")
         self.backward_stack = stack("backward", reverse=True) if bidirectional else None
         self.join = drawn(nn.Linear, 2 * hidden, hidden, inner, generator) if bidirectional else None
+        self.adaptive: AdaptiveSoftmax | None = None
+        self.output: nn.Linear | None = None
+        self.output_bias: nn.Parameter | None = None
+        if softmax == "adaptive":
+            self.adaptive = AdaptiveSoftmax(hidden, vocabulary, cutoffs, rows, inner, generator)
+            return
         self.output = None if tied else drawn(nn.Linear, hidden, vocabulary, rows, generator, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary))
         if initial_range is not None:
@@ -101,6 +119,10 @@ class Network(Model):
         return self.join is not None
 
     @property
+    def tied(self) -> bool:
+        return self.output is None and self.adaptive is None
+
+    @property
     def stacks(self) -> dict[str, Stack]:
         """The stacks by the name of the head above each."""
         pair = {"forward": self.forward_stack, "backward": self.backward_stack}
@@ -108,8 +130,17 @@ class Network(Model):
 
     @property
     def output_weight(self) -> Tensor:
-        """[V, H]: the embedding itself where weights are tied (Press and Wolf 2017; Inan et al. 2017)."""
+        """[V, H], of a full softmax: the embedding itself where weights are tied (Press and Wolf 2017; Inan et al.
+        2017)."""
         return self.embedding.weight if self.output is None else self.output.weight
+
+    @property
+    def output_parameters(self) -> list[Tensor]:
+        """Those of the output, but for an embedding that it is tied to."""
+        if self.adaptive is not None:
+            return list(self.adaptive.parameters())
+        assert self.output_bias is not None
+        return [*([] if self.output is None else [self.output.weight]), self.output_bias]
 
     def initial_state(self, columns: int) -> States:
         return States(*(stack.initial_state(columns) for stack in self.stacks.values()))
@@ -139,17 +170,24 @@ class Network(Model):
         return heads, States(forward_state, backward_state)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[..., H] -> [..., V]."""
+        """[..., H] -> [..., V]: what the softmax is over; of an adaptive one ln p, whose softmax is p itself."""
+        if self.adaptive is not None:
+            return self.adaptive.log_probabilities(hidden)
         return nn.functional.linear(hidden, self.output_weight, self.output_bias)
+
+    def nats(self, hidden: Tensor, targets: Tensor, factors: Tensor | None = None) -> Tensor:
+        """Summed -ln p of targets [N] given hidden [N, H], each times its factor [N], where there are such."""
+        if self.adaptive is not None:
+            return self.adaptive.nats(hidden, targets, factors)
+        assert self.output_bias is not None
+        return softmax_nats(hidden, self.output_weight, self.output_bias, targets, factors=factors)
 
     def groups(self) -> dict[str, list[Tensor]]:
         """The parameters by the part of the network they belong to, as gradient norms are reported."""
         named: dict[str, list[Tensor]] = {"embedding": [self.embedding.weight]}
         for stack in self.stacks.values():
             named |= stack.groups()
-        named["head"] = [self.output_bias]
-        for part in (self.output, self.join):
-            named["head"] += [] if part is None else list(part.parameters())
+        named["head"] = self.output_parameters[::-1] + ([] if self.join is None else list(self.join.parameters()))
         return named
 
     def read(

@@ -15,7 +15,6 @@ from unrolled.ground.corpus import Corpus, Split, Tokens
 from unrolled.ground.score import Sums
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.compiled.masks import draw_kept
-from unrolled.recurrence.softmax_loss import softmax_nats
 from unrolled.tasks.language_model.model.batches import Batch, of_sentences, of_stretches
 from unrolled.tasks.language_model.model.feeding import Feeding, with_own_words
 from unrolled.tasks.language_model.model.network import Network, States
@@ -62,7 +61,7 @@ class Task:
         network.anew = self._by_sentence
         # A gradient for the rows that were read, and no others. A GPU fills them all in less time than it takes to find
         # out which were read.
-        network.embedding.sparse = network.device.type == "cpu" and (network.output is None or not self._sums_all_rows)
+        network.embedding.sparse = network.device.type == "cpu" and (network.tied or not self._sums_all_rows)
         return network
 
     def steps(self, split: Split) -> int:
@@ -123,7 +122,7 @@ class Task:
         hidden = torch.cat([read.of_tokens(each) for each in heads.values()])
         targets = read.of_tokens(window.target).repeat(len(heads))
         factors = None if reading.factors is None else read.of_tokens(reading.factors).to(hidden.dtype)
-        nats = softmax_nats(hidden, model.output_weight, model.output_bias, targets, factors=factors)
+        nats = model.nats(hidden, targets, factors)
         total = nats if factors is None else nats + reading.rest
         return total, len(targets), () if self._by_sentence else after.detach()
 
@@ -137,7 +136,7 @@ class Task:
     def _rated_by(self, model: Network) -> NGrams:
         if self._rewards is None:
             assert self._text is not None, "a batch comes from `batches`"
-            self._rewards = NGrams(self._text, self.feeding.reward_order, len(model.output_bias))
+            self._rewards = NGrams(self._text, self.feeding.reward_order, len(model.embedding.weight))
         return self._rewards
 
     def validate(self, model: Network, split: Split) -> dict[str, Sums]:
@@ -187,7 +186,7 @@ class Task:
 
         The stacks are apart, so neither loss reaches the other's profile.
         """
-        total = model.output_bias.new_zeros(())
+        total = model.embedding.weight.new_zeros(())
         for head, (context, measured) in self._measured(split, steps, stretch, model.device).items():
             if head in model.stacks:
                 last, inputs = (-1, measured.left) if head == "forward" else (0, measured.right)
