@@ -1,6 +1,6 @@
 """Who races in training: this project's layer and step, and beside them what everyone writes with torch.nn."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,12 +53,14 @@ def layers(cell: str, shape: Shape) -> dict[str, Callable[[], object]]:
     return {"ours": lambda: run_ours(Profile()), "silent": lambda: run_ours(None), "plain": run_plain}
 
 
-def our_step(cell: str, shape: Shape, *, silent: bool = False) -> Callable[[], object]:
+def our_step(
+    cell: str, shape: Shape, *, silent: bool = False, softmax: str = "full", cutoffs: Sequence[int] = ()
+) -> Callable[[], object]:
     """One update as `unrolled.training.fit` makes it, untied."""
     torch.manual_seed(1)
     network = Network(
         shape.words, cell=cell, bidirectional=False, embedding=shape.hidden, hidden=shape.hidden,
-        layers=shape.layers, dropout=0.0, tied=False,
+        layers=shape.layers, dropout=0.0, tied=False, softmax=softmax, cutoffs=cutoffs,
     )  # fmt: skip
     network.embedding.sparse = True
     optimiser, groups = torch.optim.SGD(network.parameters(), lr=RATE), network.groups()
@@ -139,6 +141,9 @@ def layer_flops(cell: str, shape: Shape) -> float:
 
 
 def _tokens(shape: Shape) -> tuple[Tensor, Tensor]:
+    """As often as text has them: a word's share is about 1 / (its rank + 2.7) (Zipf; Mandelbrot 1953)."""
     random = torch.Generator().manual_seed(2)
-    both = torch.randint(0, shape.words, (2, shape.steps, shape.columns), generator=random)
-    return both[0], both[1]
+    shares = 1 / (torch.arange(shape.words, dtype=torch.float64) + 3.7)
+    both = torch.multinomial(shares, 2 * shape.steps * shape.columns, replacement=True, generator=random)
+    tokens, targets = both.view(2, shape.steps, shape.columns)
+    return tokens, targets

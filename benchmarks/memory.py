@@ -3,7 +3,7 @@
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -35,9 +35,8 @@ def _peak_of_another(who: str, shape: Shape, threads: int) -> int:
     return int(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
 
 
-def peak(who: str, shape: Shape) -> int:
-    """Peak resident memory of this process in KB after its steps."""
-    step = our_step("lstm", shape) if who == "ours" else plain_step("lstm", shape)
+def peak_after(step: Callable[[], object]) -> int:
+    """Peak resident memory of this process in KB after so many steps."""
     for _ in range(STEPS):
         step()
     status = Path("/proc/self/status")  # where there is none, the peak of the process that started this one counts too
@@ -48,4 +47,5 @@ def peak(who: str, shape: Shape) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[2]))
-    print(peak(sys.argv[1], Shape(*map(int, sys.argv[3:]))))
+    contestant = our_step if sys.argv[1] == "ours" else plain_step
+    print(peak_after(contestant("lstm", Shape(*map(int, sys.argv[3:])))))

@@ -23,6 +23,7 @@ from benchmarks.stage import stage_section
 from benchmarks.text import text_section
 from benchmarks.timing import Conditions
 from benchmarks.training import layer_section, step_section
+from benchmarks.vocabulary import vocabulary_section
 
 PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "layer": ("One layer, forward and backward", layer_section),
@@ -31,6 +32,7 @@ PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "stage": ("Training as the stage runs it", stage_section),
     "breakdown": ("Where the time of a step goes", breakdown_section),
     "scaling": ("Cost against size", scaling_section),
+    "vocabulary": ("Many types", vocabulary_section),
     "memory": ("Peak memory of training", memory_section),
     "text": ("Preparing text", text_section),
     "generation": ("Generating text", generation_section),
