@@ -31,10 +31,11 @@ SHIM = '#!/bin/sh\nexec "{python}" -I -S "{file}" "{address}" "{program}" "$@"\n
 SIGNALS = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
 # None of it starts a thread or computes in parallel as it is imported: a fork would lack the threads.
 MODULES = (
-    "click dvc._debug dvc.cli.parser dvc.dvcfile dvc.repo.open_repo dvc.repo.plots dvc.rwlock jinja2 "
-    "matplotlib.backends.backend_agg matplotlib.pyplot mlflow.pyfunc mlflow.store.tracking.sqlalchemy_store "
-    "mlflow.tracking numba numpy pandas pooch pyarrow.parquet pydantic requests ruamel.yaml safetensors.torch "
-    "tokenizers torch._dynamo tqdm"
+    "click dulwich.porcelain dvc._debug dvc.cli.parser dvc.dvcfile dvc.repo.experiments.queue.celery "
+    "dvc.repo.open_repo dvc.repo.plots dvc.rwlock jinja2 matplotlib.backends.backend_agg matplotlib.pyplot "
+    "mlflow.pyfunc mlflow.store.tracking.sqlalchemy_store mlflow.tracking networkx numba numpy "
+    "opentelemetry.sdk.metrics pandas pooch pyarrow.dataset pyarrow.parquet pydantic pygit2 requests rich.console "
+    "ruamel.yaml safetensors.torch scipy.stats tokenizers torch._dynamo tqdm"
 )
 
 
@@ -81,6 +82,7 @@ def serve(address: str) -> None:
     path = sys.path[1:]
     for name in MODULES.split():
         import_module(name)
+    know_what_kernels_call()
     gc.collect()
     gc.freeze()  # so that no fork copies what lies here, by looking whether it is still wanted
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -123,6 +125,13 @@ def serve(address: str) -> None:
                     client.close()
             elif key.data in running:  # a signal, or the end of a client that was killed
                 os.kill(key.data, ord(running[key.data].recv(1) or b"\x09"))
+
+
+def know_what_kernels_call() -> None:
+    """What numba reads before it gives the first kernel, kept ones too: half a second of every stage."""
+    target = import_module("numba.core.registry").cpu_target
+    target.typing_context.refresh()
+    target.target_context.refresh()
 
 
 def run(folder: str, environ: dict[str, str], words: list[str], streams: list[int], path: list[str]) -> NoReturn:
