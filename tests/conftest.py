@@ -11,11 +11,15 @@ for name in list(os.environ):
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 import random  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+from unrolled.tracking.environment import DEFAULTS  # noqa: E402
+from warm import warm_path  # noqa: E402
 
 # The same examples on every run, and none remembered; machines differ in speed, so no deadline.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
@@ -45,3 +49,13 @@ def seeded() -> None:
     random.seed(1)
     np.random.seed(1)
     torch.manual_seed(1)
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The PATH on which programs start warm: one server for all tests of this process, as its own start takes longest.
+
+    MLflow reads its settings while it is imported, which here is before any program could set them.
+    """
+    with warm_path(tmp_path_factory.mktemp("warm"), **DEFAULTS) as path:
+        yield path

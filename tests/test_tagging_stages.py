@@ -10,7 +10,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
-from miniature import ROOT, environment, run_stage, stage_of
+from miniature import ROOT, environment, run_stage
 from tagging_corpora import drawn
 from unrolled.settings.loader import load_params
 from unrolled.shell.errors import UserError
@@ -46,12 +46,14 @@ def write(place: Path, params: dict[str, Any]) -> Path:
     return path
 
 
-def run(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(stage_of(*words), cwd=place, env=environment(), capture_output=True, text=True)
+def run(place: Path, path: str, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """A stage in a process of its own, which ``path`` starts warm."""
+    command = ["python", ROOT / "stages" / f"{name}.py", *words]
+    return subprocess.run(command, cwd=place, env=environment(PATH=path), capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(tmp_path_factory: pytest.TempPathFactory, warm: str) -> Path:
     place = tmp_path_factory.mktemp("tagging")
 
     def beside(words: Any, number: int) -> str:
@@ -68,7 +70,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(place)
         for words in (*before, *baselines, *of_arms, ("compare",)):
             run_stage(*words)
-    ended = run(place, "record")  # MLflow keeps what it was told of a store for as long as its process lives
+    ended = run(place, warm, "record")  # MLflow keeps what it was told of a store for as long as its process lives
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return place
 
@@ -101,11 +103,11 @@ def test_it_is_published_with_a_champion(done: Path) -> None:
     assert champion.run_id == runs["bilstm-clipped-1"].info.run_id
 
 
-def test_a_user_is_told_in_one_line_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+def test_a_user_is_told_in_one_line_what_is_wrong_with_a_file(warm: str, tmp_path: Path) -> None:
     (tmp_path / "own.txt").write_text("da T0\nbe\n")
     write(tmp_path, small())
-    run(tmp_path, "resolve")
-    ended = run(tmp_path, "preprocess")
+    run(tmp_path, warm, "resolve")
+    ended = run(tmp_path, warm, "preprocess")
     assert (
         ended.returncode == 1
         and ended.stderr == "error: own.txt:2: 1 column(s), not 2; a word with a space in it needs a tab behind it\n"

@@ -5,13 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from miniature import environment, lay_out
-from warm import warm_path
 
 SCRIPT = """
 import json, os, sys
@@ -29,12 +27,6 @@ ENDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with warm_path(tmp_path_factory.mktemp("warm")) as path:
-        yield path
-
-
 def both(path: str, *words: str, cwd: Path, said: str = "") -> list[tuple[int, str, str]]:
     """How a command ends and what it says, as the real interpreter has it and as the warm one has it."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", path
@@ -46,35 +38,35 @@ def both(path: str, *words: str, cwd: Path, said: str = "") -> list[tuple[int, s
     return found
 
 
-def test_a_program_finds_what_it_would_find(path: str, tmp_path: Path) -> None:
+def test_a_program_finds_what_it_would_find(warm: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "script.py").write_text(SCRIPT)
-    real, warm = both(path, "python", "folder/script.py", "one", "two three", cwd=tmp_path, said="line\n")
-    assert warm == real
+    real, forked = both(warm, "python", "folder/script.py", "one", "two three", cwd=tmp_path, said="line\n")
+    assert forked == real
     assert real[0] == 0 and "two three" in real[1] and real[2] == "aside\n"
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_program_ends_as_it_would_end(path: str, tmp_path: Path, end: str) -> None:
+def test_a_program_ends_as_it_would_end(warm: str, tmp_path: Path, end: str) -> None:
     (tmp_path / "script.py").write_text(f"print('begun', flush=True)\n{ENDS[end]}\n")
-    real, warm = both(path, "python", "script.py", cwd=tmp_path)
-    assert warm == real and "begun" in real[1]
+    real, forked = both(warm, "python", "script.py", cwd=tmp_path)
+    assert forked == real and "begun" in real[1]
 
 
-def test_an_error_keeps_its_traceback(path: str, tmp_path: Path) -> None:
+def test_an_error_keeps_its_traceback(warm: str, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("1 / 0\n")
-    real, warm = both(path, "python", "script.py", cwd=tmp_path)
-    assert warm[:2] == real[:2] == (1, "")
-    assert warm[2].splitlines()[-2:] == real[2].splitlines()[-2:]
+    real, forked = both(warm, "python", "script.py", cwd=tmp_path)
+    assert forked[:2] == real[:2] == (1, "")
+    assert forked[2].splitlines()[-2:] == real[2].splitlines()[-2:]
 
 
-def test_options_of_python_are_left_to_python(path: str, tmp_path: Path) -> None:
-    real, warm = both(path, "python", "-c", "import sys; print(sys.flags.utf8_mode, sys.path[:2])", cwd=tmp_path)
-    assert warm == real and real[0] == 0
+def test_options_of_python_are_left_to_python(warm: str, tmp_path: Path) -> None:
+    real, forked = both(warm, "python", "-c", "import sys; print(sys.flags.utf8_mode, sys.path[:2])", cwd=tmp_path)
+    assert forked == real and real[0] == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_reaches_the_program(path: str, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_reaches_the_program(warm: str, tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "script.py").write_text(
         "import signal, time\n"
         "for each in (signal.SIGINT, signal.SIGTERM):\n"
@@ -83,19 +75,19 @@ def test_a_signal_reaches_the_program(path: str, tmp_path: Path, number: signal.
         "time.sleep(60)\n"
     )
     with subprocess.Popen(
-        ["python", "script.py"], cwd=tmp_path, env=environment(PATH=path), stdout=subprocess.PIPE, text=True
+        ["python", "script.py"], cwd=tmp_path, env=environment(PATH=warm), stdout=subprocess.PIPE, text=True
     ) as program:
         assert program.stdout is not None and program.stdout.readline() == "ready\n"
         program.send_signal(number)
     assert program.returncode == 10 + number
 
 
-def test_a_training_gives_the_same_bytes(path: str, tmp_path: Path) -> None:
+def test_a_training_gives_the_same_bytes(warm: str, tmp_path: Path) -> None:
     lay_out(tmp_path, epochs=2, dropout=0.2)
     stage = str(Path(__file__).parents[1] / "stages" / "train.py")
     found = []
     for program in (sys.executable, "python"):
-        variables = environment(PATH=path)
+        variables = environment(PATH=warm)
         subprocess.run(
             [program, stage, "bilstm-clipped-1"], cwd=tmp_path, env=variables, check=True, capture_output=True
         )

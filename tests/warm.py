@@ -40,16 +40,18 @@ MODULES = (
 
 
 @contextmanager
-def warm_path(folder: Path) -> Iterator[str]:
-    """The PATH with the shims, which lie in ``folder``, of the programs beside this interpreter."""
+def warm_path(folder: Path, **environment: str) -> Iterator[str]:
+    """The PATH with the shims, which lie in ``folder``, of the programs beside this interpreter.
+
+    ``environment``: what a module reads as it is imported, beside what is in this process's.
+    """
     address, programs = folder / "server", Path(sys.executable).parent
     for name in ("python", "dvc", "unrolled"):
-        words = {"python": sys.executable, "file": __file__, "address": address, "program": programs / name}
-        (folder / name).write_text(SHIM.format_map(words))
+        places = {"python": sys.executable, "file": __file__, "address": address, "program": programs / name}
+        (folder / name).write_text(SHIM.format_map(places))
         (folder / name).chmod(0o755)
-    with subprocess.Popen(
-        [sys.executable, __file__, "serve", address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as server:
+    words, variables = [sys.executable, __file__, "serve", address], os.environ | environment
+    with subprocess.Popen(words, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None and server.stdout.readline() == b"ready\n"
         yield os.pathsep.join([str(folder), str(programs), os.environ["PATH"]])
         server.communicate()

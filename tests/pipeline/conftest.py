@@ -2,14 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from project import Project, copied, small
-from warm import warm_path
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +18,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def environment(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def environment(shared: Path, warm: str) -> dict[str, str]:
     """Of a project's programs, which start warm; DVC keeps what it knows of every repository in a folder of its own."""
-    with warm_path(tmp_path_factory.mktemp("warm")) as path:
-        yield {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_SITE_CACHE_DIR": str(shared / "site")}
+    return {"PATH": warm, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_SITE_CACHE_DIR": str(shared / "site")}
 
 
 @pytest.fixture(scope="session")

@@ -277,9 +277,9 @@ def test_a_server_that_stops_answering_is_one_line_in_time(two_arms: Path, monke
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_three_processes_at_once_on_an_absent_database(two_arms: Path, tmp_path: Path) -> None:
+def test_three_processes_at_once_on_an_absent_database(two_arms: Path, warm: str, tmp_path: Path) -> None:
     workspace = shutil.copytree(two_arms, tmp_path / "workspace")
-    outcomes = record_at_once([workspace] * 3, tmp_path / "outputs", os.environ)
+    outcomes = record_at_once([workspace] * 3, os.environ | {"PATH": warm})
     assert [(outcome.status, outcome.err) for outcome in outcomes] == [(0, "")] * 3
     assert sorted(line for outcome in outcomes for line in outcome.out.splitlines()) == sorted(
         [f"{arm}: published" for arm in ARMS[:2]] + [f"{arm}: unchanged" for arm in ARMS[:2]] * 2

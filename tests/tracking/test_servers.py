@@ -195,14 +195,14 @@ def test_no_secret_is_written_or_said(
 
 @pytest.mark.parametrize("processes", [2])
 def test_machines_that_publish_at_once_leave_one_run_an_arm(
-    processes: int, team: Team, two_arms: Path, tmp_path: Path, client: MlflowClient
+    processes: int, team: Team, two_arms: Path, warm: str, tmp_path: Path, client: MlflowClient
 ) -> None:
     """Each in a workspace of its own, so that no lock of ours parts them."""
     forget(client)
     before = len(models_of(client))
     workspaces = [shutil.copytree(two_arms, tmp_path / str(index)) for index in range(processes)]
-    environ = {**os.environ, "MLFLOW_TRACKING_URI": team.address}
-    outcomes = record_at_once(workspaces, tmp_path / "outputs", environ)
+    environ = {**os.environ, "PATH": warm, "MLFLOW_TRACKING_URI": team.address}
+    outcomes = record_at_once(workspaces, environ)
     assert [(outcome.err, outcome.status) for outcome in outcomes] == [("", 0)] * processes
     assert sorted((str(run.info.run_name), run.info.status) for run in runs_of(client)) == [
         (arm, "FINISHED") for arm in sorted(ARMS)
