@@ -4,7 +4,7 @@ import json
 import re
 import runpy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from miniature import ROOT, lay_out
 from unrolled.ground.checksums import seal
 from unrolled.ground.resolved import seeded
 from unrolled.ground.trained import read_trained
+from unrolled.report import figures
 from unrolled.settings.resolve import resolve
 from unrolled.shell.errors import UserError
 
@@ -35,6 +36,14 @@ def run(place: Path, name: str, *words: str) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         return CliRunner().invoke(stage, list(words))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sketched() -> Iterator[None]:
+    """Figures are made and not drawn, which takes longer than all stages together; test_comparison.py looks at them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "save", lambda _, path: path.with_suffix(".svg").write_text("<svg/>"))
+        yield
 
 
 @pytest.fixture(scope="module")
