@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from unrolled.ground.resolved import read_resolved
 from unrolled.report.arms import read_baselines, read_grid
 from unrolled.report.comparison import compare
 from unrolled.report.markdown import table
+from unrolled.settings.loader import Params
 from unrolled.settings.recipes import applied, use
 from unrolled.shell.cli import main as cli
 from unrolled.tasks.speech import report
@@ -27,19 +29,23 @@ BASELINES = ("unheard", "random", "isolated")
 RECIPES = sorted(path.stem for path in (FOLDER / "recipes").glob("*.yaml"))
 
 
+@cache
+def alone_of(name: str) -> Params:
+    """A recipe on what stands in the repository."""
+    return applied(name, FOLDER / "params.yaml", FOLDER / "recipes")[1]
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_state_arms_that_differ(name: str) -> None:
-    _, params = applied(name, FOLDER / "params.yaml", FOLDER / "recipes")
-    arms = [(str(arm["network"]), str(arm["train"])) for arm in params.arms.values()]
+    arms = [(str(arm["network"]), str(arm["train"])) for arm in alone_of(name).arms.values()]
     assert len(set(arms)) == len(arms)
 
 
 @pytest.mark.parametrize("before", RECIPES)
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_leaves_nothing_of_the_one_before(name: str, before: str, tmp_path: Path) -> None:
-    params = tmp_path / "params.yaml"
+    params, alone = tmp_path / "params.yaml", alone_of(name)
     params.write_text((FOLDER / "params.yaml").read_text())
-    _, alone = applied(name, params, FOLDER / "recipes")
     use(before, params, FOLDER / "recipes")
     _, found = applied(name, params, FOLDER / "recipes")
     assert (found.sections, found.arms) == (alone.sections, alone.arms)
