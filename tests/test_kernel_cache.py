@@ -4,9 +4,9 @@ import os
 import pickle
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numba
 import pytest
@@ -20,43 +20,56 @@ from unrolled.recurrence.compiled.time_loops import _packed
 
 SOURCES = Path(unrolled.__file__).parent
 SCRIPT = """
+import numba
 import torch
+numba.config.reload_config()  # what starts warm has numba imported before NUMBA_CACHE_DIR was set
 from unrolled.recurrence.compiled.time_loops import _packed
 weight = torch.arange(12.0).view(3, 4)
 assert torch.equal(_packed(weight, transposed=False)[0, :, :4], weight)
 """
 
 
-def started(cache: Path, sources: Path = SOURCES.parent) -> subprocess.Popen[str]:
-    """A process that needs one kernel."""
-    environment = os.environ | {"PYTHONPATH": str(sources), "NUMBA_CACHE_DIR": str(cache)}
-    return subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment, stderr=subprocess.PIPE, text=True)
+class Start(Protocol):
+    def __call__(self, cache: Path, sources: Path = ...) -> subprocess.Popen[str]: ...
 
 
-def kept(cache: Path, sources: Path = SOURCES.parent) -> dict[Path, int]:
+@pytest.fixture
+def started(warm: str, tmp_path: Path) -> Start:
+    """Starts a process that needs one kernel."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+
+    def start(cache: Path, sources: Path = SOURCES.parent) -> subprocess.Popen[str]:
+        environment = os.environ | {"PATH": warm, "PYTHONPATH": str(sources), "NUMBA_CACHE_DIR": str(cache)}
+        return subprocess.Popen(["python", script], env=environment, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+def kept(started: Start, cache: Path, sources: Path = SOURCES.parent) -> dict[Path, int]:
     """What lies in the cache once such a process has come to a good end, and when it was written."""
     process = started(cache, sources)
     assert process.communicate()[1] == "" and process.returncode == 0
     return {file: file.stat().st_mtime_ns for file in cache.rglob("*.nb?")}
 
 
-def test_kernels_are_kept_by_the_content_of_all_their_sources(tmp_path: Path) -> None:
+def test_kernels_are_kept_by_the_content_of_all_their_sources(tmp_path: Path, started: Start) -> None:
     """A copy elsewhere finds what was compiled; an edit to a file whose functions are inlined compiles anew."""
     copy, cache = tmp_path / "copy", tmp_path / "cache"
     shutil.copytree(SOURCES, copy / "unrolled", ignore=lambda *_: ["__pycache__"])
-    first = kept(cache, copy)
+    first = kept(started, cache, copy)
     moved = copy.rename(tmp_path / "moved")
-    assert first and kept(cache, moved) == first
+    assert first and kept(started, cache, moved) == first
     matmul = moved / "unrolled" / "recurrence" / "compiled" / "matmul.py"
     matmul.write_text(matmul.read_text() + "# edited\n")
-    assert kept(cache, moved).keys() > first.keys()
+    assert kept(started, cache, moved).keys() > first.keys()
 
 
-def test_several_processes_may_begin_at_once(tmp_path: Path) -> None:
+def test_several_processes_may_begin_at_once(tmp_path: Path, started: Start) -> None:
     processes = [started(tmp_path / "cache") for _ in range(2)]
     assert [process.communicate()[1] for process in processes] == [""] * 2
     assert not any(process.returncode for process in processes)
-    assert (first := kept(tmp_path / "cache")) and kept(tmp_path / "cache") == first
+    assert (first := kept(started, tmp_path / "cache")) and kept(started, tmp_path / "cache") == first
 
 
 class Planted:
