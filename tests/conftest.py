@@ -32,8 +32,9 @@ torch.set_num_threads(1)
 # alone of those that want the project built once, for which the others would wait.
 LONGEST = (
     *("test_second_task", "test_comparison", "test_crashes", "test_experiments", "test_repro", "test_edits"),
-    *("test_mistakes", "test_faults", "test_publishing", "test_browser", "test_servers", "test_kernel_cache"),
-    *("test_tagging_stages", "test_ui", "test_any_recipe", "test_tagging", "test_made_of", "test_any_settings"),
+    *("test_mistakes", "test_faults", "test_publishing", "test_browser", "test_servers", "test_convergence"),
+    *("test_tagging_stages", "test_values", "test_ui", "test_any_recipe", "test_tagging", "test_made_of"),
+    *("test_speech_pipeline", "test_classification_pipeline", "test_kernel_cache", "test_recipes"),
 )
 
 
