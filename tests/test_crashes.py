@@ -67,7 +67,7 @@ def test_a_request_to_stop_is_met_at_once_with_one_line(workspace: Path, number:
         training.send_signal(number)
         *_, line = training.stderr.read().splitlines()
     assert training.returncode == status
-    assert line == "stopped: the same command goes on from here, a training from its last checkpoint"
+    assert line.startswith("stopped: the same command goes on from the last checkpoint of this training")
     (kept,) = (workspace / "checkpoints").iterdir()
     assert kept.match("rnn-clipped-1-*.safetensors")
     assert not (workspace / "runs").exists() or not list((workspace / "runs").iterdir())

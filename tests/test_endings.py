@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 from miniature import environment
-from unrolled.shell.endings import one_line_errors
+from unrolled.shell.endings import ANEW, ending, one_line_errors
 from unrolled.shell.errors import UserError
 
 PROGRAM = """
@@ -63,8 +63,22 @@ def test_a_defect_keeps_its_traceback() -> None:
 @pytest.mark.parametrize("debug", ["0", "1"])
 def test_a_request_to_stop_has_the_status_that_a_shell_gives_it(body: str, status: int, debug: str) -> None:
     done = ended(body, UNROLLED_DEBUG=debug)
-    said = "stopped: the same command goes on from here, a training from its last checkpoint\n"
-    assert (done.returncode, done.stderr) == (status, said)
+    assert (done.returncode, done.stderr) == (status, f"stopped: {ANEW}\n")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_what_is_said_of_a_command_that_was_stopped_is_its_own(
+    error: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNROLLED_DEBUG", raising=False)
+
+    @ending("the store is as it was")
+    def command() -> NoReturn:
+        raise error
+
+    with pytest.raises(SystemExit):
+        command()
+    assert capsys.readouterr().err.endswith(": the store is as it was\n")
 
 
 @pytest.mark.parametrize(

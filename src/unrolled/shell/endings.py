@@ -23,7 +23,8 @@ REFUSALS |= {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRINUSE, errno.EADD
 OF_A_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 # Libraries in C, Rust and C++ have errors of their own for a full disk.
 FULL = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written")
-GOES_ON = "the same command goes on from here, a training from its last checkpoint"
+ANEW = "the same command begins anew, and no file is half-written"
+ANSWERED = "what stands above is all of the answer, and no file was changed"
 
 
 class _Terminated(BaseException):
@@ -36,28 +37,36 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
     A user's mistake and a full disk end with exit status 1, Ctrl-C with 130, SIGTERM with 143, as a shell has it.
     UNROLLED_DEBUG=1 shows the traceback of every error.
     """
+    return ending(ANEW)(command)
 
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        signal.signal(signal.SIGTERM, _terminate)
-        try:
-            command(*args, **kwargs)
-        except KeyboardInterrupt:
-            _end(f"stopped: {GOES_ON}", 130)
-        except _Terminated:
-            _end(f"stopped: {GOES_ON}", 143)
-        except BrokenPipeError:  # `head` has seen enough: click ends such a command without a word
-            raise
-        except Exception as error:
-            if os.environ.get("UNROLLED_DEBUG", "0") not in ("", "0"):
-                raise
-            if FULL.search(str(error)):
-                _end(f"error: {error}; make room: {GOES_ON}", 1)
-            if not is_no_defect(error):
-                raise
-            _end(f"error: {error}", 1)
 
-    return wrapped
+def ending(stopped: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """As `one_line_errors`, for a command of which something else is true once it was ``stopped``."""
+
+    def ended(command: Callable[P, None]) -> Callable[P, None]:
+        @wraps(command)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+            signal.signal(signal.SIGTERM, _terminate)
+            try:
+                command(*args, **kwargs)
+            except KeyboardInterrupt:
+                _end(f"stopped: {stopped}", 130)
+            except _Terminated:
+                _end(f"stopped: {stopped}", 143)
+            except BrokenPipeError:  # `head` has seen enough: click ends such a command without a word
+                raise
+            except Exception as error:
+                if os.environ.get("UNROLLED_DEBUG", "0") not in ("", "0"):
+                    raise
+                if FULL.search(str(error)):
+                    _end(f"error: {error}; make room: {stopped}", 1)
+                if not is_no_defect(error):
+                    raise
+                _end(f"error: {error}", 1)
+
+        return wrapped
+
+    return ended
 
 
 def is_no_defect(error: Exception) -> bool:

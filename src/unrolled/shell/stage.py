@@ -1,16 +1,23 @@
 """What every stage does before its work: errors in one line, and settings that are those of today's params.yaml."""
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
 
 from unrolled.ground.resolved import check_together, digest_of_params, read_resolved
-from unrolled.shell.endings import one_line_errors
+from unrolled.shell.endings import ending
 from unrolled.shell.errors import UserError
 
 P = ParamSpec("P")
 PARAMS = Path("params.yaml")
+# What is true of a stage that was stopped, by the name of its script; and of all others.
+STOPPED = {
+    "train": "the same command goes on from the last checkpoint of this training, or begins anew where there is none",
+    "record": "the same command publishes what is missing",
+}
+REPEATED = "the same command begins this stage anew; those before it stand"
 
 
 def stage(command: Callable[P, None]) -> Callable[P, None]:
@@ -21,7 +28,7 @@ def stage(command: Callable[P, None]) -> Callable[P, None]:
         check_resolved()
         command(*args, **kwargs)
 
-    return one_line_errors(checked)
+    return ending(STOPPED.get(Path(sys.argv[0]).stem, REPEATED))(checked)
 
 
 def check_resolved() -> None:
