@@ -30,7 +30,7 @@ STAGES = sorted((ROOT / "stages").glob("*.py"))
 OURS = [*PACKAGE, *STAGES, *sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 
 # What only talks to the user; every room may say something, and what it says changes no result.
-TALK = {"shell.errors", "shell.endings", "shell.redaction", "shell.workspace", "shell.device"}
+TALK = {f"shell.{name}" for name in ("errors", "endings", "redaction", "workspace", "device")}
 MODEL = {"ground", "recurrence", "task/model"}
 TRAINING = {"ground", "recurrence", "training"}
 SCORING = {"ground", "scoring", "probing", *TRAINING}
@@ -88,7 +88,10 @@ LATE_IMPORTS = {
     },
     "src/unrolled/tasks/tagging/commands.py": {f"unrolled.tasks.tagging.text.{name}" for name in ("formats", "tagger")},
     "src/unrolled/shell/cli.py": {
-        *(f"unrolled.{name}" for name in ("report.ladder", "report.recipe_results", "tracking.ui", "shell.doctor"))
+        *(f"unrolled.report.{name}" for name in ("ladder", "recipe_results")),
+        *(f"unrolled.shell.{name}" for name in ("doctor", "dvc_leftovers")),
+        *(f"unrolled.tracking.{name}" for name in ("ui",)),
+        "unrolled.corpus.of_task",
     },
     "stages/record.py": {"unrolled.tracking.publish"},
 }

@@ -1,30 +1,65 @@
 """`unrolled ...`: what a person does outside the pipeline."""
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec
 
 import click
 
-from unrolled.corpus.of_task import data_of
 from unrolled.ground.registry import has_part, task_names, task_part
 from unrolled.settings.loader import PARAMS, load_params
 from unrolled.settings.recipes import Measurement, Rung, measured, read
 from unrolled.settings.recipes import names as all_recipes
 from unrolled.settings.recipes import use as use_recipe
-from unrolled.shell.dvc_leftovers import take_away
-from unrolled.shell.endings import one_line_errors
+from unrolled.shell.endings import ending, one_line_errors
 from unrolled.shell.errors import UserError
+from unrolled.shell.workspace import pipeline
 from unrolled.tracking.environment import set_mlflow_defaults
+
+P = ParamSpec("P")
 
 
 @click.group()
-def main() -> None:
+@click.version_option(package_name="unrolled", message="%(prog)s %(version)s")
+@click.pass_context
+def main(context: click.Context) -> None:
     """A reproducible laboratory of recurrent language models."""
+    if os.environ.get("NO_COLOR"):  # no-color.org; click does not heed it
+        context.color = False
+
+
+def in_pipeline(command: Callable[P, None]) -> Callable[P, None]:
+    """Work in the pipeline's folder that the caller is in or below, and say so where it is another."""
+
+    @wraps(command)
+    def moved(*args: P.args, **kwargs: P.kwargs) -> None:
+        with _its_folder():
+            command(*args, **kwargs)
+
+    return moved
+
+
+@contextmanager
+def _its_folder() -> Iterator[None]:
+    folder = pipeline()
+    if folder != Path():
+        click.echo(click.style(f"in {folder}:", dim=True), err=True)
+    with chdir(folder):
+        yield
 
 
 @main.command()
 @one_line_errors
+@in_pipeline
 def check() -> None:
     """Validate params.yaml, see that its corpus is there, and clear away what a killed DVC left half-written."""
+    # Here, not above: they take seconds to import, and the other commands are to answer at once.
+    from unrolled.corpus.of_task import data_of
+    from unrolled.shell.dvc_leftovers import take_away
+
     params = load_params(PARAMS)
     corpus = params.sections["corpus"]
     if data_of(params.task).CATALOGUE[corpus["name"]].own and not Path(corpus["path"]).exists():
@@ -35,6 +70,7 @@ def check() -> None:
 
 @main.command()
 @one_line_errors
+@in_pipeline
 def doctor() -> None:
     """Check that everything a training needs is in place, and say how to fix what is not."""
     # Here, not above: torch takes seconds to import, and the other commands are to answer at once.
@@ -51,6 +87,7 @@ def doctor() -> None:
 
 @main.command()
 @one_line_errors
+@in_pipeline
 def arms() -> None:
     """Print the name of every arm of the grid."""
     for arm in load_params(PARAMS).arms:
@@ -59,6 +96,7 @@ def arms() -> None:
 
 @main.command()
 @one_line_errors
+@in_pipeline
 def recipes() -> None:
     """List the recipes, with what they reached here and what was published."""
     task = load_params(PARAMS).task
@@ -95,6 +133,7 @@ def _expected(task: str, rung: Rung, runs: list[Measurement]) -> str:
 @main.command()
 @click.argument("name")
 @one_line_errors
+@in_pipeline
 def use(name: str) -> None:
     """Write the recipe NAME into params.yaml; `git diff` shows what that changes."""
     use_recipe(name)
@@ -104,6 +143,7 @@ def use(name: str) -> None:
 @main.command()
 @click.argument("name")
 @one_line_errors
+@in_pipeline
 def keep(name: str) -> None:
     """Note down what runs/, evaluation/ and baselines/ hold as the results of the recipe NAME, also in the ladder."""
     # Here, not above: torch takes seconds to import, and the other commands are to answer at once.
@@ -117,7 +157,7 @@ def keep(name: str) -> None:
 
 @main.command()
 @click.option("--port", default=5000, show_default=True, help="Where to listen; the next free one is taken.")
-@one_line_errors
+@ending("the user interface is closed; what was published stays")
 def ui(port: int) -> None:
     """Open the results in MLflow's user interface."""
     set_mlflow_defaults()

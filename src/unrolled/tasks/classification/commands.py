@@ -8,8 +8,9 @@ from typing import BinaryIO
 import click
 
 from unrolled.report.experiments import folder_in_repository, settings_of, shown_by_dvc
-from unrolled.shell.endings import one_line_errors
+from unrolled.shell.endings import ANSWERED, ending, one_line_errors
 from unrolled.shell.errors import UserError
+from unrolled.shell.workspace import pipeline
 
 TEXTS = 2048  # read before any is answered: enough to put texts of one length side by side
 
@@ -17,7 +18,7 @@ TEXTS = 2048  # read before any is answered: enough to put texts of one length s
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option("--arm", help="Which arm labels; the one with the fewest wrong validation texts if none is.")
-@one_line_errors
+@ending(ANSWERED)
 def classify(file: BinaryIO, arm: str | None) -> None:
     """Label each line of FILE (or of what is piped in), a text a line.
 
@@ -26,7 +27,7 @@ def classify(file: BinaryIO, arm: str | None) -> None:
     """
     from unrolled.tasks.classification.text.inference import read_classifier  # here: torch takes seconds to import
 
-    name, classifier = read_classifier(arm)
+    name, classifier = read_classifier(arm, pipeline(task="classification"))
     click.echo(click.style(f"{name}:", dim=True), err=True)
     lines = _lines(file)
     while texts := list(islice(lines, TEXTS)):
@@ -57,7 +58,8 @@ def folds() -> None:
     """
     from unrolled.tasks.classification import over_folds as found  # here: numpy takes a while to import
 
-    shown, folder = shown_by_dvc(), folder_in_repository()
+    here = pipeline(task="classification")
+    shown, folder = shown_by_dvc(here), folder_in_repository(here)
     groups = found.over_folds(list(found.fold_scores(shown, folder)))
     if not groups:
         raise UserError(

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from unrolled.shell.endings import one_line_errors
+from unrolled.shell.endings import ANSWERED, ending
 from unrolled.shell.errors import UserError
+from unrolled.shell.workspace import pipeline
 
 TOGETHER = 256  # files answered at a time: enough to put sounds of one length side by side
 SURE, UNSURE = 0.9, 0.5  # probabilities below which a word is coloured on a terminal
@@ -25,7 +26,7 @@ PICTURES = (".svg", ".png")
     "--show", "picture", type=click.Path(dir_okay=False, path_type=Path),
     help="Draw the sound of one FILE, and where each word was heard, as .svg or .png.",
 )  # fmt: skip
-@one_line_errors
+@ending(ANSWERED)
 def transcribe(files: tuple[Path, ...], arm: str | None, confidence: bool, as_json: bool, picture: Path | None) -> None:
     """Write down what is said in each FILE, a line a file: its name, a colon, and the text.
 
@@ -35,12 +36,13 @@ def transcribe(files: tuple[Path, ...], arm: str | None, confidence: bool, as_js
         _check_picture(picture, files)
     from unrolled.tasks.speech.audio.inference import longest_trained, read_transcriber  # here: torch takes seconds
 
-    name, transcriber = read_transcriber(arm)
+    here = pipeline(task="speech")
+    name, transcriber = read_transcriber(arm, here)
     if picture is not None and transcriber.network.attention is None:
         raise UserError(f"{name} has no attention to draw; name an arm whose network.conditioning is attention")
     click.echo(click.style(f"{name}:", dim=True), err=True)
     sounds = transcriber.read(files)
-    _warn_of_lengths(files, [len(each) / transcriber.rate for each in sounds], longest_trained())
+    _warn_of_lengths(files, [len(each) / transcriber.rate for each in sounds], longest_trained(here))
     for first in range(0, len(files), TOGETHER):
         some = slice(first, first + TOGETHER)
         for file, found in zip(files[some], transcriber.transcripts(sounds[some]), strict=True):

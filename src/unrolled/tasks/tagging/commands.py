@@ -6,7 +6,8 @@ from typing import BinaryIO
 
 import click
 
-from unrolled.shell.endings import one_line_errors
+from unrolled.shell.endings import ANSWERED, ending
+from unrolled.shell.workspace import pipeline
 
 
 @click.command()
@@ -16,7 +17,7 @@ from unrolled.shell.endings import one_line_errors
     "--to", "form", type=click.Choice(["conllu", "colour"]), help="conllu, or on a terminal colour, if not given."
 )
 @click.option("--marks/--no-marks", default=True, help="Mark unknown words and unsure tags in MISC; on if not given.")
-@one_line_errors
+@ending(ANSWERED)
 def tag(file: BinaryIO, arm: str | None, form: str | None, marks: bool) -> None:
     """Tag the sentences of FILE (or of what is piped in): CoNLL-U, or a sentence a line, its words parted by spaces.
 
@@ -25,7 +26,7 @@ def tag(file: BinaryIO, arm: str | None, form: str | None, marks: bool) -> None:
     """
     from unrolled.tasks.tagging.text import formats, tagger  # here, not above: torch takes seconds to import
 
-    trained = tagger.Tagger.read(arm)
+    trained = tagger.Tagger.read(arm, pipeline(task="tagging"))
     colour = (form or ("colour" if sys.stdout.isatty() else "conllu")) == "colour"
     name = getattr(file, "name", "<stdin>")
     words = unknown = unsure = 0
