@@ -90,7 +90,7 @@ LATE_IMPORTS = {
     "src/unrolled/shell/cli.py": {
         *(f"unrolled.report.{name}" for name in ("ladder", "recipe_results")),
         *(f"unrolled.shell.{name}" for name in ("doctor", "dvc_leftovers")),
-        *(f"unrolled.tracking.{name}" for name in ("ui",)),
+        *(f"unrolled.tracking.{name}" for name in ("relocation", "store", "ui")),
         "unrolled.corpus.of_task",
     },
     "stages/record.py": {"unrolled.tracking.publish"},

@@ -247,7 +247,7 @@ def test_a_corrupt_run_is_one_line_before_anything_is_published(
 def test_a_store_that_was_moved_is_one_line(root: Path, two_arms: Path, tmp_path: Path) -> None:
     shutil.copytree(two_arms, tmp_path, dirs_exist_ok=True)
     shutil.copy(root / "mlflow.db", tmp_path / "mlflow.db")
-    with pytest.raises(UserError, match="was moved or made elsewhere"):
+    with pytest.raises(UserError, match="was moved or copied; `unrolled relocate` points the store here"):
         list(publish_all(grid(two_arms), tmp_path))
 
 

@@ -167,6 +167,19 @@ def ui(port: int) -> None:
     serve(Path(), port)
 
 
+@main.command()
+@ending("the store is as it was")
+def relocate() -> None:
+    """Point the MLflow store at the place that the repository was moved to; experiments and runs stay as they are."""
+    from unrolled.tracking.relocation import relocate as point_here  # here: a task's network takes seconds to import
+    from unrolled.tracking.store import Store
+
+    store = Store.locate(Path())
+    moved = point_here(store)
+    told = f"{moved} places in {store.database} now point to {store.artifacts}"
+    click.echo(told if moved else f"{store.database} is where it was made; nothing to change")
+
+
 for _task in task_names():  # what can be done with the networks of one task alone
     for _command in task_part(_task, "commands").COMMANDS if has_part(_task, "commands") else ():
         main.add_command(_command)

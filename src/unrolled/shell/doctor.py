@@ -27,6 +27,8 @@ from unrolled.shell.endings import is_no_defect
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact, without_credentials
 from unrolled.shell.workspace import repository
+from unrolled.tracking.environment import ignored
+from unrolled.tracking.relocation import check_place
 from unrolled.tracking.store import Store
 
 RAW, ENCODED = Path("data/raw"), Path("data/encoded")
@@ -132,7 +134,9 @@ def _dvc() -> str:
 def _mlflow() -> str:
     store = Store.locate(Path())
     store.check()
-    return f"{redact(store.uri)} {'answers' if store.remote else 'can be written to'}"
+    check_place(store)
+    said = f"{redact(store.uri)} {'answers' if store.remote else 'can be written to'}"
+    return "; ".join(filter(None, (said, ignored())))
 
 
 def _corpus() -> str:

@@ -16,6 +16,7 @@ from unrolled.ground.registry import task_part
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact
 from unrolled.tracking import saved_view
+from unrolled.tracking.relocation import elsewhere
 from unrolled.tracking.store import LATER, Store
 
 LOCK_SECONDS = 600.0
@@ -92,10 +93,7 @@ def open_experiment(client: MlflowClient, store: Store, task: str, corpus: str, 
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     if store.database and store.artifacts and experiment.artifact_location != store.artifacts.as_uri():
-        raise UserError(
-            f"{store.database} keeps its artifacts in {experiment.artifact_location}: it was moved or made elsewhere; "
-            f"move it aside; {LATER}"
-        )
+        raise UserError(elsewhere(store, experiment.artifact_location))
     was = experiment.tags.get(GROUPED) == "yes"
     _describe(client, experiment, task, corpus, was if grouped is None else grouped)
     return str(experiment.experiment_id)

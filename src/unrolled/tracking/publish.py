@@ -4,6 +4,7 @@ MLflow is a projection of the files. A run is found by the key of its content (`
 changes nothing, a run that was half-written is completed in place, and a deleted one is published anew.
 """
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from mlflow.tracking import MlflowClient
 from unrolled.shell.workspace import repository
 from unrolled.tracking import unfinished
 from unrolled.tracking.connection import connected, log_metrics, open_experiment
+from unrolled.tracking.environment import ignored
 from unrolled.tracking.projection import Projection, project
 from unrolled.tracking.published_model import (
     delete_leftovers,
@@ -24,6 +26,7 @@ from unrolled.tracking.published_model import (
     name_champion,
     ready_models,
 )
+from unrolled.tracking.relocation import check_place
 from unrolled.tracking.saved_view import CORPUS, OVER_SEEDS
 from unrolled.tracking.store import Store
 
@@ -43,6 +46,9 @@ def publish(grid: Mapping[str, Any], workspace: Path) -> Iterator[Published]:
     """
     store = Store.locate(workspace)
     store.check()
+    check_place(store)
+    if said := ignored():
+        print(said, file=sys.stderr)
     projections = project(workspace, grid)
     with connected(store) as client:
         experiment = open_experiment(

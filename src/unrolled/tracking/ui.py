@@ -14,6 +14,7 @@ from unrolled.shell.redaction import redact
 from unrolled.shell.workspace import repository
 from unrolled.tracking import saved_view, unfinished
 from unrolled.tracking.connection import connected, find_experiment, open_experiment
+from unrolled.tracking.relocation import check_place
 from unrolled.tracking.store import Store
 
 LOOK_SECONDS = 20.0  # between two looks at the checkpoints
@@ -56,6 +57,7 @@ def serve(workspace: Path, port: int = 5000) -> None:
 def links(store: Store, server: str) -> dict[str, str]:
     """The address of each task's saved view on ``server``; raises UserError where nothing was published yet."""
     store.check()
+    check_place(store)
     if store.database is not None and not store.database.exists():
         raise UserError("nothing is published yet; `make repro` trains and publishes")
     with connected(store) as client:
