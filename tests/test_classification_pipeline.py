@@ -112,5 +112,7 @@ def test_the_served_model_answers_as_the_arm_does(whole: Path, tmp_path: Path) -
     table = classifier.predict(["Kpelros", "Treskov"])
     assert table["label"].tolist() == ["Greek", "Slavic"] and table["labels"].iloc[0] == sorted(ENDINGS)
     assert np.array(table["probabilities"].tolist()).sum(1) == pytest.approx([1, 1])
-    with pytest.raises(ValueError, match="text 2 is empty"):
-        classifier.predict(["Kpelros", " "])
+    mixed = classifier.predict(["Kpelros", " ", None, "Treskov"])
+    assert mixed["label"].tolist() == ["Greek", None, None, "Slavic"]
+    assert mixed["error"].tolist() == [None, "a text to label must hold at least one word", "null is no text", None]
+    assert mixed["probabilities"].str.len().tolist() == [len(ENDINGS), 0, 0, len(ENDINGS)]

@@ -30,7 +30,7 @@ STAGES = sorted((ROOT / "stages").glob("*.py"))
 OURS = [*PACKAGE, *STAGES, *sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 
 # What only talks to the user; every room may say something, and what it says changes no result.
-TALK = {f"shell.{name}" for name in ("errors", "endings", "redaction", "workspace", "device")}
+TALK = {f"shell.{name}" for name in ("errors", "endings", "redaction", "workspace", "device", "rows")}
 MODEL = {"ground", "recurrence", "task/model"}
 TRAINING = {"ground", "recurrence", "training"}
 SCORING = {"ground", "scoring", "probing", *TRAINING}

@@ -149,7 +149,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_served_model_tags_as_the_tagger_does(workspace: Path) -> None:
     served = _load_pyfunc(str(workspace / "served"))
-    answer = served.predict(["The cat", "", "a zebra sat"])
+    answer = served.predict(["The cat", None, "a zebra sat"])
+    assert answer["error"].tolist() == [None, "null is no text", None]
     assert answer["words"].tolist() == [["The", "cat"], [], ["a", "zebra", "sat"]]
     assert answer["known"].tolist() == [[True, True], [], [True, False, True]]
     assert {each["name"] for each in publishing.outputs(NETWORK)} == set(answer.columns)
@@ -160,7 +161,8 @@ def test_the_served_model_tags_as_the_tagger_does(workspace: Path) -> None:
 
 def test_the_command_tags_what_is_piped_in(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tagger = _load_pyfunc(str(workspace / "served")).tagger
-    monkeypatch.setattr(Tagger, "read", classmethod(lambda cls, arm=None: tagger))
+    monkeypatch.setattr(Tagger, "read", classmethod(lambda cls, *_: tagger))
+    monkeypatch.chdir(workspace)
     done = CliRunner().invoke(tag, input="the cat\nzebra\n")
     assert done.exit_code == 0 and "3 words, 1 of them unknown" in done.stderr
     assert done.stdout.count("\n\n") == 2 and "Unknown=Yes" in done.stdout.split("\n\n")[1]
@@ -173,7 +175,8 @@ def test_a_network_that_is_given_tags_asks_for_them(workspace: Path, monkeypatch
     names, sizes = tagger.names | {"given": ["<unk>", "PRON", "ADP"]}, tagger.network.embedding.num_embeddings
     network = Network(sizes, len(names["letters"]), len(names["tags"]), 3, **NETWORK)
     told = replace(tagger, names=names, network=network, given="upos")
-    monkeypatch.setattr(Tagger, "read", classmethod(lambda cls, arm=None: told))
+    monkeypatch.setattr(Tagger, "read", classmethod(lambda cls, *_: told))
+    monkeypatch.chdir(workspace)
     assert CliRunner().invoke(tag, input=TREEBANK).exit_code == 0
     done = CliRunner().invoke(tag, input="the cat\n")
     assert done.exit_code == 1 and "the word 'the' has no upos tag, which this network is given" in done.stderr
@@ -186,8 +189,14 @@ def test_a_network_that_is_given_tags_asks_for_them(workspace: Path, monkeypatch
     served.tagger = told
     answer = served.predict(pd.DataFrame({"text": ["il de"], "given": ["PRON ADP"]}))
     assert answer["probabilities"][0] == pytest.approx([each.probability for each in first], abs=1e-6)
-    with pytest.raises(UserError, match="1 given tags beside 2 words in 'il de'"):
-        served.predict(pd.DataFrame({"text": ["il de"], "given": ["PRON"]}))
+    rows = {"text": ["il de", "il de", None, "il de", " "], "given": ["PRON", "PRON ADP", "PRON", None, ""]}
+    mixed = served.predict(pd.DataFrame(rows))
+    assert mixed["probabilities"][1] == pytest.approx(answer["probabilities"][0], abs=1e-6)
+    assert mixed["tags"].str.len().tolist() == [0, 2, 0, 0, 0]
+    assert mixed["error"].tolist() == [
+        "1 given tags beside 2 words in 'il de'", None, "null is no text", "null is no text",
+        "a sentence to tag must hold at least one word",
+    ]  # fmt: skip
 
 
 def test_without_a_trained_arm_a_line_says_so(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,15 +16,16 @@ PACKAGES = ("llvmlite", "numba", "numpy", "pandas", "safetensors", "tokenizers",
 
 def inputs(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The signature of what a run with these settings reads, as MLflow spells it in JSON."""
-    return [{"name": "text", "type": "string"}]
+    return [{"name": "text", "type": "any"}]
 
 
 def outputs(network: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the logged model answers with, a row a text."""
     return [
-        {"name": "label", "type": "string"},
+        {"name": "label", "type": "string", "required": False},
         {"name": "labels", "type": "array", "items": {"type": "string"}},
         {"name": "probabilities", "type": "array", "items": {"type": "double"}},
+        {"name": "error", "type": "string", "required": False},
     ]
 
 

@@ -17,8 +17,8 @@ PACKAGES = ("llvmlite", "numba", "numpy", "pandas", "safetensors", "tokenizers",
 
 
 def inputs(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The signature of what a run with these settings reads, as MLflow spells it in JSON."""
-    return [{"name": "text", "type": "string"}]
+    """The signature of what a run with these settings reads, as MLflow spells it in JSON; see `shell/rows.py`."""
+    return [{"name": "text", "type": "any"}]
 
 
 def outputs(network: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -26,9 +26,14 @@ def outputs(network: Mapping[str, Any]) -> list[dict[str, Any]]:
     heads = SCORE_OF_HEAD if network["bidirectional"] else ("forward",)
     return [
         {"name": "tokens", "type": "long"},
-        *({"name": name, "type": "double"} for name in ("nats", *(SCORE_OF_HEAD[head] for head in heads))),
+        {"name": "unknown", "type": "long"},
+        *(
+            {"name": name, "type": "double", "required": False}
+            for name in ("nats", *(SCORE_OF_HEAD[head] for head in heads))
+        ),
         {"name": "next_words", "type": "array", "items": {"type": "string"}},
         {"name": "next_probabilities", "type": "array", "items": {"type": "double"}},
+        {"name": "error", "type": "string", "required": False},
     ]
 
 

@@ -18,7 +18,7 @@ PACKAGES = (
 
 def inputs(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The signature of what a run with these settings reads, as MLflow spells it in JSON."""
-    return [{"name": "audio", "type": "string"}]
+    return [{"name": "audio", "type": "any"}]
 
 
 def outputs(network: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -27,6 +27,7 @@ def outputs(network: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"name": "text", "type": "string"},
         {"name": "words", "type": "array", "items": {"type": "string"}},
         {"name": "probabilities", "type": "array", "items": {"type": "double"}},
+        {"name": "error", "type": "string", "required": False},
     ]
 
 

@@ -14,13 +14,14 @@ PACKAGES = ("llvmlite", "numba", "numpy", "pandas", "safetensors", "torch")
 
 def inputs(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The signature of what a run with these settings reads, as MLflow spells it in JSON: all parted by spaces."""
-    return [{"name": name, "type": "string"} for name in ["text", *(["given"] if settings["sizes"]["given"] else [])]]
+    return [{"name": name, "type": "any"} for name in ["text", *(["given"] if settings["sizes"]["given"] else [])]]
 
 
 def outputs(network: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the logged model answers with, a row a sentence: lists with an entry a word."""
     of_words = {"words": "string", "tags": "string", "probabilities": "double", "known": "boolean"}
-    return [{"name": name, "type": "array", "items": {"type": kind}} for name, kind in of_words.items()]
+    lists = [{"name": name, "type": "array", "items": {"type": kind}} for name, kind in of_words.items()]
+    return [*lists, {"name": "error", "type": "string", "required": False}]
 
 
 def may_be_champion(network: Mapping[str, Any], corpus: Mapping[str, Any]) -> bool:

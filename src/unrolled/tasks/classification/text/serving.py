@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from unrolled.corpus.vocabulary import load_tokenizer
+from unrolled.shell.errors import UserError
+from unrolled.shell.rows import read_each, rows_of
 from unrolled.tasks.classification.model.network import Network
 from unrolled.tasks.classification.model.task import probabilities_of
 
@@ -45,20 +47,33 @@ class Classifier:
                 raise ValueError(f"text {number} is empty; a text to label must hold at least one word")
         return probabilities_of(self.network, ids)
 
-    def predict(self, texts: pd.DataFrame | Iterable[str]) -> pd.DataFrame:
+    def predict(self, texts: pd.DataFrame | Iterable[str | None]) -> pd.DataFrame:
         """A row a text: its likeliest ``label``, all ``labels``, and the ``probabilities`` of these, in their order.
 
-        texts: strings, or a table with them in a column `text`. Raises ValueError for a text without a word.
+        texts: strings, or a table with them in a column `text`. A row that is no text has no label and no
+        probabilities, and its ``error`` says why; the others have none.
         """
-        rows = texts["text"].tolist() if isinstance(texts, pd.DataFrame) else list(texts)
-        found = self.probabilities(rows)
+        rows = rows_of(texts, "text")
+        read, errors = read_each(rows, self._words)
+        there = [text for text in read if text is not None]
+        found = iter(self.probabilities(there) if there else ())
+        shares = [None if text is None else next(found) for text in read]
         return pd.DataFrame(
             {
-                "label": [self.labels[index] for index in found.argmax(1)],
+                "label": pd.Series(
+                    [None if each is None else self.labels[each.argmax()] for each in shares], dtype=object
+                ),
                 "labels": [self.labels] * len(rows),
-                "probabilities": found.tolist(),
+                "probabilities": [[] if each is None else each.tolist() for each in shares],
+                "error": pd.Series(errors, dtype=object),
             }
         )
+
+    def _words(self, text: str) -> str:
+        """The text, if there is a word in it."""
+        if not self.tokenizer.encode(" ".join(text.split()), add_special_tokens=False).ids:
+            raise UserError("a text to label must hold at least one word")
+        return text
 
 
 def _load_pyfunc(path: str) -> Classifier:

@@ -19,7 +19,9 @@ from unrolled.ground.checksums import sha256
 from unrolled.ground.corpus import MANIFEST, corpus_digest
 from unrolled.ground.perplexity import perplexity
 from unrolled.ground.score import Sums
-from unrolled.ground.special_tokens import END_ID
+from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
+from unrolled.shell.errors import UserError
+from unrolled.shell.rows import read_each, rows_of
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD, total_nats
 from unrolled.tasks.language_model.text.reading import WINDOW, forward_nats, last_sentence
@@ -41,27 +43,38 @@ class Scorer:
         self.network.load_state_dict(load_file(folder / "weights.safetensors"))
         self.network.anew = settings["train"].get("reset") == "sentence"
 
-    def predict(self, texts: pd.DataFrame | Iterable[str]) -> pd.DataFrame:
-        """A row a text: tokens, nats (of the forward head), what each head is scored as, and what may come next.
+    def predict(self, texts: pd.DataFrame | Iterable[str | None]) -> pd.DataFrame:
+        """A row a text: tokens, how many of them are unknown, nats (of the forward head), what each head is scored as,
+        and what may come next.
 
         `next_words` are the likeliest words after the text, `next_probabilities` theirs; a text that ends in a line end
-        is followed by a new line's first word.
-        texts: strings, or a table with them in a column `text`. Raises ValueError for a text without a word.
+        is followed by a new line's first word. A row that is no text has nulls in place of figures, and its `error`
+        says why; the others have none.
+        texts: strings, or a table with them in a column `text`.
         """
-        rows = texts["text"].tolist() if isinstance(texts, pd.DataFrame) else list(texts)
-        return pd.DataFrame([self._score(text) for text in rows])
+        rows = rows_of(texts, "text")
+        found, errors = read_each(rows, self._score)
+        answers = [each or self._nothing() for each in found]
+        return pd.DataFrame(answers, dtype=object).assign(error=pd.Series(errors, dtype=object))
+
+    def _nothing(self) -> dict[str, Any]:
+        heads = SCORE_OF_HEAD if self.network.bidirectional else ("forward",)
+        figures: dict[str, Any] = dict.fromkeys(("nats", *(SCORE_OF_HEAD[head] for head in heads)))
+        return {"tokens": 0, "unknown": 0, **figures, "next_words": [], "next_probabilities": []}
 
     def _score(self, text: str) -> dict[str, Any]:
+        """UserError or ValueError where it holds no word, or is none that could be written down."""
         ids = [index for line in lines_of(text) for index in encode_line(self.tokenizer, line)]
         if not ids:
-            raise ValueError("a text to score must hold at least one word")
+            raise UserError("a text to score must hold at least one word")
         tokens = np.asarray(ids, dtype=np.uint32)
         sums = total_nats(self.network, tokens, window=WINDOW)
         if self.network.anew:
             nats = forward_nats(self.network, tokens)
             sums |= {"forward": Sums(nats.double().sum().item(), len(nats))}
         scores = {SCORE_OF_HEAD[head]: perplexity(*each) for head, each in sums.items()}
-        return {"tokens": len(ids), "nats": sums["forward"].sum} | scores | self._next(text)
+        counts = {"tokens": len(ids), "unknown": ids.count(UNKNOWN_ID)}
+        return counts | {"nats": sums["forward"].sum} | scores | self._next(text)
 
     @torch.inference_mode()
     def _next(self, text: str) -> dict[str, Any]:

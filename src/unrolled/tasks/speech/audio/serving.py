@@ -23,6 +23,7 @@ from unrolled.ground.corpus import MANIFEST, corpus_digest
 from unrolled.ground.resolved import read_resolved
 from unrolled.ground.special_tokens import END_ID
 from unrolled.shell.errors import UserError
+from unrolled.shell.rows import read_each, rows_of
 from unrolled.tasks.speech.corpus.features import SHIFT, frame_count, frame_sizes, log_mel, scaled
 from unrolled.tasks.speech.corpus.recordings import Samples
 from unrolled.tasks.speech.corpus.sound import read_sounds
@@ -113,21 +114,25 @@ class Transcriber:
             found |= dict(zip(chosen.tolist(), every, strict=True))
         return [found[index] for index in range(len(sounds))]
 
-    def predict(self, sounds: pd.DataFrame | Iterable[str]) -> pd.DataFrame:
+    def predict(self, sounds: pd.DataFrame | Iterable[str | None]) -> pd.DataFrame:
         """A row a sound: its text, the words of it, and their probabilities.
 
         sounds: strings, or a table with them in a column `audio`: the base64 of an audio file's bytes each; no path, as
-        who asks a server has no business with its files. UserError names the row, counted from 1, that is none.
+        who asks a server has no business with its files. A row that is none has no words, and its ``error`` says why;
+        the others have none.
         """
-        rows = sounds["audio"].tolist() if isinstance(sounds, pd.DataFrame) else list(sounds)
-        found = self.transcripts(self._sounds(rows))
-        return pd.DataFrame({name: [getattr(each, name) for each in found] for name in Transcript._fields[:3]})
+        rows = rows_of(sounds, "audio")
+        read, errors = read_each(rows, self._sound)
+        found = iter(self.transcripts([sound for sound in read if sound is not None]))
+        answers = [Transcript("", [], [], None, self.step) if sound is None else next(found) for sound in read]
+        columns = {name: [getattr(each, name) for each in answers] for name in Transcript._fields[:3]}
+        return pd.DataFrame(columns | {"error": pd.Series(errors, dtype=object)})
 
-    def _sounds(self, rows: Sequence[str]) -> list[Samples]:
+    def _sound(self, row: str) -> Samples:
         with TemporaryDirectory() as folder:
-            paths = [_file(row, Path(folder, f"row {number}")) for number, row in enumerate(rows, 1)]
+            path = _file(row, Path(folder, "the audio"))
             try:
-                return self.read(paths)
+                return self.read([path])[0]
             except UserError as error:
                 raise UserError(str(error).replace(f"{folder}{os.sep}", "")) from None
 
@@ -177,14 +182,14 @@ def decoding(folder: Path) -> dict[str, Any]:
     return {key: settings[key] for key in ("beam", "ctc_share")}
 
 
-def _file(row: str, beside: Path) -> Path:
-    """``beside``, with the bytes that a row spells."""
+def _file(row: str, path: Path) -> Path:
+    """``path``, with the bytes that a row spells."""
     try:
-        beside.write_bytes(base64.b64decode("".join(row.split()), validate=True))
-    except (AttributeError, binascii.Error, ValueError):  # the first: no string, as where a table has a gap
-        shown = row if not isinstance(row, str) or len(row) <= 60 else f"{row[:60]}..."
-        raise UserError(f"{beside.name}: {shown!r} is not the base64 of an audio file") from None
-    return beside
+        path.write_bytes(base64.b64decode("".join(row.split()), validate=True))
+    except (binascii.Error, ValueError):
+        shown = row if len(row) <= 60 else f"{row[:60]}..."
+        raise UserError(f"{shown!r} is not the base64 of an audio file") from None
+    return path
 
 
 def _load_pyfunc(path: str) -> Transcriber:
