@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from unrolled.ground.special_tokens import END_ID
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.text.generation import distribution, generate
+from unrolled.tasks.language_model.text.generation import distribution, draws
 
 V = 11
 
@@ -26,7 +26,7 @@ def network(*, bidirectional: bool = False) -> Network:
 
 def drawn(net: Network, prompt: list[int], **options: Any) -> torch.Tensor:
     options = {"length": 12, "never": [], "generator": torch.Generator().manual_seed(3)} | options
-    return generate(net, prompt, **options)
+    return torch.stack(list(draws(net, prompt, **options)))
 
 
 @given(rows, st.floats(0.05, 20))
@@ -57,6 +57,16 @@ def test_a_nucleus_is_the_smallest_that_reaches_its_share(logits: list[float], n
     reached = whole[kept].sum().item()
     assert reached >= nucleus - 1e-9
     assert reached - whole[kept].min().item() < nucleus + 1e-9
+
+
+@given(rows, st.sampled_from([5e-324, 1e-320, 1e-300, 1e300]), st.integers(1, 10**30))
+def test_no_temperature_above_zero_is_too_odd(logits: list[float], temperature: float, top_k: int) -> None:
+    """Down to the smallest number there is: equals share, as they do in the limit, and nothing overflows."""
+    found = distribution(torch.tensor(logits, dtype=torch.float64), temperature=temperature, top_k=top_k + len(logits))
+    assert found.sum().item() == pytest.approx(1)
+    if temperature < 1:
+        apart = [max(logits) - each > 700 * temperature for each in logits]
+        assert [share == 0 for share in found.tolist()] == apart
 
 
 def test_greedy_is_all_on_the_likeliest_and_of_equals_on_the_first() -> None:

@@ -81,7 +81,7 @@ LATE_IMPORTS = {
         f"unrolled.tasks.classification.{name}" for name in ("over_folds", "text.inference")
     },
     "src/unrolled/tasks/language_model/commands.py": {
-        f"unrolled.tasks.language_model.{name}" for name in ("distances", "text.inference")
+        f"unrolled.tasks.language_model.{name}" for name in ("distances", "text.formats", "text.inference")
     },
     "src/unrolled/tasks/speech/commands.py": {
         f"unrolled.tasks.speech.{name}" for name in ("audio.inference", "picture")

@@ -1,5 +1,6 @@
 """A trained arm as a person talks to it, from the command line."""
 
+import io
 import json
 import math
 import re
@@ -10,10 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from miniature import arm_of
+from miniature import ROOT, arm_of
 from unrolled.corpus.text_files import lines_of
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line
 from unrolled.ground.checksums import seal
@@ -95,6 +97,10 @@ def test_without_a_prompt_it_begins_a_sentence_and_draws_no_unknown_word() -> No
         (("--arm", "gru-clipped-1"), "runs/gru-clipped-1 does not exist; train it with: dvc repro train@gru-clipped-1"),
         (("--temperature", "-1"), "temperature must be 0 (greedy) or more, not -1.0"),
         (("--length", "0"), "at least 1"),
+        (("--samples", "9" * 23), "samples must be at least 1 and at most 1,000,000, not 99999999999999999999999"),
+        (("--seed", "1" * 23), "seed must be from 0 to 4,294,967,295, not 11111111111111111111111"),
+        (("--seed", "-1"), "seed must be from 0"),
+        (("--nucleus", "nan"), "nucleus must be above 0"),
     ],
 )
 def test_a_mistake_is_one_line(words: tuple[str, ...], message: str) -> None:
@@ -103,10 +109,140 @@ def test_a_mistake_is_one_line(words: tuple[str, ...], message: str) -> None:
     assert len([line for line in result.stderr.splitlines() if line.startswith("error: ")]) == 1
 
 
+@pytest.mark.parametrize("words", [(), ("-",)])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_prompt_may_be_piped_in(words: tuple[str, ...], end: str) -> None:
+    options = ("--temperature", "1e-320", "--length", "5")
+    assert (
+        say("generate", *words, *options, input=f"the dog sat{end}").stdout
+        == say("generate", "the dog sat", *options, "--temperature", "0").stdout
+    )
+
+
+def test_a_prompt_that_is_no_text_is_one_line() -> None:
+    for result in (say("generate", input=b"caf\xe9"), say("generate", "caf\udce9")):
+        assert result.exit_code == 1 and "error: the prompt is not UTF-8" in result.stderr
+
+
+def test_pieces_as_they_are_drawn_are_the_text(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many texts are drawn side by side, the first of them piece by piece."""
+    trained = Trained.read("lstm-clipped-1")
+    options: dict[str, Any] = {"length": 40, "seed": 1, "temperature": 3.0}
+    alone = next(iter(trained.continued("the cat", **options)))
+    for prompt in ("", "the cat", "a dog\n"):
+        pieces = [piece for _, piece in trained.said(prompt, **options)]
+        ids = [index for piece in ["".join(pieces)] for line in piece.split("\n") for index in line.split()]
+        assert len(pieces) == 40 and "\n" in "".join(pieces) and ids
+        assert "".join(pieces) == "\n".join(" ".join(line.split()) for line in "".join(pieces).split("\n"))
+    several = trained.continued("the cat", samples=7, **options)
+    assert len(several) == len(set(several)) == 7
+    monkeypatch.setattr(inference, "LOGITS", 1)
+    one_by_one = trained.continued("the cat", samples=7, **options)
+    assert one_by_one[0] == alone and len(set(one_by_one)) == 7
+
+
+def test_an_arm_that_came_to_no_good_is_named_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = inference.read_trained
+
+    def diverged(*words: Any, **options: Any) -> Any:
+        run, corpus = read("lstm-unclipped-1", *words[1:], **options)
+        run.summary.update(diverged_at_step=9, valid={})
+        return run, corpus
+
+    monkeypatch.setattr(inference, "read_trained", diverged)
+    only = say("generate", "the")
+    assert only.exit_code == 1 and only.stderr.startswith("error: lstm-unclipped-1 diverged at step 9, before an epoch")
+    named = say("generate", "the", "--arm", "lstm-unclipped-1")
+    assert named.exit_code == 0 and named.stderr == "lstm-unclipped-1 (diverged at step 9):\n"
+    assert "lstm-unclipped-1 (diverged at step 9): 2 tokens" in say("score", "--arm", "x", input="the\n").stderr
+
+
+def test_of_arms_that_diverged_the_last_to_do_so_comes_first() -> None:
+    runs: list[Any] = [
+        SimpleNamespace(settings={"network": {"bidirectional": both}}, valid=dict, summary={"diverged_at_step": step})
+        for both, step in ((False, 3), (False, 9), (True, 20), (False, None))
+    ]
+    ranks = [inference._rank(each) for each in runs]
+    assert ranks[2] is ranks[3] is None and ranks[1] is not None and ranks[0] is not None and ranks[1] < ranks[0]
+
+
+def test_a_scored_line_has_its_sum_and_marks_what_it_does_not_know() -> None:
+    result = say("score", input="the zebra\n\na dog\n")
+    lines = result.stdout.splitlines()
+    assert re.fullmatch(r"the·[\d.]+ zebra·<unk>·[\d.]+ <eos>·[\d.]+  = [\d.]+ bits", lines[0]) and len(lines) == 2
+    for line in lines:
+        bits = [float(each) for each in re.findall(r"·([\d.]+)(?: |$)", line)]
+        assert float(line.split("= ")[1].split()[0]) == pytest.approx(sum(bits), abs=0.06 * len(bits))
+    assert "state carried from line to line" in result.stderr
+    assert "<unk>: 1 not in the vocabulary; why, data/text of its corpus would tell" in result.stderr
+    shown = say("score", input="zebra\n", color=True).stdout
+    assert shown.startswith("\x1b[4mzebra·<unk>·") and "\x1b[32mzebra" not in shown
+
+
+def test_json_and_csv_say_the_same(workspace: Path) -> None:
+    text = 'the zebra, "\n\na dog\n'
+    rows = [json.loads(line) for line in say("score", "--json", input=text).stdout.splitlines()]
+    table = pd.read_csv(io.StringIO(say("score", "--csv", input=text).stdout))
+    assert [(row["line"], row["tokens"], row["unknown"]) for row in rows] == [(1, 5, 3), (2, 3, 0)]
+    words = [(row["line"], each) for row in rows for each in row["words"]]
+    assert table["word"].tolist() == [each["word"] for _, each in words]
+    assert table["word"].tolist()[:4] == ["the", "zebra", ",", '"']
+    assert table["line"].tolist() == [number for number, _ in words]
+    assert table["bits"].tolist() == pytest.approx([each["bits"] for _, each in words])
+    assert table["known"].tolist() == [each["known"] for _, each in words]
+    assert table["why"].dropna().tolist() == ["untold"] * 3
+    for row in rows:
+        assert row["bits"] == pytest.approx(sum(each["bits"] for each in row["words"]), abs=1e-3)
+
+
+def test_lines_may_be_read_anew(workspace: Path) -> None:
+    def bits(text: str, *words: str) -> list[float]:
+        return [json.loads(line)["bits"] for line in say("score", "--json", *words, input=text).stdout.splitlines()]
+
+    alone = bits("the cat sat\n") + bits("a dog\n")
+    anew = bits("the cat sat\na dog\n", "--state", "anew")
+    carried = bits("the cat sat\na dog\n", "--state", "carried")
+    assert anew == pytest.approx(alone, abs=1e-3) and carried[1] != pytest.approx(anew[1], abs=1e-3)
+    assert "state started anew at each line" in say("score", "--state", "anew", input="a\n").stderr
+
+
+def test_no_color_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in say("score", input="the zebra\n", color=True).output
+    monkeypatch.setenv("NO_COLOR", "")
+    assert "\x1b" in say("score", input="the zebra\n", color=True).output
+
+
+def test_it_is_talked_to_from_a_folder_below(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(ROOT / "params.yaml", workspace)
+    (workspace / ".dvc").mkdir()
+    (workspace / "docs").mkdir()
+    (workspace / "docs/own.txt").write_text("the cat\n")
+    monkeypatch.chdir(workspace / "docs")
+    assert say("score", "own.txt").exit_code == say("generate", "the").exit_code == 0
+
+
+def test_a_row_that_cannot_be_scored_harms_no_other(workspace: Path, tmp_path: Path) -> None:
+    run = workspace / "runs/lstm-clipped-1"
+    for file in (run / "weights.safetensors", run / "settings.json"):
+        shutil.copy(file, tmp_path)
+    for name in ("tokenizer.json", MANIFEST):
+        shutil.copy(workspace / ENCODED / name, tmp_path)
+    rows = ["the cat", "", None, "a zebra and a dog", " \n", math.nan, 3, "a\0b", "\ud800", "the cat"]
+    found = Scorer(tmp_path).predict(pd.DataFrame({"text": pd.Series(rows, dtype=object)}))
+    good = [0, 3, 9]
+    alone = Scorer(tmp_path).predict([str(rows[index]) for index in good])
+    pd.testing.assert_frame_equal(found.iloc[good].reset_index(drop=True), alone)
+    assert alone["unknown"].tolist() == [0, 2, 0] and alone["error"].tolist() == [None] * 3
+    bad = found.drop(index=good)
+    assert bad["error"].str.len().gt(5).all() and bad["error"][2] == bad["error"][5] == "null is no text"
+    assert bad["nats"].isna().all() and bad["tokens"].eq(0).all() and not bad["next_words"].str.len().any()
+
+
 def test_surprisals_are_those_of_the_text_read_as_one(workspace: Path) -> None:
     trained = Trained.read("lstm-clipped-1")
     text = "the cat sat on a mat\n\na zebra saw the dog\n"
-    lines = trained.surprisals(lines_of(text))
+    lines = list(trained.surprisals(lines_of(text)))
     assert [[each.word for each in line] for line in lines] == [
         ["the", "cat", "sat", "on", "a", "mat", "<eos>"],
         ["a", "zebra", "saw", "the", "dog", "<eos>"],
@@ -122,10 +258,10 @@ def test_an_arm_trained_on_each_line_anew_reads_each_anew(workspace: Path, tmp_p
     """On the command line, and as MLflow serves it."""
     lines, run = ["the cat sat on a mat", "the dog saw a cat"], workspace / "runs/lstm-clipped-1"
     trained = Trained.read("lstm-clipped-1")
-    carried = trained.surprisals(lines)
+    carried = list(trained.surprisals(lines))
     trained.network.anew = True
-    alone = [trained.surprisals([line])[0] for line in lines]
-    anew = trained.surprisals(lines)
+    alone = [each for line in lines for each in trained.surprisals([line])]
+    anew = list(trained.surprisals(lines))
     bits = [[[each.bits for each in line] for line in found] for found in (anew, alone, carried)]
     assert bits[0][1] == pytest.approx(bits[1][1], rel=1e-5) != pytest.approx(bits[2][1], rel=1e-5)
     for file in (run / "weights.safetensors", *(workspace / ENCODED / each for each in ("tokenizer.json", MANIFEST))):
@@ -176,7 +312,7 @@ def test_a_bidirectional_arm_scores_by_its_forward_head() -> None:
 def test_an_arm_that_exploded_expects_nothing(monkeypatch: pytest.MonkeyPatch, bias: float) -> None:
     trained = Trained.read("lstm-unclipped-1")
     trained.network.output_bias.data[0] = bias  # of <unk>
-    monkeypatch.setattr(Trained, "read", lambda arm: trained)
+    monkeypatch.setattr(Trained, "read", lambda *_: trained)
     result = say("score", input="the cat\n")
     assert result.exit_code == 0 and "perplexity inf" in result.stderr
 

@@ -1,22 +1,25 @@
 """`unrolled generate`, `unrolled score`, `unrolled distances`: what can be done with language models alone."""
 
-import math
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 
 from unrolled.corpus.text_files import decoded_lines
-from unrolled.ground.perplexity import perplexity
 from unrolled.report.experiments import folder_in_repository, settings_of, shown_by_dvc
-from unrolled.shell.endings import one_line_errors
+from unrolled.shell.endings import ANSWERED, ending, one_line_errors
 from unrolled.shell.errors import UserError
+from unrolled.shell.workspace import pipeline
 
-HEAT = [(4.0, "green"), (8.0, "yellow"), (12.0, "red"), (math.inf, "magenta")]  # up to so many bits
+TASK = "language_model"
+TOGETHER = 64  # lines written at a time
 
 
 @click.command()
-@click.argument("prompt", default="")
+@click.argument("prompt", default="-")
 @click.option("--arm", help="Which arm writes; the best that reads from left to right if none is named.")
 @click.option("--length", default=60, show_default=True, help="Tokens after the prompt.")
 @click.option("--samples", default=1, show_default=True, help="How many texts.")
@@ -25,41 +28,71 @@ HEAT = [(4.0, "green"), (8.0, "yellow"), (12.0, "red"), (math.inf, "magenta")]  
 @click.option("--top-k", type=int, help="Draw from the k likeliest tokens only.")
 @click.option("--nucleus", type=float, help="Draw from the likeliest tokens that together reach this probability.")
 @click.option("--unknown", is_flag=True, help="Let <unk>, which stands for all rare words, be drawn.")
-@one_line_errors
+@ending(ANSWERED)
 def generate(prompt: str, arm: str | None, **options: Any) -> None:
-    """Let a trained network finish PROMPT."""
+    """Let a trained network finish PROMPT; without one, or with -, what is piped in, but for the line end behind it.
+
+    Each token is written as it is drawn.
+    """
     from unrolled.tasks.language_model.text.inference import Trained  # here, not above: torch takes seconds to import
 
-    trained = Trained.read(arm)
-    click.echo(click.style(f"{trained.arm}:", dim=True), err=True)
-    for text in trained.continued(prompt, **options):
-        click.echo(text)
+    trained = Trained.read(arm, pipeline(task=TASK))
+    given = _piped() if prompt == "-" else prompt
+    click.echo(click.style(f"{trained.title}:", dim=True), err=True)
+    last = None
+    for number, piece in trained.said(given, **options):
+        click.echo(piece if last in (None, number) else f"\n{piece}", nl=False)
+        last = number
+    click.echo()
+
+
+def _piped() -> str:
+    """Standard input without its last line end; empty where a person sits at it."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return ""
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise UserError(f"the prompt is not UTF-8 at byte {error.start} ({error.reason}); convert it") from None
 
 
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option("--arm", help="Which arm reads; the best that reads from left to right if none is named.")
-@one_line_errors
-def score(file: BinaryIO, arm: str | None) -> None:
-    """Print how little a trained network expected each word of FILE (or of what is piped in), in bits and in colour."""
-    from unrolled.tasks.language_model.text.inference import Trained  # here, not above: torch takes seconds to import
+@click.option(
+    "--state", type=click.Choice(["carried", "anew"]),
+    help="Whether the network reads a line with what stood before it, or each from its start; as it was trained if "
+    "not given.",
+)  # fmt: skip
+@click.option("--json", "form", flag_value="json", help="A line of JSON a line: its bits and those of each word.")
+@click.option("--csv", "form", flag_value="csv", help="A table with a row a word.")
+@ending(ANSWERED)
+def score(file: BinaryIO, arm: str | None, state: str | None, form: str | None) -> None:
+    """Print how little a trained network expected each word of FILE (or of what is piped in), in bits and in colour.
 
-    trained = Trained.read(arm)
-    lines = trained.surprisals(decoded_lines(file, "the text"))
-    for line in lines:
-        click.echo(" ".join(click.style(f"{each.word}·{each.bits:.1f}", fg=_heat(each.bits)) for each in line))
-    bits = [each.bits for line in lines for each in line]
-    unknown = sum(not each.known for line in lines for each in line)
-    click.echo(
-        f"{trained.arm}: {len(bits)} tokens ({unknown} read as <unk>), {sum(bits) / len(bits):.2f} bits each, "
-        f"perplexity {perplexity(sum(bits) * math.log(2), len(bits)):,.1f}",
-        err=True,
-    )
+    A word that it does not know is read as <unk>, and marked so: its bits are those of <unk>, which stands for all such
+    words together. Below the text stands why they are unknown. Blank lines are none.
+    """
+    from unrolled.tasks.language_model.text import formats, inference  # here, not above: torch takes seconds to import
+
+    trained = inference.Trained.read(arm, pipeline(task=TASK))
+    anew = trained.network.anew if state is None else state == "anew"
+    totals = formats.Totals(trained.unknown)
+    lines = trained.surprisals(decoded_lines(file, "the text"), anew)
+    written = formats.FORMS[form or "words"]
+    for rows in _some(enumerate(lines, 1)):
+        for _, line in rows:
+            totals.add(line)
+        click.echo("\n".join(written(number, line, trained.unknown) for number, line in rows))
+    for said in totals.said(trained.title, anew=anew):
+        click.echo(said, err=True)
 
 
-def _heat(bits: float) -> str:
-    """From expected to astonishing."""
-    return next(colour for limit, colour in HEAT if bits <= limit)
+def _some(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    """Lists of up to TOGETHER."""
+    stream = iter(rows)
+    while some := list(islice(stream, TOGETHER)):
+        yield some
 
 
 @click.command()
@@ -72,7 +105,8 @@ def distances(place: Path | None) -> None:
     """
     from unrolled.tasks.language_model import distances as found  # here: matplotlib takes a while to import
 
-    shown, folder = shown_by_dvc(), folder_in_repository()
+    here = pipeline()
+    shown, folder = shown_by_dvc(here), folder_in_repository(here)
     groups = found.over_distances(list(found.trials(shown, folder)))
     if not groups:
         raise UserError(

@@ -4,13 +4,14 @@ The alternative to teacher forcing: the network finishes the sentence, and whate
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from unrolled.ground.special_tokens import END_ID
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.text.reading import last_sentence
+from unrolled.tasks.language_model.text.reading import WINDOW, last_sentence
 
 
 def distribution(
@@ -31,9 +32,10 @@ def distribution(
         raise ValueError(f"nucleus must be above 0 and at most 1, not {nucleus}")
     if temperature == 0:
         top_k, temperature = 1, 1.0
-    scaled = logits.double() / temperature
+    # The largest is taken off first: however small the temperature, it stays 0 / temperature = 0, and no two overflow.
+    scaled = (logits.double() - logits.double().amax(-1, keepdim=True)) / temperature
     probabilities, order = torch.softmax(scaled, -1).sort(dim=-1, descending=True, stable=True)
-    if top_k is not None:
+    if top_k is not None and top_k < probabilities.shape[-1]:
         probabilities[..., top_k:] = 0
         probabilities /= probabilities.sum(-1, keepdim=True)
     if nucleus is not None:
@@ -44,7 +46,7 @@ def distribution(
 
 
 @torch.inference_mode()
-def generate(
+def draws(
     network: Network,
     prompt: list[int],
     *,
@@ -55,8 +57,8 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     nucleus: float | None = None,
-) -> Tensor:
-    """``length`` tokens after the prompt, int64 [length, samples], each column a text of its own.
+) -> Iterator[Tensor]:
+    """``length`` times the next token of each of ``samples`` texts after the prompt, int64 [samples], as it is drawn.
 
     The network reads the end of a line and the prompt first; if it was trained on each sentence from a zero state, each
     that it begins starts from one. ``never``: ids that are not drawn, whatever their probability. ValueError for a
@@ -70,8 +72,11 @@ def generate(
         )
     if length < 1 or samples < 1:
         raise ValueError(f"length and samples must be at least 1, not {length} and {samples}")
-    tokens = torch.tensor([END_ID, *last_sentence(network, prompt)])[:, None].expand(-1, samples)
-    state, drawn = network.initial_state(samples).forward, []
+    *read, last = [END_ID, *last_sentence(network, prompt)]
+    state = network.initial_state(samples).forward
+    for part in torch.tensor(read, dtype=torch.int64)[:, None].split(WINDOW):
+        _, state = network.read("forward", part.expand(-1, samples), state) if len(part) else (None, state)
+    tokens = torch.full((1, samples), last)
     for _ in range(length):
         if network.anew:
             goes_on = tokens[0, :, None] != END_ID
@@ -83,5 +88,4 @@ def generate(
         logits[:, never] = -torch.inf
         expected = distribution(logits, temperature=temperature, top_k=top_k, nucleus=nucleus)
         tokens = torch.multinomial(expected, 1, generator=generator).t()
-        drawn.append(tokens)
-    return torch.cat(drawn)
+        yield tokens[0]

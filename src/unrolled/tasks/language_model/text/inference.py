@@ -1,86 +1,170 @@
 """A trained arm as a person talks to it: text in, text or surprisals out."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from unrolled.corpus.vocabulary import decode, encode_opening, load_tokenizer
+from unrolled.corpus.vocabulary import END, batches, decode, encode_opening, load_tokenizer, stretches
 from unrolled.ground.run import Run
-from unrolled.ground.special_tokens import UNKNOWN_ID
+from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 from unrolled.ground.trained import ENCODED, read_trained
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.text.generation import generate
-from unrolled.tasks.language_model.text.reading import forward_nats
+from unrolled.tasks.language_model.text.generation import draws
+from unrolled.tasks.language_model.text.reading import Reader
+from unrolled.tasks.language_model.text.unknown import UnknownWords
 
 TASK = "language_model"
+LOGITS = 1 << 22  # of the texts that are drawn side by side: 32 MB
+HELD = 1 << 18  # stretches of text whose words are kept at hand
+MOST, SEEDS = 1_000_000, 2**32  # texts, or tokens of one; torch's generator heeds 32 bits
 
 
 class Surprisal(NamedTuple):
     """A token of a text and how little the forward head expected it."""
 
     word: str
-    known: bool  # or the network saw <unk> in its place
+    known: bool  # or the network saw <unk> in its place, and the bits are those of <unk>
     bits: float
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's network beside the tokenizer of the corpus that it was trained on."""
+    """A run's network beside the tokenizer of the corpus that it was trained on.
+
+    ``flaw``: what its training came to, where it came to no good; ``unknown``: why words are.
+    """
 
     arm: str
     network: Network
     tokenizer: Tokenizer
+    unknown: UnknownWords
+    flaw: str = ""
 
     @classmethod
     def read(cls, arm: str | None = None, workspace: Path = Path()) -> "Trained":
         """``arm`` of runs/; without a name, of the arms that read from left to right the best by validation loss.
 
-        UserError where it is not trained or damaged, or was trained on another corpus than data/encoded now holds.
+        UserError where it is not trained or damaged, or was trained on another corpus than data/encoded now holds; or
+        where none is named and all that there are diverged before an epoch ended.
         """
-        run, _ = read_trained(arm, TASK, _loss, workspace, that=" that reads from left to right")
+        run, _ = read_trained(arm, TASK, _rank, workspace, that=" that reads from left to right")
+        flaw = _flaw(run)
+        if arm is None and _loss(run) is None:
+            raise UserError(
+                f"{run.arm} {flaw}, before an epoch ended, and no other arm here reads from left to right and came "
+                f"further: train one with clipping; --arm {run.arm} takes it as it is"
+            )
         network = run.model()
         assert isinstance(network, Network)
-        return cls(run.arm, network, load_tokenizer(workspace / ENCODED / "tokenizer.json"))
+        tokenizer = load_tokenizer(workspace / ENCODED / "tokenizer.json")
+        return cls(run.arm, network, tokenizer, UnknownWords(tokenizer, workspace / ENCODED), flaw)
 
-    def continued(
-        self, prompt: str, *, length: int, samples: int, seed: int, unknown: bool = False,
+    @property
+    def title(self) -> str:
+        return f"{self.arm} ({self.flaw})" if self.flaw else self.arm
+
+    def continued(self, prompt: str, **options: Any) -> list[str]:
+        """As `said`, whole texts."""
+        pieces = groupby(self.said(prompt, **options), key=itemgetter(0))
+        return ["".join(piece for _, piece in of_text) for _, of_text in pieces]
+
+    def said(
+        self, prompt: str, *, length: int, samples: int = 1, seed: int, unknown: bool = False,
         temperature: float = 1.0, top_k: int | None = None, nucleus: float | None = None,
-    ) -> list[str]:  # fmt: skip
-        """So many continuations of the prompt, the prompt included; ``unknown``: <unk> may be drawn."""
-        ids = encode_opening(self.tokenizer, prompt)
-        try:
-            drawn = generate(
-                self.network, ids, length=length, samples=samples, never=[] if unknown else [UNKNOWN_ID],
-                generator=torch.Generator().manual_seed(seed), temperature=temperature, top_k=top_k, nucleus=nucleus,
-            )  # fmt: skip
-        except ValueError as error:
-            raise UserError(f"{self.arm}: {error}") from None
-        return [decode(self.tokenizer, [*ids, *column]) for column in drawn.t().tolist()]
+    ) -> Iterator[tuple[int, str]]:  # fmt: skip
+        """The continuations of the prompt, each with it, piece by piece, and which of the texts a piece is of.
 
-    def surprisals(self, lines: Iterable[str]) -> list[list[Surprisal]]:
-        """A row a line, each ended by <eos>: -log2 p of each token given all before it.
-
-        Of an arm that was trained on each line from a zero state, given all before it in its line.
+        The first of those that are drawn side by side comes token by token. ``unknown``: <unk> may be drawn. UserError
+        for an argument out of range, and for a network that cannot generate.
         """
-        read = [(line, self.tokenizer.encode(line)) for line in lines]
-        if not read:
+        for name, value in (("length", length), ("samples", samples)):
+            if not 1 <= value <= MOST:
+                raise UserError(f"{name} must be at least 1 and at most {MOST:,}, not {value}")
+        if not 0 <= seed < SEEDS:
+            raise UserError(f"seed must be from 0 to {SEEDS - 1:,}, not {seed}")
+        ids, generator = self._ids(prompt), torch.Generator().manual_seed(seed)
+        size = max(1, LOGITS // self.tokenizer.get_vocab_size())
+        for first in range(0, samples, size):
+            others: list[list[int]] = [[] for _ in range(1, min(size, samples - first))]
+            before: list[int] = []
+            try:
+                for drawn in draws(
+                    self.network, ids, length=length, samples=1 + len(others), never=[] if unknown else [UNKNOWN_ID],
+                    generator=generator, temperature=temperature, top_k=top_k, nucleus=nucleus,
+                ):  # fmt: skip
+                    token, *rest = drawn.tolist()
+                    for other, index in zip(others, rest, strict=True):
+                        other.append(index)
+                    yield first, self._piece(before, token) if before else decode(self.tokenizer, [*ids, token])
+                    before = [token]
+            except ValueError as error:
+                raise UserError(f"{self.title}: {error}") from None
+            for number, other in enumerate(others, first + 1):
+                yield number, decode(self.tokenizer, [*ids, *other])
+
+    def surprisals(self, lines: Iterable[str], anew: bool | None = None) -> Iterator[list[Surprisal]]:
+        """A row a line, each ended by <eos>: -log2 p of each token given all before it, some lines ahead.
+
+        ``anew``: given all before it in its line alone; None: as the arm was trained. UserError where there is no line.
+        """
+        reader, words, there = Reader(self.network, anew), _Words(self.tokenizer), False
+        for batch in batches(lines):
+            there = True
+            read = [words.of(line) for line in batch]
+            ids = np.array([index for line in read for _, index in line], dtype=np.uint32)
+            bits = iter(reader.nats(ids).div(math.log(2)).tolist())
+            for line in read:
+                yield [Surprisal(word, index != UNKNOWN_ID, next(bits)) for word, index in line]
+        if not there:
             raise UserError("a text to score must hold at least one word")
-        ids = np.array([index for _, encoded in read for index in encoded.ids], dtype=np.uint32)
-        bits = iter(forward_nats(self.network, ids).div(math.log(2)).tolist())
-        return [
-            [
-                Surprisal(line[start:end] or token, index != UNKNOWN_ID, next(bits))  # <eos> stands nowhere in the line
-                for index, token, (start, end) in zip(encoded.ids, encoded.tokens, encoded.offsets, strict=True)
-            ]
-            for line, encoded in read
-        ]
+
+    def _ids(self, prompt: str) -> list[int]:
+        try:
+            prompt.encode()
+        except UnicodeEncodeError:  # bytes of the command line that are no text
+            raise UserError("the prompt is not UTF-8; convert it to UTF-8") from None
+        return encode_opening(self.tokenizer, prompt)
+
+    def _piece(self, before: list[int], token: int) -> str:
+        """What a token adds to a text in which it stands behind another."""
+        return decode(self.tokenizer, [*before, token]).removeprefix(decode(self.tokenizer, before))
+
+
+class _Words(dict[str, list[tuple[str, int]]]):
+    """The words of a stretch of text, as it spells them, with their ids; the tokenizer is asked once."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self._tokenizer, self._apart = tokenizer, tokenizer.pre_tokenizer is not None
+
+    def of(self, line: str) -> list[tuple[str, int]]:
+        """Those of a line, with the <eos> that ends it."""
+        if len(self) > HELD:
+            self.clear()
+        return [word for stretch in stretches(line, words=self._apart) for word in self[stretch]] + [(END, END_ID)]
+
+    def __missing__(self, stretch: str) -> list[tuple[str, int]]:
+        read = self._tokenizer.encode(stretch, add_special_tokens=False)
+        spelled = (stretch[start:end] or token for token, (start, end) in zip(read.tokens, read.offsets, strict=True))
+        found = self[stretch] = list(zip(spelled, read.ids, strict=True))
+        return found
+
+
+def _rank(run: Run) -> tuple[float, float] | None:
+    """What is least of the best arm: those that diverged before they were scored come last, the longest-lived first."""
+    if (loss := _loss(run)) is not None:
+        return 0.0, loss
+    step = run.summary["diverged_at_step"]
+    return None if step is None or run.settings["network"]["bidirectional"] else (1.0, -step)
 
 
 def _loss(run: Run) -> float | None:
@@ -91,3 +175,11 @@ def _loss(run: Run) -> float | None:
     valid = {} if run.settings["network"]["bidirectional"] else run.valid()
     loss = valid.get("teacher_loss", valid.get("loss"))
     return loss.sum / loss.terms if loss else None
+
+
+def _flaw(run: Run) -> str:
+    if (step := run.summary["diverged_at_step"]) is not None:
+        return f"diverged at step {step}"
+    loss = _loss(run)
+    guessing = math.log(run.settings["sizes"]["vocabulary"])
+    return "" if loss is None or loss <= guessing else "worse than guessing: its training went astray"

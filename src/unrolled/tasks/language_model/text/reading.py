@@ -1,25 +1,100 @@
-"""A text as a network was trained to read it: as one stream, or each sentence anew, from a zero state."""
+"""A text as a network reads it: as one stream, or each line anew, from a zero state."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from unrolled.ground.corpus import Tokens
+from unrolled.ground.sequences import Ints, columns_of
 from unrolled.ground.special_tokens import END_ID
+from unrolled.recurrence.threads import one_thread
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.model.predictions import predictions
 
 WINDOW = 512  # tokens at a time; no figure depends on it
+STRETCH = 4096  # tokens that the network reads in one call: one of few costs more than what it computes
+ROWS = 64  # whose logits stay in the processor's cache until they are summed, which takes half the time
+
+
+class Reader:
+    """The forward head over a text that comes in parts: the next part is read with what stood before it.
+
+    ``anew``: each line is read from a zero state, whatever stood before it, and a part is whole lines. None: as the
+    network was trained.
+    """
+
+    def __init__(self, network: Network, anew: bool | None = None) -> None:
+        self.network, self.anew = network, network.anew if anew is None else anew
+        self._state, self._last = network.initial_state(1).forward, END_ID
+        self._pool = ThreadPoolExecutor(torch.get_num_threads(), initializer=partial(torch.set_num_threads, 1))
+
+    @torch.inference_mode()
+    def nats(self, tokens: Tokens) -> Tensor:
+        """-ln p of each token of the next part, [N]; what is not a number counts as infinite, for it predicts nothing.
+
+        ValueError for a part without a token.
+        """
+        ids = torch.from_numpy(tokens.astype(np.int64))
+        if not len(ids):
+            raise ValueError("a text to score must hold at least one word")
+        return self._lines(ids) if self.anew else self._stream(ids)
+
+    def _stream(self, ids: Tensor) -> Tensor:
+        found = []
+        for part in ids.split(STRETCH):
+            left = torch.cat([torch.tensor([self._last]), part[:-1]])
+            hidden, self._state = self.network.read("forward", left[:, None], self._state)
+            self._last = int(part[-1])
+            found.append(self._nats(hidden[:, 0], part))
+        return torch.cat(found)
+
+    def _lines(self, ids: Tensor) -> Tensor:
+        """Lines of about one length side by side; one that takes more than a call is a stream of its own."""
+        ends = np.flatnonzero(ids.numpy() == END_ID) + 1
+        starts = np.array([0, *(end for end in ends.tolist() if end < len(ids))])
+        lengths, nats = np.diff(starts, append=len(ids)), torch.empty(len(ids))
+        for chosen in _of_about_one_length(lengths):
+            if lengths[chosen[0]] > STRETCH:
+                line = slice(starts[chosen[0]], starts[chosen[0]] + lengths[chosen[0]])
+                nats[line] = Reader(self.network, anew=False)._stream(ids[line])
+                continue
+            places, there = map(torch.from_numpy, columns_of(starts[chosen], lengths[chosen]))  # [T, B]
+            left = torch.cat([torch.full_like(places[:1], END_ID), ids[places[:-1]]])
+            state = self.network.initial_state(len(chosen)).forward
+            own = torch.from_numpy(lengths[chosen])
+            hidden, _ = self.network.read("forward", left, state, lengths=own)
+            nats[places[there]] = self._nats(hidden[there], ids[places[there]])
+        return nats
+
+    def _nats(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Few rows at a time, each thread its own: those of torch would wait for each other after every few rows."""
+        with one_thread():
+            found = torch.cat(list(self._pool.map(self._nats_of_rows, hidden.split(ROWS), targets.split(ROWS))))
+        return found.nan_to_num(nan=torch.inf, posinf=torch.inf)
+
+    @torch.inference_mode()
+    def _nats_of_rows(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy(self.network.logits(hidden), targets, reduction="none")
 
 
 def forward_nats(network: Network, tokens: Tokens) -> Tensor:
-    """-log p of each token by the forward head, [N]."""
-    ends: list[int] = (np.flatnonzero(tokens == END_ID) + 1).tolist() if network.anew else []
-    parts = [part for part in np.split(tokens, ends) if len(part)]
-    scored = (each for part in parts for each in predictions(network, part, window=WINDOW, heads="forward"))
-    return torch.cat([each.nats("forward") for each in scored])
+    """-ln p of each token of a text by the forward head, [N], read as the network was trained."""
+    return Reader(network).nats(tokens)
 
 
 def last_sentence(network: Network, ids: list[int]) -> list[int]:
     """What is read of a text that goes on: all of it, or of its last sentence what there is."""
     return ids[len(ids) - ids[::-1].index(END_ID) :] if network.anew and END_ID in ids else ids
+
+
+def _of_about_one_length(lengths: Ints) -> Iterator[Ints]:
+    """The numbers of the lines, the longest first, in groups that take at most STRETCH tokens with their padding."""
+    order, first = np.argsort(-lengths, kind="stable"), 0
+    while first < len(order):
+        size = max(1, STRETCH // int(lengths[order[first]]))
+        yield order[first : first + size]
+        first += size
