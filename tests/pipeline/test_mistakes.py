@@ -15,6 +15,7 @@ from project import Project
     ("override", "words"),
     [
         ("+train.clpi=1", ["unknown key 'train.clpi'"]),
+        ("+trian.epochs=9", ["unknown section 'trian'; did you mean 'train'?"]),
         ("vocabulary.min_count=100000", ["vocabulary comes out empty"]),
     ],
 )
@@ -24,7 +25,7 @@ def test_a_mistake_in_an_experiment_is_one_line(project: Project, override: str,
     said = done.stdout + done.stderr
     (line,) = (line for line in said.splitlines() if line.startswith("error: "))
     assert all(word in line for word in words)
-    assert "Traceback" not in said
+    assert "Traceback" not in said and "applied" not in said
 
 
 @pytest.mark.parametrize(
