@@ -1,12 +1,13 @@
 """A trained arm as a person talks to it: text in, text or surprisals out."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.text.generation import draws
 from unrolled.tasks.language_model.text.reading import Reader
 from unrolled.tasks.language_model.text.unknown import UnknownWords
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 TASK = "language_model"
 LOGITS = 1 << 22  # of the texts that are drawn side by side: 32 MB
@@ -116,12 +120,15 @@ class Trained:
 
         ``anew``: given all before it in its line alone; None: as the arm was trained. UserError where there is no line.
         """
-        reader, words, there = Reader(self.network, anew), _Words(self.tokenizer), False
-        for batch in batches(lines):
-            there = True
-            read = [words.of(line) for line in batch]
+        reader, words = Reader(self.network, anew), _Words(self.tokenizer)
+
+        def scored(read: list[list[tuple[str, int]]]) -> list[float]:
             ids = np.array([index for line in read for _, index in line], dtype=np.uint32)
-            bits = iter(reader.nats(ids).div(math.log(2)).tolist())
+            return list(reader.nats(ids).div(math.log(2)).tolist())
+
+        there = False
+        for read, found in _ahead(scored, ([words.of(line) for line in batch] for batch in batches(lines))):
+            there, bits = True, iter(found)
             for line in read:
                 yield [Surprisal(word, index != UNKNOWN_ID, next(bits)) for word, index in line]
         if not there:
@@ -157,6 +164,19 @@ class _Words(dict[str, list[tuple[str, int]]]):
         spelled = (stretch[start:end] or token for token, (start, end) in zip(read.tokens, read.offsets, strict=True))
         found = self[stretch] = list(zip(spelled, read.ids, strict=True))
         return found
+
+
+def _ahead(work: Callable[[T], R], given: Iterable[T]) -> Iterator[tuple[T, R]]:
+    """What ``work`` makes of each, in turn; it is at the next one already while the caller sees to the one before."""
+    with ThreadPoolExecutor(1) as beside:
+        waiting: list[tuple[T, Future[R]]] = []
+        for each in given:
+            waiting.append((each, beside.submit(work, each)))
+            if len(waiting) > 1:
+                first, found = waiting.pop(0)
+                yield first, found.result()
+        for first, found in waiting:
+            yield first, found.result()
 
 
 def _rank(run: Run) -> tuple[float, float] | None:

@@ -33,6 +33,7 @@ class Reader:
         self._pool = ThreadPoolExecutor(torch.get_num_threads(), initializer=partial(torch.set_num_threads, 1))
 
     @torch.inference_mode()
+    @one_thread()
     def nats(self, tokens: Tokens) -> Tensor:
         """-ln p of each token of the next part, [N]; what is not a number counts as infinite, for it predicts nothing.
 
@@ -72,8 +73,7 @@ class Reader:
 
     def _nats(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Few rows at a time, each thread its own: those of torch would wait for each other after every few rows."""
-        with one_thread():
-            found = torch.cat(list(self._pool.map(self._nats_of_rows, hidden.split(ROWS), targets.split(ROWS))))
+        found = torch.cat(list(self._pool.map(self._nats_of_rows, hidden.split(ROWS), targets.split(ROWS))))
         return found.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
     @torch.inference_mode()
