@@ -21,7 +21,7 @@ import unrolled.recurrence.softmax_loss  # noqa: F401
 
 with atheris.instrument_imports(include=["unrolled", "ruamel", "zipfile", "gzip", "json"]):
     from miniature import ROOT, SIZES, arm_of, split_of, text_of
-    from unrolled.corpus import text_files
+    from unrolled.corpus import lines
     from unrolled.corpus.text_files import text_documents
     from unrolled.ground.checksums import json_of, seal
     from unrolled.ground.resolved import read_arm
@@ -138,7 +138,7 @@ def main() -> None:
     (PLACE / "seeds").mkdir()
     for seed in seeds(target):
         (PLACE / "seeds" / hashlib.sha256(seed).hexdigest()).write_bytes(seed)
-    text_files.BLOCK = 16  # so that a small input has borders of blocks
+    lines.BLOCK = 16  # so that a small input has borders of blocks
 
     def once(data: bytes) -> None:
         try:

@@ -69,6 +69,7 @@ def test_arrays_counts_and_report_of_a_tiny_corpus(tmp_path: Path) -> None:
         assert np.load(tmp_path / "encoded" / f"{split}.documents.npy").tolist() == [0]
     assert np.load(tmp_path / "encoded" / "counts.npy").tolist() == [0, 3, 3, 2, 1]
     chosen = {"unit": "word", "lowercase": True, "min_count": 1, "max_size": None}
+    assert report.pop("warnings").keys() == {"few_types"}
     assert report == {
         "digest": read_corpus(tmp_path / "encoded").digest,
         "settings": {"corpus": None, "vocabulary": chosen},

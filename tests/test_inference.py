@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from miniature import ROOT, arm_of
-from unrolled.corpus.text_files import lines_of
-from unrolled.corpus.vocabulary import build_tokenizer, encode_line
+from unrolled.corpus.lines import Reading, decoded_lines, lines_of
+from unrolled.corpus.vocabulary import build_tokenizer, encode_line, encode_opening
 from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import MANIFEST, SPLITS, Text, read_corpus
 from unrolled.ground.score import Sums
@@ -273,6 +273,40 @@ def test_an_arm_trained_on_each_line_anew_reads_each_anew(workspace: Path, tmp_p
     assert served["nats"][0] == pytest.approx(sum(map(sum, bits[1])) * math.log(2), rel=1e-5)
     assert served["next_words"][1] == served["next_words"][2]
     assert served["next_probabilities"][1] == pytest.approx(served["next_probabilities"][2])
+
+
+@pytest.fixture
+def served(workspace: Path, tmp_path: Path) -> Path:
+    """The files of an arm as MLflow is given them."""
+    run = workspace / "runs/lstm-clipped-1"
+    files = [run / "weights.safetensors", run / "settings.json"]
+    for file in (*files, *(workspace / ENCODED / each for each in ("tokenizer.json", MANIFEST))):
+        shutil.copy(file, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("blank", ["drop", "paragraphs", "keep"])
+def test_lines_are_those_of_the_corpus_that_it_was_trained_on(
+    workspace: Path, served: Path, monkeypatch: pytest.MonkeyPatch, blank: str
+) -> None:
+    """Training, `score`, `generate` and the served model cut a text in one way, blank lines among it."""
+    text = "\ufeffthe cat\r\n\r\n\u2028\n\n\na dog\fsat\n"
+    reading = Reading(blank_lines=blank)  # type: ignore[arg-type]
+    expected = list(decoded_lines(io.BytesIO(text.encode()), "a corpus", reading))
+    assert len(expected) == {"drop": 2, "paragraphs": 3, "keep": 6}[blank]
+    for folder in (ENCODED, served):
+        manifest = json.loads((folder / MANIFEST).read_text())
+        kept = {key: manifest[key] for key in TEXTS} | {"settings": {"corpus": {"name": "text", "blank_lines": blank}}}
+        monkeypatch.setattr(inference, "read_sealed", lambda *_: kept)  # noqa: B023
+        if folder == served:
+            (folder / MANIFEST).write_text(json.dumps(manifest | kept))
+    trained = Trained.read("lstm-clipped-1")
+    assert trained.reading == reading
+    ids = [index for line in expected for index in encode_line(trained.tokenizer, line)]
+    assert encode_opening(trained.tokenizer, text, trained.reading) == ids
+    result = say("score", "--arm", "lstm-clipped-1", input=text.encode())
+    assert result.stdout.count("<eos>") == len(expected)
+    assert Scorer(served).predict([text])["tokens"].tolist() == [len(ids)]
 
 
 def test_the_best_arm_is_the_best_with_true_words() -> None:

@@ -14,6 +14,7 @@ from unrolled.ground.resolved import read_arm, read_resolved
 from unrolled.settings.loader import load_params
 from unrolled.settings.resolve import resolve
 from unrolled.settings.sections import Strict
+from unrolled.settings.stated import stated
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model import settings as language_model
 
@@ -61,7 +62,7 @@ def test_there_is_a_file_for_each_stage_and_each_arm(tmp_path: Path) -> None:
     name = {"name": params.sections["corpus"]["name"]}
     task = {"task": params.task}
     assert read_resolved("fetch", folder) == task | {"corpus": name}
-    assert read_resolved("preprocess", folder) == task | {"corpus": params.sections["corpus"]}
+    assert read_resolved("preprocess", folder) == task | {"corpus": stated(params.sections["corpus"])}
     assert read_resolved("vocabulary", folder) == task | {"corpus": name, "vocabulary": params.sections["vocabulary"]}
     assert read_resolved("evaluate", folder) == {"task": params.task, "evaluate": params.sections["evaluate"]}
     assert read_resolved("probe", folder) == {

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.corpus import text_files
-from unrolled.corpus.text_files import decoded_lines, lines_of, text_documents
+from unrolled.corpus import lines as cutting
+from unrolled.corpus.lines import decoded_lines, lines_of
+from unrolled.corpus.text_files import text_documents
 from unrolled.shell.errors import UserError
 
 
@@ -42,7 +43,7 @@ def test_line_ends_bom_and_blank_lines() -> None:
 
 @pytest.fixture(params=[1, 2, 3, 7, 1 << 20])
 def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(text_files, "BLOCK", request.param)
+    monkeypatch.setattr(cutting, "BLOCK", request.param)
     yield
 
 
@@ -55,17 +56,17 @@ def test_every_block_size_gives_the_same_lines(text: str) -> None:
     expected = [line.rstrip() for line in plain if line.strip()]
     with pytest.MonkeyPatch.context() as patch:
         for size in (1, 2, 3, 1 << 20):
-            patch.setattr(text_files, "BLOCK", size)
+            patch.setattr(cutting, "BLOCK", size)
             assert lines(text.encode()) == list(lines_of(text)) == expected
 
 
 @given(st.text(alphabet="ab ", max_size=200))
 def test_a_text_without_line_ends_is_cut_at_spaces_and_loses_none_of_its_words(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_files, "LONGEST_LINE", 20)
+        patch.setattr(cutting, "LONGEST_LINE", 20)
         cut = []
         for size in (3, 1 << 20):
-            patch.setattr(text_files, "BLOCK", size)
+            patch.setattr(cutting, "BLOCK", size)
             cut.append(lines(text.encode()))
     assert cut[0] == cut[1]  # wherever the blocks end
     assert all(len(line) <= 20 for line in cut[0])
@@ -78,9 +79,9 @@ def test_a_text_without_line_ends_is_cut_at_spaces_and_loses_none_of_its_words(t
     ("data", "message"),
     [
         (b"abc\xff def", "name: not UTF-8 at byte 3"),
-        (b"abc\n\xe2\x82", "name: not UTF-8 at byte 4"),  # ends within a character
-        (b"\xff\xfea\x00b\x00", "name: not UTF-8 at byte 0"),  # UTF-16
-        (b"abc\n12\x0045", "name: not text but binary (NUL at byte 6)"),
+        (b"abc\n\xe2\x82", "name: not UTF-8 at byte 4, in line 2"),  # ends within a character
+        (b"\xff\xfea\x00b", "name: not UTF-16 at byte 4, in line 1"),  # ends within a character
+        (b"abc\n12\x0045", "name: not text but binary (NUL at byte 6, in line 2)"),
         ("é".encode() * 5 + b"\xed\xa0\x80", "name: not UTF-8 at byte 10"),  # a surrogate
     ],
 )

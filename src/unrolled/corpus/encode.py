@@ -19,13 +19,15 @@ from numpy.lib import format as npy
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from unrolled.corpus.kept_arrays import keep_the_source, keep_what_is_known
+from unrolled.corpus.repeats import share_in_training
 from unrolled.corpus.spelling import Letters, Spelling
 from unrolled.corpus.vocabulary import BATCH, STRETCHES, batches, build_tokenizer, pieces_in, stretches
+from unrolled.corpus.warning_signs import warnings_of
 from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.checksums import load, read_sealed, seal
-from unrolled.ground.corpus import MANIFEST, SOURCE, SPLITS, Text, corpus_digest
+from unrolled.ground.corpus import MANIFEST, NO_ARRAYS, SPLITS, Text, corpus_digest
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
-from unrolled.shell.errors import UserError
 
 MOST_FREQUENT = 20
 LONG = 40  # characters of a line that two texts do not share by chance
@@ -50,17 +52,21 @@ class Encoded:
     def tokens(self) -> int:
         return int(self.counts.sum())
 
+    @property
+    def unknown_share(self) -> float:
+        """Of all tokens, ``<eos>`` included."""
+        return int(self.counts[UNKNOWN_ID]) / self.tokens
+
     def text(self, size: int, spelling: Spelling) -> Text:
         """Of ``size`` bytes."""
         return Text(self.characters, size, self.unknown.words, spelling.nats(self.unknown))
 
     def report(self, documents: int) -> dict[str, Any]:
-        """unknown_share: the share of all tokens, ``<eos>`` included, that are ``<unk>``."""
         return {
             "documents": documents,
             "tokens": self.tokens,
             "characters": self.characters,
-            "unknown_share": round(int(self.counts[UNKNOWN_ID]) / self.tokens, 6),
+            "unknown_share": round(self.unknown_share, 6),
         }
 
 
@@ -75,10 +81,17 @@ def encode_corpus(
     max_size: int | None,
     tokenised: bool = False,
     own_vocabulary: bool = False,
+    normalise: str | None = None,
+    judged: bool = True,
+    told: Mapping[str, Any] = NO_ARRAYS,
+    warned: Mapping[str, str] = NO_ARRAYS,
 ) -> None:
     """Build the vocabulary of ``text``/train.txt, encode every split into ``encoded``, and write ``report``.
 
-    ``tokenised``, ``own_vocabulary``: see catalogue.Source. The folder and the report appear whole or not at all.
+    ``tokenised``, ``own_vocabulary``: see catalogue.Source. ``normalise``: the form that the text was brought to.
+    ``judged``: whether the report warns of figures that would mislead. ``told``, ``warned``: what else it says, and
+    warns of.
+    The folder and the report appear whole or not at all.
     Raises UserError if the vocabulary comes out empty.
     """
     vocabulary = {"unit": unit, "lowercase": lowercase, "min_count": min_count, "max_size": max_size}
@@ -91,6 +104,7 @@ def encode_corpus(
         unit=unit,
         lowercase=lowercase,
         tokenised=tokenised,
+        normalise=normalise,
         min_count=min_count,
         max_size=max_size,
     )
@@ -105,14 +119,20 @@ def encode_corpus(
         np.save(partial / "counts.npy", splits["train"].counts)
         for s in SPLITS:
             np.save(partial / f"{s}.documents.npy", splits[s].documents)
-        _keep_what_is_known(text, partial, splits)
-        _keep_the_source(text, partial, tokenizer)
+        keep_what_is_known(text, partial, {s: split.tokens for s, split in splits.items()})
+        keep_the_source(text, partial, tokenizer)
         spelling, which = _spelling(tokenizer, splits["train"], unit)
         texts = {s: splits[s].text((text / f"{s}.txt").stat().st_size, spelling) for s in SPLITS}
         stated = {"corpus": facts.get("settings"), "vocabulary": vocabulary}
-        told = {"texts": {s: each._asdict() for s, each in texts.items()}, "spelling": which, "settings": stated}
-        seal(partial / MANIFEST, told)
+        kept = {"texts": {s: each._asdict() for s, each in texts.items()}, "spelling": which, "settings": stated}
+        seal(partial / MANIFEST, kept)
     files = read_sealed(encoded, MANIFEST)["files"]
+    found = dict(warned) | warnings_of(
+        splits["test"].unknown_share,
+        tokenizer.get_vocab_size(),
+        share_in_training(encoded / "train.npy", encoded / "test.npy", unit),
+        unit,
+    )
     written = {
         "digest": corpus_digest(files),
         "settings": stated,
@@ -122,33 +142,11 @@ def encode_corpus(
         "types": tokenizer.get_vocab_size(),
         "spelling": which,
         "most_frequent": _most_frequent(tokenizer, splits["train"]),
+        **told,
         **{s: splits[s].report(facts[s]["documents"]) | _seen(splits[s], splits["train"]) for s in SPLITS},
+        **({"warnings": found} if found and judged else {}),
     }
     whole_text(report, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
-
-
-def _keep_what_is_known(text: Path, encoded: Path, splits: Mapping[str, Encoded]) -> None:
-    """Of made-up text, an array of all tokens each, which must be the tokens of ``encoded`` too."""
-    for path in sorted(text.glob("*.npy")):
-        split, _, name = path.stem.partition(".")
-        if name == "lines" or split not in SPLITS:
-            continue
-        array = load(text, path.name, lambda path: np.load(path, allow_pickle=False))
-        if len(array) != splits[split].tokens:
-            raise UserError(f"{text / path.name} is of {len(array):,} tokens, where there are {splits[split].tokens:,}")
-        np.save(encoded / path.name, array)
-
-
-def _keep_the_source(text: Path, encoded: Path, tokenizer: Tokenizer) -> None:
-    """What made-up text is drawn from; in place of its words their ids, [W]."""
-    for path in sorted(text.glob(f"{SOURCE}.*.npy")):
-        array = load(text, path.name, lambda path: np.load(path, allow_pickle=False))
-        if path.name == f"{SOURCE}.words.npy":
-            known = (tokenizer.token_to_id(word) for word in array.tolist())
-            ids = [UNKNOWN_ID if each is None else each for each in known]
-            np.save(encoded / f"{SOURCE}.ids.npy", np.array(ids, dtype=np.int64))
-        else:
-            np.save(encoded / path.name, array)
 
 
 class StretchIds(dict[str, bytes]):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from unrolled.corpus import own_text
 from unrolled.corpus.catalogue import CATALOGUE, facts
 from unrolled.corpus.encode import encode_corpus
 from unrolled.corpus.made_up import NAMES, made_up
@@ -19,36 +20,48 @@ def read(corpus: Mapping[str, Any], raw: Path, text: Path) -> None:
     """The documents as plain lines, split."""
     name = corpus["name"]
     documents: Iterable[Document]
+    arrays: Mapping[str, Any] = {}
+    about: dict[str, Any] = facts(name) | {"settings": corpus}
     if corpus["source"]:
         documents, arrays = made_up(corpus)
+    elif name == own_text.NAME:
+        documents, how = own_text.documents(corpus)
+        about |= {"reading": how}
     else:
-        place = Path(corpus["path"]) if CATALOGUE[name].own else raw
-        documents, arrays = READERS[name](place, corpus["pattern"]), {}
+        documents = READERS[name](raw, corpus["pattern"])
     write_splits(
         documents,
         text,
         valid_share=corpus["valid_share"],
         test_share=corpus["test_share"],
         seed=corpus["seed"],
-        facts=facts(name) | {"settings": corpus},
+        facts=about,
         arrays=arrays,
     )
+    if name == own_text.NAME:
+        own_text.say_what_was_left_out(how)
 
 
 def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path) -> None:
     """The vocabulary of the training split, and all splits as its ids."""
-    name, vocabulary = settings["corpus"]["name"], settings["vocabulary"]
+    corpus, vocabulary = settings["corpus"], settings["vocabulary"]
+    name = corpus["name"]
     source = CATALOGUE[name]
     if name in NAMES and (vocabulary["unit"] != "word" or vocabulary["min_count"] > 1 or vocabulary["max_size"]):
         raise UserError(
             f"the floors of {name} are of its words, all of them: set vocabulary.unit to word, min_count to 1 and "
             "max_size to null"
         )
+    own = own_text.looked_at(corpus, vocabulary["unit"], text) if name == own_text.NAME else own_text.NOTHING
     encode_corpus(
         text,
         encoded,
         report,
         **vocabulary,
-        tokenised=source.tokenised,
+        tokenised=source.tokenised or own.tokenised,
         own_vocabulary=source.own_vocabulary,
+        normalise=corpus.get("normalise"),
+        judged=name not in NAMES,
+        told=own.told,
+        warned=own.warned,
     )

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from unrolled.corpus.lines import decoded_lines
 from unrolled.corpus.python_docs import python_documents
-from unrolled.corpus.text_files import Document, decoded_lines, text_documents, zip_documents
+from unrolled.corpus.text_files import Document, zip_documents
 from unrolled.ground.corpus import SPLITS
 
 
@@ -43,5 +44,4 @@ READERS: dict[str, Callable[[Path, str | None], Iterator[Document]]] = {
     "python-docs": python_documents,
     "ptb": ptb_documents,
     "brown": brown_documents,
-    "text": text_documents,
 }

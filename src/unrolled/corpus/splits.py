@@ -20,6 +20,8 @@ from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import NO_ARRAYS, SPLITS
 from unrolled.shell.errors import UserError
 
+SHORTEST_CUT = 1000  # characters: of less, a split would be a few words
+NEAR = 100  # characters before a border, within which a word ends
 DUPLICATES = "duplicates"  # beside the splits, in counts of documents
 
 
@@ -34,6 +36,12 @@ class SplitFile:
         self.begin()
         for line in document:
             self.write(line)
+
+    def clear(self) -> None:
+        """Take back all that was written."""
+        self._file.seek(0)
+        self._file.truncate()
+        del self.lines[:]
 
     def begin(self) -> None:
         """The lines from here on belong to another document."""
@@ -86,8 +94,7 @@ def write_splits(
                 counts = _write_hashed(stream, sink, valid_share, test_share, seed)
                 how = f"by document: a hash of its name, seed {seed}"
             else:
-                counts = _write_blocks(several[0], sink, valid_share, test_share)
-                how = "contiguous blocks of a single document"
+                counts, how = _write_blocks(several[0], sink, valid_share, test_share)
         for split, file in sink.items():
             np.save(partial / f"{split}.lines.npy", np.array(file.lines, dtype=np.int64))
         for name, array in arrays.items():
@@ -103,7 +110,7 @@ def _peek(stream: Iterator[Document]) -> tuple[list[Document], Iterator[Document
 
 
 def _has_text(document: Document) -> bool:
-    return next(document.lines(), None) is not None
+    return any(document.lines())  # a blank line is an empty text
 
 
 def _digest(document: Document) -> bytes:
@@ -112,7 +119,7 @@ def _digest(document: Document) -> bytes:
     blank = True
     for line in document.lines():
         digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))
-        blank = False
+        blank = blank and not line
     return b"" if blank else digest.digest()
 
 
@@ -167,21 +174,58 @@ def _seed_that_fills(names: list[str], valid_share: float, test_share: float) ->
     return ""
 
 
-def _write_blocks(document: Document, sink: Sink, valid_share: float, test_share: float) -> dict[str, int]:
-    """Train, valid and test one after the other, as long as their shares of the characters."""
+def _write_blocks(document: Document, sink: Sink, valid_share: float, test_share: float) -> tuple[dict[str, int], str]:
+    """Train, valid and test one after the other, as long as their shares of the characters; with how that was done.
+
+    Where lines are so few, and so long, that a split would get none, those that a border falls into are cut there.
+    """
     total = sum(len(line) + 1 for line in document.lines())
-    valid_from, test_from = total * (1 - valid_share - test_share), total * (1 - test_share)
-    at, counts = 0, dict.fromkeys(SPLITS, 0)
-    for line in tqdm(document.lines(), unit=" lines", disable=None):
-        split = "train" if at < valid_from else "valid" if at < test_from else "test"
-        if not counts[split]:
-            sink[split].begin()
-        sink[split].write(line)
-        counts[split] = 1
-        at += len(line) + 1
+    borders = total * (1 - valid_share - test_share), total * (1 - test_share)
+    counts, how = _fill(_whole(document.lines(), *borders), sink), "contiguous blocks of a single document"
+    if not all(counts.values()) and total >= SHORTEST_CUT:
+        for file in sink.values():
+            file.clear()
+        counts = _fill(_cut(document.lines(), *borders), sink)
+        how += ", whose lines are cut at the borders"
     if empty := [split for split in SPLITS if not counts[split]]:
         raise UserError(
             f"{document.name} is too short: cut into blocks, no line falls into {' and '.join(empty)}; "
             "give more text, or raise corpus.valid_share and corpus.test_share"
         )
+    return counts, how
+
+
+def _fill(parts: Iterable[tuple[str, str]], sink: Sink) -> dict[str, int]:
+    """``parts``: lines, each with its split."""
+    counts = dict.fromkeys(SPLITS, 0)
+    for split, line in tqdm(parts, unit=" lines", disable=None):
+        if not counts[split]:
+            sink[split].begin()
+        sink[split].write(line)
+        counts[split] = 1
     return counts
+
+
+def _whole(lines: Iterable[str], valid_from: float, test_from: float) -> Iterator[tuple[str, str]]:
+    """Each line is where it begins."""
+    at = 0
+    for line in lines:
+        yield "train" if at < valid_from else "valid" if at < test_from else "test", line
+        at += len(line) + 1
+
+
+def _cut(lines: Iterable[str], valid_from: float, test_from: float) -> Iterator[tuple[str, str]]:
+    """A line that a border falls into is cut there, or behind a blank where one is near before it."""
+    at, splits, ahead = 0, list(SPLITS), [round(valid_from), round(test_from)]
+    for line in lines:
+        end = at + len(line) + 1
+        while ahead and ahead[0] < end:
+            border = ahead.pop(0) - at
+            near = line.rfind(" ", max(0, border - NEAR), border) + 1 or border
+            if first := line[:near].rstrip():
+                yield splits[0], first
+            splits.pop(0)
+            line, at = line[near:], at + near
+        if line:
+            yield splits[0], line
+        at = end

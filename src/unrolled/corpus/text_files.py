@@ -1,35 +1,35 @@
-"""The user's own text: a file, or a folder of files, plain, .gz or .zip, in UTF-8.
+"""The user's own text: a file, or a folder of files, packed or not, plain, pages of HTML or rows of a table.
 
-Everything is streamed: no file, line or archive member is ever held whole in memory.
+Everything is streamed: of a plain text no file, line or archive member is ever held whole in memory.
 """
 
 import codecs
-import gzip
-import io
 import os
 import stat
-import struct
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
+from unrolled.corpus.archives import hidden, tar_members, zip_members
+from unrolled.corpus.kinds import HEAD, document_of, no_text, packed_as
+from unrolled.corpus.lines import PLAIN, Reading, decoded, decoded_lines, lines_in, lines_of
+from unrolled.corpus.packed import Packed, unpacked
+from unrolled.corpus.pages import declared, text_of
+from unrolled.corpus.rows import READERS, texts_in
 from unrolled.shell.errors import UserError
 
-BLOCK = 1 << 20  # bytes read at a time
-LONGEST_LINE = 1 << 16  # characters: text without line ends (text8 is one line of 100 MB) is cut at a space
-# Text packs 3 to 20 times smaller. What unpacks to more than this, and to so much, is there to fill a disk.
-EXPANSION, HARMLESS = 500, 1 << 30  # times; bytes
+PAGES = (".html", ".htm", ".xhtml")
+FORMATS = ".txt, .html, .jsonl, .csv, .tsv or .parquet, also packed: .gz, .bz2, .xz, .zst, .zip, .tar"
 
 Lines = Callable[[], Iterator[str]]
 
 
 @dataclass(frozen=True)
 class Document:
-    """A named text. ``lines()`` reads it anew: no line ends, no blank lines, no white space at a line's end.
+    """A named text. ``lines()`` reads it anew: no line ends, no white space at a line's end; blank lines as set.
 
     ``split`` is set only where the corpus' publisher has fixed the splits.
     """
@@ -39,104 +39,121 @@ class Document:
     split: str | None = None
 
 
-def text_documents(path: Path, pattern: str | None) -> Iterator[Document]:
+def text_documents(
+    path: Path, pattern: str | None, reading: Reading = PLAIN, left_out: list[str] | None = None
+) -> Iterator[Document]:
     """The documents of a file or folder in sorted order, named by their path within it.
 
-    A .zip holds one document a member. Hidden files are left out. ``pattern`` is a glob within the folder. A link is
-    the file that it points to, wherever that lies.
+    An archive holds one document a member, a table one a row. Hidden files are left out, and those of a folder that
+    are no text: what those are is added to ``left_out``. ``pattern`` is a glob within the folder. A link is the file
+    that it points to, wherever that lies.
     Raises UserError naming what is wrong with the path, the pattern, an archive or a file's bytes.
     """
-    if not path.exists():
-        raise UserError(f"corpus.path: {path} does not exist")
+    left_out = [] if left_out is None else left_out
+    check_readable(path)
     if path.is_dir():
-        files = _files(path, pattern)
-        names = [file.relative_to(path).as_posix() for file in files]
+        files = {file: file.relative_to(path).as_posix() for file in _files(path, pattern)}
     elif pattern is not None:
         raise UserError(f"corpus.pattern picks files within a folder, but corpus.path {path} is a file")
-    elif path.stat().st_size == 0:
-        raise UserError(f"corpus.path: {path} is empty; name a file or a folder that holds text")
     else:
-        files, names = [path], [path.name]
+        files = {path: path.name}
     found = False
-    for file, name in zip(files, names, strict=True):
-        if file.suffix.lower() != ".zip":
-            documents: Iterator[Document] = iter([Document(name, partial(_file_lines, file))])
-        else:
-            documents = zip_documents(file, name if path.is_dir() else "")
-        for document in documents:
-            found = True
-            yield document
+    for file, name in files.items():
+        before = file.stat()
+        packed = Packed(name, str(file), before.st_size, partial(_opened, file, before))
+        for member in _members(file, packed, prefix=name if path.is_dir() else ""):
+            for document in _documents(member, reading, left_out, alone=member.label == str(path)):
+                found = True
+                yield document
     if not found:
-        raise UserError(f"corpus.path: {path} holds no text files")
+        what = f": {left_out[0]}" + (f", and {len(left_out) - 1} more" if left_out[1:] else "") if left_out else ""
+        raise UserError(f"corpus.path: {path} holds no text files{what}; text comes as {FORMATS}")
+
+
+def check_readable(path: Path) -> None:
+    """UserError for a path at which there is nothing to read, or not twice, as text is."""
+    if not path.exists():
+        raise UserError(f"corpus.path: {path} does not exist")
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        what = "a pipe" if stat.S_ISFIFO(mode) else "a device" if not stat.S_ISSOCK(mode) else "a socket"
+        raise UserError(
+            f"corpus.path: {path} is {what}, which can be read only once; put what it says into a file: "
+            f"cat {path} > text.txt"
+        )
+    if stat.S_ISREG(mode) and path.stat().st_size == 0:
+        raise UserError(f"corpus.path: {path} is empty; name a file or a folder that holds text")
 
 
 def zip_documents(path: Path, prefix: str = "") -> Iterator[Document]:
-    """One document a member of the archive, in sorted order; nothing is unpacked.
-
-    Raises UserError if the archive is truncated or damaged, expands beyond reason, or holds a link, two members of
-    one name, or one whose name climbs out of it.
-    """
-    with archive_errors(str(path)):
-        # Left open for the documents that read from it; it closes with the last of them.
-        archive = zipfile.ZipFile(path)
-        _check_directory(archive, path)
-    members = sorted(archive.infolist(), key=lambda member: member.filename)
-    _check_expansion(sum(member.file_size for member in members), path)
-    seen = set()
-    for member in members:
-        name = PurePosixPath(member.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or not name.parts or ":" in name.parts[0]:
-            raise UserError(f"{path}: the archive's member '{member.filename}' climbs out of its folder; not used")
-        if not member.is_dir() and not _hidden(name):
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise UserError(f"{path}: the archive's member '{member.filename}' is a link; pack the file itself")
-            if name in seen:
-                raise UserError(f"{path}: the archive holds '{member.filename}' twice; leave one of the two out")
-            seen.add(name)
-            yield Document((prefix / name).as_posix(), partial(_member_lines, archive, member, path))
+    """One document a member of the archive, in sorted order, each as plain text."""
+    for member in zip_members(path, prefix):
+        yield Document(member.name, partial(_plain_lines, member, PLAIN))
 
 
-def decoded_lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    r"""The lines of a byte stream in strict UTF-8 that are not blank; ends with \n, \r\n or \r, with or without BOM.
-
-    Raises UserError with ``name`` and the byte offset of what is not text.
-    """
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
-    offset, pending, block = 0, "", b"start"
-    while block:
-        block = stream.read(BLOCK)
-        try:
-            text = decoder.decode(block, final=not block)
-        except UnicodeDecodeError as error:
-            # error.object is what the decoder held back from earlier blocks, then this block
-            at = offset + len(block) - len(error.object) + error.start
-            raise UserError(f"{name}: not UTF-8 at byte {at} ({error.reason}); convert it to UTF-8") from None
-        if "\0" in text:
-            raise UserError(f"{name}: not text but binary (NUL at byte {offset + block.index(0)})")
-        offset += len(block)
-        *whole, pending = (pending + text).split("\n")
-        for line in whole:
-            yield from _not_blank(_pieces(line))
-        *cut, pending = _pieces(pending)
-        yield from _not_blank(cut)
-    yield from _not_blank([pending])
+def _members(file: Path, packed: Packed, prefix: str) -> Iterator[Packed]:
+    suffix, inner = unpacked(packed)
+    if suffix == ".zip" and inner is packed:
+        yield from zip_members(file, prefix)
+    elif suffix == ".tar":
+        yield from tar_members(inner, compressed=inner is not packed, prefix=prefix)
+    else:
+        yield packed
 
 
-def lines_of(text: str) -> Iterator[str]:
-    """The lines that a file of this text would have; str.splitlines cuts at U+2028, form feeds and others as well."""
-    return decoded_lines(io.BytesIO(text.encode()), "the text")
+def _documents(packed: Packed, reading: Reading, left_out: list[str], *, alone: bool) -> Iterator[Document]:
+    """Those of a file or a member; ``alone``: the user named this very file, so it is told what cannot be read."""
+    suffix, inner = unpacked(packed)
+    head = inner.head(HEAD)
+    if what := document_of(packed.name, head):
+        if alone:
+            raise UserError(f"corpus.path: {packed.label} is {what}")
+        left_out.append(f"{packed.name} is {what}")
+    elif suffix in READERS:
+        for number, text in texts_in(inner, suffix, reading):
+            lines = partial(lines_of, text, reading, f"{packed.label}, row {number:,}")
+            yield Document(f"{packed.name}/{number}", lines)
+    elif end := ".tar" if suffix == ".tar" else packed_as(head):
+        how = "unpack it first" if suffix == end else f"let its name end in {end}"
+        raise UserError(f"{packed.label}: not text but packed, as {end} is; {how}")
+    elif what := no_text(packed.name, head, reading.encoding, sure=alone):
+        if alone:
+            raise UserError(f"corpus.path: {packed.label} is {what}, which holds no text")
+        left_out.append(f"{packed.name} is {what}")
+    elif suffix in PAGES:
+        yield Document(packed.name, partial(_page_lines, inner, _of_page(reading, head)))
+    else:
+        yield Document(packed.name, partial(_plain_lines, inner, reading))
 
 
-def _not_blank(lines: Iterator[str] | list[str]) -> Iterator[str]:
-    return (line for line in map(str.rstrip, lines) if line)
+def _plain_lines(packed: Packed, reading: Reading) -> Iterator[str]:
+    with packed.open() as stream:
+        yield from decoded_lines(stream, packed.label, reading)
 
 
-def _pieces(line: str) -> Iterator[str]:
-    while len(line) > LONGEST_LINE:
-        at = line.rfind(" ", 0, LONGEST_LINE) + 1 or LONGEST_LINE
-        yield line[:at]
-        line = line[at:]
-    yield line
+def _page_lines(packed: Packed, reading: Reading) -> Iterator[str]:
+    with packed.open() as stream:
+        yield from lines_in(text_of(decoded(stream, packed.label, reading)), reading)
+
+
+def _of_page(reading: Reading, head: bytes) -> Reading:
+    """A page that names its encoding is read with that, if there is one of this name."""
+    name = declared(head)
+    try:
+        known = name is not None and bool(codecs.lookup(name)) and not name.lower().startswith("utf-16")
+    except LookupError:
+        known = False
+    return replace(reading, encoding=name) if known and name else reading
+
+
+@contextmanager
+def _opened(path: Path, before: os.stat_result) -> Iterator[BinaryIO]:
+    """A file, which must not change from when it was found until it was read for the last time."""
+    with path.open("rb") as file:
+        yield file
+    now = path.stat()
+    if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise UserError(f"{path} changed while it was read; run this again when what writes it has ended")
 
 
 def _files(folder: Path, pattern: str | None) -> list[Path]:
@@ -146,74 +163,14 @@ def _files(folder: Path, pattern: str | None) -> list[Path]:
         found = list(folder.rglob("*") if pattern is None else folder.glob(pattern))
     except (ValueError, NotImplementedError, IndexError) as error:
         raise UserError(f"corpus.pattern: {pattern!r} is not a valid glob ({error}); '**/*.txt' is one") from None
-    shown = [file for file in found if not _hidden(file.relative_to(folder))]
+    shown = [file for file in found if not hidden(file.relative_to(folder))]
     for link in (file for file in shown if file.is_symlink() and not file.is_file()):
         where = "a folder, which is not followed" if link.is_dir() else "nothing"
         raise UserError(f"corpus.path: {link} is a link to {where}; put the files themselves into {folder}")
     files = sorted({file for file in shown if file.is_file()})
     if not files and pattern is not None:
-        raise UserError(f"corpus.pattern: nothing in {folder} matches {pattern!r}")
+        literal = "; a [ that is part of a name is written [[]" if "[" in pattern else ""
+        raise UserError(f"corpus.pattern: nothing in {folder} matches {pattern!r}{literal}")
     if not files:
-        raise UserError(f"corpus.path: the folder {folder} is empty; put text files (.txt, .gz, .zip) into it")
+        raise UserError(f"corpus.path: the folder {folder} is empty; put text files into it: {FORMATS}")
     return files
-
-
-def _hidden(name: PurePosixPath | Path) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
-
-
-def _file_lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        if path.suffix.lower() != ".gz":
-            yield from decoded_lines(file, str(path))
-        else:
-            with archive_errors(str(path)), gzip.open(file) as stream:
-                if not file.peek(1):
-                    raise EOFError("it is empty")
-                yield from decoded_lines(_Watched(stream, path), str(path))  # type: ignore[arg-type]
-
-
-def _member_lines(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Iterator[str]:
-    with archive_errors(f"{path}: {member.filename}"), archive.open(member) as stream:
-        yield from decoded_lines(stream, f"{path}: {member.filename}")  # type: ignore[arg-type]
-
-
-def _check_directory(archive: zipfile.ZipFile, path: Path) -> None:
-    """zipfile does not: where one entry's length is damaged, it swallows those that follow."""
-    with path.open("rb") as file:
-        file.seek(-22 - len(archive.comment), os.SEEK_END)  # the end record is 22 bytes and the comment
-        signature, count = struct.unpack("<4s6xH", file.read(12))
-    found = len(archive.infolist()) % (1 << 16)
-    if signature == b"PK\5\6" and count not in (found, 0xFFFF):  # the last in larger archives
-        raise zipfile.BadZipFile(f"its directory holds {found} of {count} members")
-
-
-class _Watched:
-    """A stream unpacked from a file, which stops where it expands beyond reason."""
-
-    def __init__(self, stream: io.BufferedIOBase, path: Path) -> None:
-        self._stream, self._path, self._bytes = stream, path, 0
-
-    def read(self, size: int) -> bytes:
-        block = self._stream.read(size)
-        self._bytes += len(block)
-        _check_expansion(self._bytes, self._path)
-        return block
-
-
-def _check_expansion(size: int, path: Path) -> None:
-    if size > HARMLESS and size > EXPANSION * path.stat().st_size:
-        raise UserError(f"{path}: unpacks to more than {EXPANSION} times its size, as no text does; not used")
-
-
-@contextmanager
-def archive_errors(name: str) -> Iterator[None]:
-    """What an unpacker makes of foreign bytes, as a UserError of one line that begins with ``name``."""
-    try:
-        yield
-    except (UserError, FileNotFoundError, PermissionError):
-        raise
-    except (NotImplementedError, RuntimeError) as error:  # an unknown compression, a password
-        raise UserError(f"{name}: cannot be unpacked: {error}") from None
-    except Exception as error:  # whatever an unpacker makes of foreign bytes
-        raise UserError(f"{name}: truncated or damaged archive ({error}); get a fresh copy") from None

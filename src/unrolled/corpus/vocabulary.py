@@ -3,7 +3,6 @@
 Token ids: ``<unk>`` = 0, ``<eos>`` = 1, then by descending training count, ties by text. ``<eos>`` ends each line.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from unrolled.corpus.text_files import lines_of
+from unrolled.corpus.lines import PLAIN, Reading, opened
 from unrolled.corpus.type_counts import rank
 from unrolled.ground.special_tokens import END_ID
 from unrolled.shell.errors import UserError
@@ -49,16 +48,18 @@ def build_tokenizer(
     unit: str,
     lowercase: bool = False,
     tokenised: bool = False,
+    normalise: str | None = None,
     min_count: int = 1,
     max_size: int | None = None,
 ) -> Tokenizer:
     """The tokenizer of the training text ``lines``; encoding a line with it appends ``<eos>``.
 
     unit: "word" or "character". tokenised: words are what white space separates; else each punctuation mark is a word
-    of its own. max_size counts ``<unk>`` and ``<eos>``. A word of the text spelled ``<unk>`` is the unknown word.
+    of its own. normalise: the form of Unicode that the text is in, and that what is read later is brought to, or None.
+    max_size counts ``<unk>`` and ``<eos>``. A word of the text spelled ``<unk>`` is the unknown word.
     Raises UserError if nothing occurs ``min_count`` times.
     """
-    normalizer = normalizers.Lowercase() if lowercase else None
+    normalizer = _normalizer(normalise, lowercase)
     splitter = pre_tokenizers.WhitespaceSplit() if tokenised else pre_tokenizers.BertPreTokenizer()
     pieces = _pieces(lines, normalizer, splitter if unit == "word" else None)
     ranked = rank(pieces, min_count=min_count, max_types=max_size)
@@ -80,6 +81,11 @@ def build_tokenizer(
         tokenizer.normalizer = normalizer
     tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, END_ID)])
     return tokenizer
+
+
+def _normalizer(form: str | None, lowercase: bool) -> normalizers.Normalizer | None:
+    steps = ([normalizers.NFC()] if form == "NFC" else []) + ([normalizers.Lowercase()] if lowercase else [])
+    return None if not steps else steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
 
 
 def _pieces(
@@ -135,10 +141,10 @@ def encode_line(tokenizer: Tokenizer, line: str, *, end: bool = True) -> list[in
     return ids
 
 
-def encode_opening(tokenizer: Tokenizer, text: str) -> list[int]:
+def encode_opening(tokenizer: Tokenizer, text: str, reading: Reading = PLAIN) -> list[int]:
     """The ids of a text that is to be continued: its lines, each ended, and what stands after the last line end."""
-    *_, last = re.split(r"[\r\n]", text.removeprefix("\ufeff"))
-    ended = [index for line in lines_of(text.removesuffix(last)) for index in encode_line(tokenizer, line)]
+    lines, last = opened(text, reading)
+    ended = [index for line in lines for index in encode_line(tokenizer, line)]
     return ended + encode_line(tokenizer, last, end=False)
 
 

@@ -17,16 +17,20 @@ from typing import Any
 from unrolled.ground.atomic import whole_folder
 from unrolled.ground.resolved import digest_of_params, write_resolved
 from unrolled.settings.loader import PARAMS, load_params
+from unrolled.settings.own_path import check_path
+from unrolled.settings.stated import OF_ENCODING, stated
 
 
 def resolve(path: Path = PARAMS, folder: Path = Path("resolved")) -> None:
     """Validate params.yaml and write the folder, whole or not at all; UserError as ``load_params``."""
     params = load_params(path)
-    sections, name = params.sections, {"name": params.sections["corpus"]["name"]}
+    sections, corpus = params.sections, stated(params.sections["corpus"])
+    name = {"name": corpus["name"]}
+    encoded = {key: corpus[key] for key in OF_ENCODING if key in corpus}
     files: dict[str, dict[str, Any]] = {
         "fetch": {"task": params.task, "corpus": name},
-        "preprocess": {"task": params.task, "corpus": sections["corpus"]},
-        "vocabulary": {"task": params.task, "corpus": name, "vocabulary": sections["vocabulary"]},
+        "preprocess": {"task": params.task, "corpus": corpus},
+        "vocabulary": {"task": params.task, "corpus": encoded, "vocabulary": sections["vocabulary"]},
         "evaluate": {"task": params.task, "evaluate": sections["evaluate"]},
         "probe": {"task": params.task, "evaluate": sections["evaluate"], "probe": sections["probe"]},
         "grid": {
@@ -38,6 +42,7 @@ def resolve(path: Path = PARAMS, folder: Path = Path("resolved")) -> None:
         },
         **{f"arms/{name}": arm for name, arm in params.arms.items()},
     }
+    check_path(corpus.get("path"))
     with whole_folder(folder) as place:
         digests = {file: write_resolved(file, content, place) for file, content in files.items()}
         write_resolved("params", {"digest": digest_of_params(path), "files": digests}, place)

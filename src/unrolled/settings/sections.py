@@ -1,7 +1,9 @@
 """The sections of params.yaml that every task has, and what its own are made of."""
 
+import codecs
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -16,18 +18,44 @@ from pydantic import (
 )
 
 from unrolled.settings.messages import first_error, nearest
+from unrolled.settings.own_path import where_dvc_was_called
 
 # Upper bounds lie far above what anyone trains, and below what 32 bits, single precision or a memory hold.
 LARGEST = 1e30
 GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4, "mingru": 2, "minlstm": 3}  # blocks of H rows in a cell's weights
 RECURRENT = ("rnn", "relu", "gru", "lstm")  # cells with a recurrent matrix
+ENCODINGS = [
+    "utf-8",
+    "utf-16",
+    "cp1252",
+    "latin-1",
+    "cp1251",
+    "shift_jis",
+    "euc_jp",
+    "gb18030",
+    "big5",
+    "euc_kr",
+]  # common
+NO_FILES = re.compile("escape|idna|punycode|undefined|utf-7|mbcs|oem|base64|bz2|hex|quopri|rot|uu|zlib")
 INITIALISED = {"orthogonal": RECURRENT, "identity": ("rnn", "relu"), "chrono": ("gru", "lstm")}  # else for every cell
 
 
 def _no_glob(path: str) -> str:
-    if re.search(r"[*?\[]", path):
+    """Names may hold brackets; a pattern names nothing that is there."""
+    if re.search(r"[*?\[]", path) and not Path(path).exists() and where_dvc_was_called(path) is None:
         raise ValueError("is a file or a folder, which DVC can watch; plain text takes a glob as corpus.pattern")
     return path
+
+
+def _of_files(encoding: str) -> str:
+    """Python knows codecs beside encodings of files, as of names of hosts."""
+    try:
+        codec = codecs.lookup(encoding)
+    except (LookupError, ValueError):
+        raise ValueError(f"is no encoding that Python knows{nearest(encoding, ENCODINGS)}") from None
+    if NO_FILES.search(codec.name):
+        raise ValueError(f"is no encoding of files{nearest(encoding, ENCODINGS)}")
+    return encoding
 
 
 def _of_a_forget_gate(forget_bias: float | None, info: ValidationInfo) -> float | None:
@@ -60,6 +88,7 @@ DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 Layers = Annotated[int, Field(ge=1, le=1000)]
 Many = Annotated[int, Field(ge=2, le=10**4)]
 Mean = Annotated[float, Field(ge=1, le=10**6)]
+Encoding = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_of_files)]
 WatchedPath = Annotated[str, Field(min_length=1), AfterValidator(_no_glob)]
 Bias = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 ForgetBias = Annotated[Bias | None, AfterValidator(_of_a_forget_gate)]
@@ -130,8 +159,20 @@ class CorpusSettings(SplitSettings):
     name: Literal["python-docs", "ptb", "brown", "text", "agreement", "topics", "brackets", "hidden-markov"]
     path: WatchedPath
     pattern: str | None
+    tokenised: bool | Literal["auto"]
+    encoding: Encoding
+    field: Annotated[str, Field(min_length=1)] | None
+    blank_lines: Literal["drop", "paragraphs", "keep"]
+    normalise: Literal["NFC"] | None
     seed: Seed
     source: dict[str, Any] | None
+
+    @field_validator("tokenised", mode="before")
+    @classmethod
+    def _auto_or_not(cls, tokenised: object) -> object:
+        if tokenised is True or tokenised is False or tokenised == "auto":
+            return tokenised
+        raise ValueError("auto, true or false is due")
 
     @field_validator("source")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from unrolled.corpus.text_files import decoded_lines
+from unrolled.corpus.lines import decoded_lines
 from unrolled.report.experiments import folder_in_repository, settings_of, shown_by_dvc
 from unrolled.shell.endings import ANSWERED, ending, one_line_errors
 from unrolled.shell.errors import UserError
@@ -78,7 +78,7 @@ def score(file: BinaryIO, arm: str | None, state: str | None, form: str | None) 
     trained = inference.Trained.read(arm, pipeline(task=TASK))
     anew = trained.network.anew if state is None else state == "anew"
     totals = formats.Totals(trained.unknown)
-    lines = trained.surprisals(decoded_lines(file, "the text"), anew)
+    lines = trained.surprisals(decoded_lines(file, "the text", trained.reading), anew)
     written = formats.FORMS[form or "words"]
     for rows in _some(enumerate(lines, 1)):
         for _, line in rows:

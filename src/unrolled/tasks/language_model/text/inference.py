@@ -13,7 +13,10 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from unrolled.corpus.lines import Reading
 from unrolled.corpus.vocabulary import END, batches, decode, encode_opening, load_tokenizer, stretches
+from unrolled.ground.checksums import read_sealed
+from unrolled.ground.corpus import MANIFEST
 from unrolled.ground.run import Run
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 from unrolled.ground.trained import ENCODED, read_trained
@@ -44,12 +47,14 @@ class Surprisal(NamedTuple):
 class Trained:
     """A run's network beside the tokenizer of the corpus that it was trained on.
 
-    ``flaw``: what its training came to, where it came to no good; ``unknown``: why words are.
+    ``reading``: how lines were cut of what it was trained on; ``unknown``: why words are; ``flaw``: what its training
+    came to, where it came to no good.
     """
 
     arm: str
     network: Network
     tokenizer: Tokenizer
+    reading: Reading
     unknown: UnknownWords
     flaw: str = ""
 
@@ -69,8 +74,12 @@ class Trained:
             )
         network = run.model()
         assert isinstance(network, Network)
-        tokenizer = load_tokenizer(workspace / ENCODED / "tokenizer.json")
-        return cls(run.arm, network, tokenizer, UnknownWords(tokenizer, workspace / ENCODED), flaw)
+        encoded = workspace / ENCODED
+        tokenizer, reading = (
+            load_tokenizer(encoded / "tokenizer.json"),
+            Reading.of_manifest(read_sealed(encoded, MANIFEST)),
+        )
+        return cls(run.arm, network, tokenizer, reading, UnknownWords(tokenizer, encoded), flaw)
 
     @property
     def title(self) -> str:
@@ -128,7 +137,7 @@ class Trained:
 
         there = False
         for read, found in _ahead(scored, ([words.of(line) for line in batch] for batch in batches(lines))):
-            there, bits = True, iter(found)
+            there, bits = there or any(len(line) > 1 for line in read), iter(found)
             for line in read:
                 yield [Surprisal(word, index != UNKNOWN_ID, next(bits)) for word, index in line]
         if not there:
@@ -139,7 +148,7 @@ class Trained:
             prompt.encode()
         except UnicodeEncodeError:  # bytes of the command line that are no text
             raise UserError("the prompt is not UTF-8; convert it to UTF-8") from None
-        return encode_opening(self.tokenizer, prompt)
+        return encode_opening(self.tokenizer, prompt, self.reading)
 
     def _piece(self, before: list[int], token: int) -> str:
         """What a token adds to a text in which it stands behind another."""

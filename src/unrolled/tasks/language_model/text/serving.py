@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from unrolled.corpus.text_files import lines_of
+from unrolled.corpus.lines import Reading, lines_of
 from unrolled.corpus.vocabulary import encode_line, encode_opening, load_tokenizer
 from unrolled.ground.checksums import sha256
 from unrolled.ground.corpus import MANIFEST, corpus_digest
@@ -41,6 +41,7 @@ class Scorer:
         self.tokenizer = load_tokenizer(folder / "tokenizer.json")
         self.network = Network(settings["sizes"]["vocabulary"], **settings["network"])
         self.network.load_state_dict(load_file(folder / "weights.safetensors"))
+        self.reading = Reading.of_manifest(manifest)
         self.network.anew = settings["train"].get("reset") == "sentence"
 
     def predict(self, texts: pd.DataFrame | Iterable[str | None]) -> pd.DataFrame:
@@ -64,8 +65,8 @@ class Scorer:
 
     def _score(self, text: str) -> dict[str, Any]:
         """UserError or ValueError where it holds no word, or is none that could be written down."""
-        ids = [index for line in lines_of(text) for index in encode_line(self.tokenizer, line)]
-        if not ids:
+        ids = [index for line in lines_of(text, self.reading) for index in encode_line(self.tokenizer, line)]
+        if all(index == END_ID for index in ids):  # none, or blank lines that a corpus keeps
             raise UserError("a text to score must hold at least one word")
         tokens = np.asarray(ids, dtype=np.uint32)
         sums = total_nats(self.network, tokens, window=WINDOW)
@@ -78,7 +79,7 @@ class Scorer:
 
     @torch.inference_mode()
     def _next(self, text: str) -> dict[str, Any]:
-        opening = last_sentence(self.network, encode_opening(self.tokenizer, text))
+        opening = last_sentence(self.network, encode_opening(self.tokenizer, text, self.reading))
         read = torch.tensor([END_ID, *opening])[:, None]
         outputs, _ = self.network.read("forward", read, self.network.initial_state(1).forward)
         likeliest = self.network.logits(outputs[-1, 0]).softmax(-1).topk(min(NEXT, self.tokenizer.get_vocab_size()))

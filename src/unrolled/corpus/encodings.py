@@ -1,0 +1,94 @@
+"""In which encoding bytes are text: what their first bytes say, and what those most likely are that do not fit."""
+
+import codecs
+import re
+
+from charset_normalizer import from_bytes
+
+# UTF-32 first: its mark begins as that of UTF-16 does.
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+LONGEST_MARK = 4
+FEWEST_ZEROS = 8  # bytes
+SAMPLE = 1 << 16  # bytes that a guess is made on
+# What Windows-1252 has of languages of the west, and no other text that is read with it by mistake.
+LETTERS = "àáâãäåæçèéêëìíîïñòóôõöøùúûüÿœßÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŸŒ"
+QUOTES = "\u201a\u201e\u2018\u2019\u201c\u201d\u2039\u203a«»"
+SIGNS = "\u20ac\u2026\u2022\u2013\u2014°§©®\u2122\xb4\xb7¡¿£½¼"
+WESTERN = {*LETTERS, *QUOTES, *SIGNS}
+FEW = 0.3  # share of letters beyond ASCII that no text of the west reaches
+PARTS_OF_WORDS = re.compile(r"\w[¡¿«»°§£½¼\u201a\u201e\u2022]\w")  # what stands between words, within one
+NAMES = ("shift_jis", "euc_jp", "euc_kr", "gb18030", "big5")  # the usual ones among codecs that read the same
+
+
+def codec_of(start: bytes, encoding: str) -> str:
+    """Python's name of the codec for bytes that begin so: a byte order mark decides, whatever the setting says."""
+    marked = next((codec for mark, codec in MARKS if start.startswith(mark)), None)
+    return marked or encoding
+
+
+def likeliest(sample: bytes) -> str | None:
+    """The encoding that these bytes, which are not in the one that was expected, are in; None where nothing is likely.
+
+    Of Western European text a few letters beyond ASCII say too little to tell its encodings apart by their statistics:
+    where all are letters and quotation marks of Windows-1252, as most such files have, it is that.
+    """
+    sample = sample[:SAMPLE]
+    wide = _wide(sample)
+    if wide is not None:
+        return wide
+    if b"\0" in sample:
+        return None
+    if _western(sample):
+        return "cp1252"
+    if japanese := _japanese(sample):
+        return japanese
+    best = from_bytes(sample).best()
+    if best is None or best.encoding in ("utf_8", "ascii"):
+        return None
+    return next((name for name in NAMES if name in best.could_be_from_charset), best.encoding)
+
+
+def _wide(sample: bytes) -> str | None:
+    """UTF-16 or UTF-32 without a mark, by where the zeros stand where ASCII does, if only as blanks and line ends."""
+    zeros = [sample[at::4].count(0) for at in range(4)]
+    if sum(zeros) < FEWEST_ZEROS:
+        return None
+    if sum(zeros) > 0.6 * len(sample):
+        return "utf-32-le" if zeros[3] >= zeros[0] else "utf-32-be"
+    even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
+    name = "utf-16-le" if odd > even else "utf-16-be"
+    text = sample[: len(sample) // 2 * 2].decode(name, "replace")
+    narrow = sum(letter < "\x80" for letter in text)
+    few = max(even, odd) < len(sample) / 20 or min(even, odd) > max(even, odd) / 10
+    return None if few or not _reads_as_text(text) or narrow < 0.9 * max(even, odd) else name
+
+
+def _reads_as_text(text: str) -> bool:
+    odd = sum(not (letter.isprintable() or letter in "\n\r\t\f\ufeff") for letter in text)
+    return odd <= len(text) / 100
+
+
+def _japanese(sample: bytes) -> str | None:
+    """Hiragana make up half of any Japanese text, and nothing of one that is read with the other codec."""
+    for name in ("shift_jis", "euc_jp"):
+        beyond = [letter for letter in sample.decode(name, "replace") if letter > "\x7f"]
+        if sum("\u3040" < letter < "\u30a0" for letter in beyond) > FEW * len(beyond):
+            return name
+    return None
+
+
+def _western(sample: bytes) -> bool:
+    try:
+        text = sample.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    beyond = [letter for letter in text if letter > "\x7f" and letter != "\xa0"]
+    letters = sum(map(str.isalpha, text))
+    few = sum(map(str.isalpha, beyond)) <= FEW * letters
+    return few and WESTERN.issuperset(beyond) and not PARTS_OF_WORDS.search(text)

@@ -1,0 +1,185 @@
+r"""Bytes -> lines, the same for all that is read: training, `unrolled score` and `generate`, the served model.
+
+A line ends with \n, \r\n or \r and at nothing else; a byte order mark is dropped, a NUL refused, and white space at a
+line's end left out. Everything is streamed.
+"""
+
+import codecs
+import io
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+from unrolled.corpus.encodings import LONGEST_MARK, SAMPLE, codec_of, likeliest
+from unrolled.shell.errors import UserError
+
+BLOCK = 1 << 20  # bytes read at a time
+LONGEST_LINE = 1 << 16  # characters: text without line ends (text8 is one line of 100 MB) is cut at a space
+
+BlankLines = Literal["drop", "paragraphs", "keep"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How bytes are read; its fields are settings of the section corpus, by the same names.
+
+    ``blank_lines``: drop; keep; or, for paragraphs, one for each run of them that stands between lines.
+    ``normalise``: "NFC", or None where each letter stays as it is. ``field``: of rows, which is the text.
+    ``mend``: what to do about another encoding, of which ``{}`` is the name.
+    """
+
+    encoding: str = "utf-8"
+    blank_lines: BlankLines = "drop"
+    normalise: Literal["NFC"] | None = None
+    field: str | None = None
+    mend: str = "convert it: iconv -f {} -t utf-8"
+
+    @classmethod
+    def of_settings(cls, corpus: Mapping[str, Any]) -> "Reading":
+        """``corpus``: the section, in which a key that is not stated is at its default."""
+        keys = ("encoding", "blank_lines", "normalise", "field")
+        return cls(**{key: corpus[key] for key in keys if key in corpus}, mend="set corpus.encoding to {}")
+
+    @classmethod
+    def of_manifest(cls, manifest: Mapping[str, Any]) -> "Reading":
+        """Of what a network is to read that was trained on the corpus of this data/encoded/manifest.json."""
+        corpus = (manifest.get("settings") or {}).get("corpus") or {}
+        return cls(**{key: corpus[key] for key in ("blank_lines", "normalise") if key in corpus})
+
+
+PLAIN = Reading()
+
+
+def decoded_lines(stream: BinaryIO, name: str, reading: Reading = PLAIN) -> Iterator[str]:
+    """The lines of a byte stream, without their ends.
+
+    Raises UserError with ``name``, the byte and the line of what is not text.
+    """
+    return lines_in(decoded(stream, name, reading), reading)
+
+
+def lines_of(text: str, reading: Reading = PLAIN, name: str = "the text") -> Iterator[str]:
+    """The lines that a file of this text would have; str.splitlines cuts at U+2028, form feeds and others as well."""
+    return lines_in(_blocks_of(text, name), reading)
+
+
+def opened(text: str, reading: Reading = PLAIN, name: str = "the text") -> tuple[Iterator[str], str]:
+    """Of a text that is to be continued the lines that are ended, and what stands after the last line end."""
+    whole, end, last = "".join(_blocks_of(text, name)).rpartition("\n")
+    return lines_in([whole + end], reading), last
+
+
+def decoded(stream: BinaryIO, name: str, reading: Reading = PLAIN) -> Iterator[str]:
+    r"""The text of a byte stream, block by block; all its line ends are \n. Raises UserError as ``decoded_lines``."""
+    block = b""
+    while len(block) < LONGEST_MARK and (more := stream.read(BLOCK)):
+        block += more
+    codec = codec_of(block, reading.encoding)
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)(), translate=True)
+    offset, number = 0, 1
+    while True:
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            # error.object is what the decoder held back from earlier blocks, then this block
+            before = offset + len(block) - len(error.object)
+            raise UserError(f"{name}: {_not_in(codec, error, before, number)}; {_mend(error, reading)}") from None
+        except UnicodeError:  # utf-16 and utf-32 that do not say which byte comes first
+            raise UserError(
+                f"{name}: no byte order mark, so {codec} may be {codec}-le or {codec}-be; name one"
+            ) from None
+        if "\0" in text:
+            raise UserError(f"{name}: {_binary(codec, block, text, offset, number, reading)}")
+        yield text
+        if not block:
+            return
+        offset, number = offset + len(block), number + text.count("\n")
+        block = stream.read(BLOCK)
+
+
+def lines_in(blocks: Iterable[str], reading: Reading = PLAIN) -> Iterator[str]:
+    """The lines of a text that comes block by block."""
+    blank, begun = False, False
+    for line in _stripped(blocks, reading):
+        if line or reading.blank_lines == "keep":
+            if blank and begun:
+                yield ""
+            blank, begun = False, True
+            yield line
+        elif reading.blank_lines == "paragraphs":
+            blank = True
+
+
+def _stripped(blocks: Iterable[str], reading: Reading) -> Iterator[str]:
+    """All lines, blank ones among them, but for what is blank of a line that is cut."""
+    pending, is_cut = "", False
+    for block in _ended(blocks):
+        *whole, pending = (pending + block).split("\n")
+        if is_cut and whole:
+            whole, is_cut = whole[not whole[0].strip() :], False
+        if len(pending) > LONGEST_LINE:
+            *cut, pending = _pieces(pending)
+            whole, is_cut = [*whole, *(piece for piece in cut if not piece.isspace())], True
+        for line in whole:
+            if len(line) > LONGEST_LINE:
+                yield from (_finished(piece, reading) for piece in _pieces(line) if not piece.isspace())
+            else:
+                yield _finished(line, reading)
+
+
+def _ended(blocks: Iterable[str]) -> Iterator[str]:
+    """The text with an end behind its last line, where it has none."""
+    last = "\n"
+    for block in blocks:
+        last = block[-1:] or last
+        yield block
+    if last != "\n":
+        yield "\n"
+
+
+def _finished(line: str, reading: Reading) -> str:
+    line = line.rstrip()
+    return line if reading.normalise is None else unicodedata.normalize(reading.normalise, line)
+
+
+def _pieces(line: str) -> Iterator[str]:
+    while len(line) > LONGEST_LINE:
+        at = line.rfind(" ", 0, LONGEST_LINE) + 1 or LONGEST_LINE
+        yield line[:at]
+        line = line[at:]
+    yield line
+
+
+def _blocks_of(text: str, name: str) -> Iterator[str]:
+    return decoded(io.BytesIO(text.encode("utf-8", "surrogatepass")), name)
+
+
+def _not_in(codec: str, error: UnicodeDecodeError, before: int, number: int) -> str:
+    held = error.object[: error.start]
+    number += held.count(b"\n") or held.count(b"\r")
+    encoding = codec.upper().removesuffix("-SIG")
+    return f"not {encoding} at byte {before + error.start}, in line {number:,} ({error.reason})"
+
+
+def _mend(error: UnicodeDecodeError, reading: Reading) -> str:
+    guess = likeliest(_sample(error.object, error.start))
+    if guess is None:
+        return f"it is in no other encoding that is likely; {reading.mend.format('<its encoding>')}"
+    return f"most likely it is {guess}: {reading.mend.format(guess)}"
+
+
+def _sample(held: bytes, at: int) -> bytes:
+    """Whole lines around a byte, where there are some."""
+    first = max(0, min(held.rfind(b"\n", 0, at) + 1, len(held) - SAMPLE))
+    sample = held[first : first + SAMPLE]
+    start = sample.find(b"\n", 0, max(0, at - first)) + 1 if first else 0
+    return sample[start : sample.rfind(b"\n", max(start, at - first)) + 1 or None]
+
+
+def _binary(codec: str, block: bytes, text: str, offset: int, number: int, reading: Reading) -> str:
+    number += text.count("\n", 0, text.index("\0"))
+    at = f" at byte {offset + block.index(0)}" if codec.startswith("utf-8") and b"\0" in block else ""
+    guess = None if codec.startswith(("utf-16", "utf-32")) else likeliest(block)
+    mend = f"; most likely it is {guess}: {reading.mend.format(guess)}" if guess else ""
+    return f"not text but binary (NUL{at}, in line {number:,}){mend}"
