@@ -11,6 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,17 @@ from tqdm import tqdm
 from unrolled.corpus.kept_arrays import keep_the_source, keep_what_is_known
 from unrolled.corpus.repeats import share_in_training
 from unrolled.corpus.spelling import Letters, Spelling
-from unrolled.corpus.vocabulary import BATCH, STRETCHES, batches, build_tokenizer, pieces_in, stretches
+from unrolled.corpus.vocabulary import (
+    BATCH,
+    STRETCHES,
+    batches,
+    build_subwords,
+    build_tokenizer,
+    pieces_in,
+    spelled,
+    stretches,
+    unit_of,
+)
 from unrolled.corpus.warning_signs import warnings_of
 from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.checksums import load, read_sealed, seal
@@ -79,6 +90,8 @@ def encode_corpus(
     lowercase: bool,
     min_count: int,
     max_size: int | None,
+    subwords: str = "bpe",
+    size: int = 0,
     tokenised: bool = False,
     own_vocabulary: bool = False,
     normalise: str | None = None,
@@ -95,37 +108,39 @@ def encode_corpus(
     Raises UserError if the vocabulary comes out empty.
     """
     vocabulary = {"unit": unit, "lowercase": lowercase, "min_count": min_count, "max_size": max_size}
+    if unit == "subword":
+        vocabulary = {"unit": unit, "lowercase": lowercase, "subwords": subwords, "size": size}
     as_published = own_vocabulary and unit == "word"
     if as_published:
         lowercase, min_count, max_size = False, 1, None
     facts = read_sealed(text, "documents.json")
-    tokenizer = build_tokenizer(
-        _lines(text / "train.txt", "counting"),
-        unit=unit,
-        lowercase=lowercase,
-        tokenised=tokenised,
-        normalise=normalise,
-        min_count=min_count,
-        max_size=max_size,
-    )
-    with whole_folder(encoded) as partial:
-        tokenizer.save(str(partial / "tokenizer.json"))
+    train = partial(_lines, text / "train.txt", "counting")
+    if unit == "subword":
+        tokenizer = build_subwords(train, subwords=subwords, size=size, lowercase=lowercase, normalise=normalise)
+        built = f"built: {subwords}, {size=}, {lowercase=}"
+    else:
+        tokenizer = build_tokenizer(
+            train(), unit=unit, lowercase=lowercase, tokenised=tokenised, normalise=normalise, min_count=min_count,
+            max_size=max_size,
+        )  # fmt: skip
+        built = "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}"
+    with whole_folder(encoded) as place:
+        tokenizer.save(str(place / "tokenizer.json"))
         ids_of = StretchIds(tokenizer)
         lines = {s: load(text, f"{s}.lines.npy", lambda path: np.load(path, allow_pickle=False)) for s in SPLITS}
         splits = {
-            s: encode_file(tokenizer, text / f"{s}.txt", partial / f"{s}.npy", lines[s].tolist(), ids_of)
-            for s in SPLITS
+            s: encode_file(tokenizer, text / f"{s}.txt", place / f"{s}.npy", lines[s].tolist(), ids_of) for s in SPLITS
         }
-        np.save(partial / "counts.npy", splits["train"].counts)
+        np.save(place / "counts.npy", splits["train"].counts)
         for s in SPLITS:
-            np.save(partial / f"{s}.documents.npy", splits[s].documents)
-        keep_what_is_known(text, partial, {s: split.tokens for s, split in splits.items()})
-        keep_the_source(text, partial, tokenizer)
+            np.save(place / f"{s}.documents.npy", splits[s].documents)
+        keep_what_is_known(text, place, {s: split.tokens for s, split in splits.items()})
+        keep_the_source(text, place, tokenizer)
         spelling, which = _spelling(tokenizer, splits["train"], unit)
         texts = {s: splits[s].text((text / f"{s}.txt").stat().st_size, spelling) for s in SPLITS}
         stated = {"corpus": facts.get("settings"), "vocabulary": vocabulary}
         kept = {"texts": {s: each._asdict() for s, each in texts.items()}, "spelling": which, "settings": stated}
-        seal(partial / MANIFEST, kept)
+        seal(place / MANIFEST, kept)
     files = read_sealed(encoded, MANIFEST)["files"]
     found = dict(warned) | warnings_of(
         splits["test"].unknown_share,
@@ -138,7 +153,7 @@ def encode_corpus(
         "settings": stated,
         **{key: value for key, value in facts.items() if key not in (*SPLITS, "files", "settings")},
         "unit": unit,
-        "vocabulary": "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}",
+        "vocabulary": built,
         "types": tokenizer.get_vocab_size(),
         "spelling": which,
         "most_frequent": _most_frequent(tokenizer, splits["train"]),
@@ -192,9 +207,9 @@ def encode_file(
     its documents has. ``ids_of`` is what files of the same tokenizer share.
     """
     ids_of = StretchIds(tokenizer) if ids_of is None else ids_of
-    size, dtype, words = tokenizer.get_vocab_size(), ids_of.dtype, tokenizer.pre_tokenizer is not None
+    size, dtype, unit = tokenizer.get_vocab_size(), ids_of.dtype, unit_of(tokenizer)
     counts, characters, lines, unknown = np.zeros(size, dtype=np.int64), 0, array("q"), Letters()
-    end = " \n " if words else "\n"
+    end = " \n " if unit == "word" else "\n"
     with path.open("wb") as file:
         file.write(_header(dtype, 0))
         counted, left, tokens, starts = iter(lines_of), 0, 0, array("q")
@@ -206,7 +221,7 @@ def encode_file(
                     left = next(counted)
                     starts.append(tokens)
                 part = batch[at : at + left]
-                cut = stretches(end.join([*part, ""]), words=words)
+                cut = stretches(end.join([*part, ""]), unit)
                 parts.append(b"".join(map(ids_of.__getitem__, cut)))
                 unknown.add(ids_of.unknown_in(cut))
                 tokens += len(parts[-1]) // dtype.itemsize
@@ -228,6 +243,8 @@ def _spelling(tokenizer: Tokenizer, train: Encoded, unit: str) -> tuple[Spelling
 
     Those are rare as what it spells is: ``<unk>`` in training or, where nothing is, seen there once.
     """
+    if unit == "subword":
+        return Spelling(Letters(), ends=False), "none is <unk>: subwords spell every text"
     rare, which = train.unknown, "are <unk> in training"
     if not rare.words:
         once = (index for index in np.flatnonzero(train.counts == 1).tolist() if index not in (UNKNOWN_ID, END_ID))
@@ -261,5 +278,5 @@ def _seen(split: Encoded, train: Encoded) -> dict[str, float]:
 
 def _most_frequent(tokenizer: Tokenizer, train: Encoded) -> str:
     order = np.argsort(-train.counts, kind="stable")[:MOST_FREQUENT]
-    words = [str(tokenizer.id_to_token(int(index))) for index in order]
-    return " ".join("␣" if word == " " else word for word in words)
+    words = [spelled(tokenizer, int(index)) for index in order]
+    return " ".join(word.replace(" ", "␣") for word in words)

@@ -58,8 +58,8 @@ def looked_at(corpus: Mapping[str, Any], unit: str, text: Path) -> LookedAt:
         script, share = evidence.without_words
         raise UserError(
             f"the unit word does not fit this text: {share:.0%} of its letters are {script}, which has no blanks "
-            "between words; set vocabulary.unit=character (and min_count=1), or cut it into words beforehand and set "
-            "corpus.tokenised=true"
+            "between words; set vocabulary.unit=character (and min_count=1) or subword, or cut it into words "
+            "beforehand and set corpus.tokenised=true"
         )
     told = {"letters": _letters(corpus, text)}
     if unit == "word":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-STRETCH = {"word": 12, "character": 60}  # tokens that two texts do not share by chance
+STRETCH = {"word": 12, "subword": 20, "character": 60}  # tokens that two texts do not share by chance
 BLOCK = 1 << 20  # tokens hashed at a time
 KEPT = 1 << 20  # about so many stretches of training are remembered, 8 MB: of more every n-th, by its hash
 FACTOR, MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)

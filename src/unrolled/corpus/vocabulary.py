@@ -4,19 +4,21 @@ Token ids: ``<unk>`` = 0, ``<eos>`` = 1, then by descending training count, ties
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from unrolled.corpus.lines import PLAIN, Reading, opened
+from unrolled.corpus.subwords import subword_stretches, subword_tokenizer
 from unrolled.corpus.type_counts import rank
-from unrolled.ground.special_tokens import END_ID
+from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 from unrolled.shell.errors import UserError
 
 UNKNOWN, END = "<unk>", "<eos>"
 BATCH = 1 << 17  # characters tokenised at a time: what a processor's cache holds
+_ENDED = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, END_ID)])
 STRETCHES = 1 << 21  # characters of different stretches in memory: about 250,000 of them, 40 MB
 
 
@@ -34,12 +36,33 @@ def batches(lines: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def stretches(text: str, *, words: bool) -> Sequence[str]:
+def unit_of(tokenizer: Tokenizer) -> str:
+    """ "word", "character" or "subword": what its ids stand for."""
+    if tokenizer.pre_tokenizer is None:
+        return "character"
+    return "word" if tokenizer.decoder is None else "subword"
+
+
+def stretches(text: str, unit: str) -> Sequence[str]:
     """What the tokenizers library treats alike wherever it stands, so that a stretch seen before needs no second look.
 
-    Words: what single spaces separate, which may be nothing, or several words. Else characters.
+    Words: what single spaces separate, which may be nothing, or several words. Characters: each. Subwords: as
+    `subword_stretches`.
     """
-    return text.split(" ") if words else text
+    if unit == "subword":
+        return subword_stretches(text)
+    return text.split(" ") if unit == "word" else text
+
+
+def build_subwords(
+    lines: Callable[[], Iterable[str]], *, subwords: str, size: int, lowercase: bool = False,
+    normalise: str | None = None,
+) -> Tokenizer:  # fmt: skip
+    """As `build_tokenizer`, for the unit "subword"; ``subwords``: "bpe" or "unigram"; ``lines`` reads the text anew."""
+    normalizer = _normalizer(normalise, lowercase)
+    tokenizer = subword_tokenizer(lambda: batches(lines()), subwords, size, (UNKNOWN, END), normalizer)
+    tokenizer.post_processor = _ENDED
+    return tokenizer
 
 
 def build_tokenizer(
@@ -79,7 +102,7 @@ def build_tokenizer(
         tokenizer.decoder = decoders.Fuse()
     if normalizer is not None:
         tokenizer.normalizer = normalizer
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, END_ID)])
+    tokenizer.post_processor = _ENDED
     return tokenizer
 
 
@@ -96,7 +119,7 @@ def _pieces(
     size = 0
     for batch in batches(lines):
         known = len(counts)
-        counts.update(stretches((" " if splitter else "").join(batch), words=splitter is not None))
+        counts.update(stretches((" " if splitter else "").join(batch), "word" if splitter else "character"))
         size += sum(map(len, islice(reversed(counts), len(counts) - known)))  # the new ones stand last
         if size >= STRETCHES:
             yield _pieces_of(counts, normalizer, splitter)
@@ -146,6 +169,13 @@ def encode_opening(tokenizer: Tokenizer, text: str, reading: Reading = PLAIN) ->
     lines, last = opened(text, reading)
     ended = [index for line in lines for index in encode_line(tokenizer, line)]
     return ended + encode_line(tokenizer, last, end=False)
+
+
+def spelled(tokenizer: Tokenizer, index: int) -> str:
+    """What an id stands for, as a text spells it."""
+    if unit_of(tokenizer) == "subword" and index not in (UNKNOWN_ID, END_ID):
+        return str(tokenizer.decode([index]))
+    return str(tokenizer.id_to_token(index))
 
 
 def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:

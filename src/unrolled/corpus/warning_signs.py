@@ -9,14 +9,15 @@ def warnings_of(unknown: float, types: int, seen: float | None, unit: str) -> di
     """A line each, by a name; ``unknown``, ``seen``: shares of the test split, this None where it is too short."""
     found = {}
     if unknown > MANY_UNKNOWN:
-        mend = "" if unit == "character" else ", or set vocabulary.unit=character"
+        mend = ", or set vocabulary.unit=subword" if unit == "word" else ""
         found["unknown"] = (
             f"{unknown:.0%} of the test split is <unk>, which lowers perplexity; lower vocabulary.min_count, raise "
             f"vocabulary.max_size, give more text{mend}"
         )
     if unit == "word" and types < FEW_WORDS:
         found["few_types"] = (
-            f"the vocabulary is of {types} types only: are these words? vocabulary.unit=character reads letters"
+            f"the vocabulary is of {types} types only: are these words? vocabulary.unit=character reads letters, "
+            "subword parts of words"
         )
     if seen is not None and seen > SEEN:
         found["seen_in_training"] = (

@@ -21,6 +21,7 @@ from unrolled.settings.sections import (
     Share,
     Strict,
     TrainSettings,
+    VocabularySettings,
     WeightDropout,
     Width,
     check_feeding,
@@ -72,6 +73,12 @@ class NetworkSettings(Strict):
         return self
 
 
+class UnitVocabularySettings(VocabularySettings):
+    unit: Literal["word", "character", "subword"]  # type: ignore[assignment]
+    subwords: Literal["bpe", "unigram"]
+    size: Annotated[int, Field(ge=258, le=10**7)]
+
+
 class BatchedTrainSettings(TrainSettings):
     columns: Count
     window: Annotated[int, Field(ge=2, le=10**9)]
@@ -118,6 +125,7 @@ class ProbeSettings(LyapunovSettings):
 
 
 SECTIONS: dict[str, type[Strict]] = {
+    "vocabulary": UnitVocabularySettings,
     "network": NetworkSettings,
     "train": BatchedTrainSettings,
     "evaluate": EvaluateSettings,

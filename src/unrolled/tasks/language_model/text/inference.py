@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer
 
 from unrolled.corpus.lines import Reading
-from unrolled.corpus.vocabulary import END, batches, decode, encode_opening, load_tokenizer, stretches
+from unrolled.corpus.vocabulary import END, batches, decode, encode_opening, load_tokenizer, stretches, unit_of
 from unrolled.ground.checksums import read_sealed
 from unrolled.ground.corpus import MANIFEST
 from unrolled.ground.run import Run
@@ -31,6 +31,7 @@ R = TypeVar("R")
 
 TASK = "language_model"
 LOGITS = 1 << 22  # of the texts that are drawn side by side: 32 MB
+CUT, LETTER = "\ufffd", 4  # what a decoder writes for bytes that are no letter, and how many bytes one has at most
 HELD = 1 << 18  # stretches of text whose words are kept at hand
 MOST, SEEDS = 1_000_000, 2**32  # texts, or tokens of one; torch's generator heeds 32 bits
 
@@ -109,6 +110,7 @@ class Trained:
         for first in range(0, samples, size):
             others: list[list[int]] = [[] for _ in range(1, min(size, samples - first))]
             before: list[int] = []
+            held: list[int] = []  # bytes of a letter that is not whole yet
             try:
                 for drawn in draws(
                     self.network, ids, length=length, samples=1 + len(others), never=[] if unknown else [UNKNOWN_ID],
@@ -117,8 +119,12 @@ class Trained:
                     token, *rest = drawn.tolist()
                     for other, index in zip(others, rest, strict=True):
                         other.append(index)
-                    yield first, self._piece(before, token) if before else decode(self.tokenizer, [*ids, token])
-                    before = [token]
+                    held.append(token)
+                    piece = self._piece(before or ids, held, whole=not before)
+                    if piece.endswith(CUT) and len(held) < LETTER:
+                        continue
+                    yield first, piece
+                    before, held = held[-1:], []
             except ValueError as error:
                 raise UserError(f"{self.title}: {error}") from None
             for number, other in enumerate(others, first + 1):
@@ -150,9 +156,10 @@ class Trained:
             raise UserError("the prompt is not UTF-8; convert it to UTF-8") from None
         return encode_opening(self.tokenizer, prompt, self.reading)
 
-    def _piece(self, before: list[int], token: int) -> str:
-        """What a token adds to a text in which it stands behind another."""
-        return decode(self.tokenizer, [*before, token]).removeprefix(decode(self.tokenizer, before))
+    def _piece(self, before: list[int], tokens: list[int], *, whole: bool) -> str:
+        """What tokens add to a text in which they stand behind others; ``whole``: with these."""
+        text = decode(self.tokenizer, [*before, *tokens])
+        return text if whole else text.removeprefix(decode(self.tokenizer, before))
 
 
 class _Words(dict[str, list[tuple[str, int]]]):
@@ -160,18 +167,20 @@ class _Words(dict[str, list[tuple[str, int]]]):
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
-        self._tokenizer, self._apart = tokenizer, tokenizer.pre_tokenizer is not None
+        self._tokenizer, self._unit = tokenizer, unit_of(tokenizer)
 
     def of(self, line: str) -> list[tuple[str, int]]:
         """Those of a line, with the <eos> that ends it."""
         if len(self) > HELD:
             self.clear()
-        return [word for stretch in stretches(line, words=self._apart) for word in self[stretch]] + [(END, END_ID)]
+        return [word for stretch in stretches(line, self._unit) for word in self[stretch]] + [(END, END_ID)]
 
     def __missing__(self, stretch: str) -> list[tuple[str, int]]:
         read = self._tokenizer.encode(stretch, add_special_tokens=False)
-        spelled = (stretch[start:end] or token for token, (start, end) in zip(read.tokens, read.offsets, strict=True))
-        found = self[stretch] = list(zip(spelled, read.ids, strict=True))
+        as_written = (
+            stretch[start:end] or token for token, (start, end) in zip(read.tokens, read.offsets, strict=True)
+        )
+        found = self[stretch] = list(zip(as_written, read.ids, strict=True))
         return found
 
 

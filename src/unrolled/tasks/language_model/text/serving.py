@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from unrolled.corpus.lines import Reading, lines_of
-from unrolled.corpus.vocabulary import encode_line, encode_opening, load_tokenizer
+from unrolled.corpus.vocabulary import encode_line, encode_opening, load_tokenizer, spelled
 from unrolled.ground.checksums import sha256
 from unrolled.ground.corpus import MANIFEST, corpus_digest
 from unrolled.ground.perplexity import perplexity
@@ -83,7 +83,7 @@ class Scorer:
         read = torch.tensor([END_ID, *opening])[:, None]
         outputs, _ = self.network.read("forward", read, self.network.initial_state(1).forward)
         likeliest = self.network.logits(outputs[-1, 0]).softmax(-1).topk(min(NEXT, self.tokenizer.get_vocab_size()))
-        words = [self.tokenizer.id_to_token(index) for index in likeliest.indices.tolist()]
+        words = [spelled(self.tokenizer, index) for index in likeliest.indices.tolist()]
         return {"next_words": words, "next_probabilities": likeliest.values.tolist()}
 
 

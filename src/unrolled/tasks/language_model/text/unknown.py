@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from unrolled.corpus.vocabulary import BATCH, UNKNOWN, pieces_in, stretches
+from unrolled.corpus.vocabulary import BATCH, UNKNOWN, pieces_in, stretches, unit_of
 from unrolled.ground.checksums import json_of, load
 from unrolled.ground.corpus import MANIFEST
 from unrolled.ground.special_tokens import UNKNOWN_ID
@@ -96,10 +96,13 @@ class UnknownWords:
             return None
         rare: Counter[str] = Counter()
         met: Counter[str] = Counter()
-        words = self._tokenizer.pre_tokenizer is not None
+        unit = unit_of(self._tokenizer)
+        if unit == "subword":
+            return rare
         with self._text.open(encoding="utf-8", newline="\n") as file:
             while lines := file.readlines(BATCH):
-                met.update(stretches((" " if words else "").join(line.rstrip("\n") for line in lines), words=words))
+                join = " " if unit == "word" else ""
+                met.update(stretches(join.join(line.rstrip("\n") for line in lines), unit))
                 if len(met) >= HELD:
                     self._add(rare, met)
                     met.clear()
