@@ -24,12 +24,13 @@ def main() -> None:
     comparison = compare(grid, evaluate, corpus["digest"], arms, read_baselines(grid["task"]), list(missing))
     write = comparison.wording.samples
     samples = write([each.arms[0].name for each in comparison.configurations]) if write else {}
+    warnings = list(corpus.get("warnings", {}).values())
     with whole_folder(Path("report")) as place:
-        tables.write(comparison, place)
+        tables.write(comparison, place, warnings)
         Figures(comparison).write(place / "figures")
         page.write(comparison, place, samples, corpus)
     tables.write_metrics(comparison, Path("metrics.json"))
-    click.echo(tables.markdown(comparison))
+    click.echo(tables.markdown(comparison, warnings))
     for arm, stages in missing.items():
         click.echo(f"{arm} is left out because it is not there yet; make it with: dvc repro {stages}", err=True)
 

@@ -511,6 +511,12 @@ def test_markdown_keeps_what_sees_both_sides_apart(grid: Grid) -> None:
     assert rows[0][3].strip() == "" and rows[4][3].strip() != ""
 
 
+def test_what_makes_the_figures_of_a_corpus_mislead_stands_before_them(grid: Grid) -> None:
+    comparison = made_and_read(grid.only("rnn"))
+    text = tables.markdown(comparison, ["of 4 types only", "read in training"])
+    assert text == "**Beware**: of 4 types only.\n\n**Beware**: read in training.\n\n" + tables.markdown(comparison)
+
+
 def test_what_compares_across_vocabularies_stands_beside_each_perplexity(grid: Grid) -> None:
     comparison = made_and_read(grid.only("rnn"))
     text = tables.markdown(comparison)
@@ -629,8 +635,10 @@ def test_samples_begin_with_the_same_words_and_say_why_there_are_none(
     comparison = made_and_read(grid.only("lstm", "bilstm"))
     draw(comparison)
     tables.write(comparison, Path("report"))
-    write_page(comparison, Path("report"), written, json.loads(Path("data/corpus.json").read_text()))
+    corpus = json.loads(Path("data/corpus.json").read_text()) | {"warnings": {"few_types": "of <4> types only"}}
+    write_page(comparison, Path("report"), written, corpus)
     page = Page(Path("report/index.html").read_text())
+    assert "of <4> types only" in page.text
     assert "went on and on <and> 1" in page.text and page.text.count("cannot generate") == 2
 
 

@@ -1,6 +1,7 @@
 """What is read from the files, before MLflow sees any of it."""
 
 import ast
+import json
 import math
 import shutil
 import sys
@@ -83,6 +84,21 @@ def test_only_what_reads_real_text_from_left_to_right_may_be_champion(workspace:
     assert all(each is not None for each in served) and any(each.may_be_champion for each in served if each)
 
 
+def test_nobody_is_champion_in_silence_of_a_corpus_that_misleads(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = workspace / "data/corpus.json"
+    said = {"few_types": "the vocabulary is of 4 types only"}
+    report.write_text(json.dumps(json.loads(report.read_text()) | {"warnings": said}))
+    list(publish(grid(workspace), workspace))
+    assert "is champion of unrolled, but beware: the vocabulary is of 4 types only\n" in capsys.readouterr().err
+    client = MlflowClient(f"sqlite:///{workspace}/mlflow.db")
+    experiment = client.get_experiment_by_name("unrolled")
+    assert experiment is not None
+    tags = [run.data.tags.get("unrolled.warnings") for run in client.search_runs([experiment.experiment_id])]
+    assert tags == 2 * ["the vocabulary is of 4 types only"]
+
+
 def test_what_the_model_is_served_with_must_be_there(workspace: Path) -> None:
     (workspace / "data/encoded/tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"tokenizer\.json is missing.*dvc repro -f -s vocabulary"):
@@ -91,7 +107,7 @@ def test_what_the_model_is_served_with_must_be_there(workspace: Path) -> None:
 
 def test_the_model_names_every_package_that_its_code_imports() -> None:
     publishing = task_part(TASK, "publishing")
-    assert packages_of(publishing.LOADER) == set(publishing.PACKAGES)
+    assert packages_of(publishing.LOADER) == {name.replace("-", "_") for name in publishing.PACKAGES}
 
 
 def packages_of(module: str) -> set[str]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,14 @@ from unrolled.report.seeds import middle
 OPTIONAL = ("learning_rates", "depths", "context")  # tables that not every grid, or task, has
 
 
-def write(comparison: Comparison, folder: Path) -> None:
-    """comparison.{csv,json,md} and plots/*.csv in `folder`; the same bytes for the same comparison."""
+def write(comparison: Comparison, folder: Path, warnings: Sequence[str] = ()) -> None:
+    """comparison.{csv,json,md} and plots/*.csv in `folder`; the same bytes for the same comparison.
+
+    ``warnings``: what the report of the corpus warns of.
+    """
     whole_text(folder / "comparison.csv", _csv(comparison))
     whole_text(folder / "comparison.json", _json(comparison))
-    whole_text(folder / "comparison.md", markdown(comparison))
+    whole_text(folder / "comparison.md", markdown(comparison, warnings))
     for name, frame in comparison.tables.items():
         if frame.empty and name in OPTIONAL:
             continue
@@ -79,9 +83,9 @@ def _baselines(comparison: Comparison) -> dict[str, dict[str, float]]:
     return {name: {main: value, **beside[name]} for name, value in comparison.baselines.items()}
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: Comparison, warnings: Sequence[str] = ()) -> str:
     """The comparison for a reader: scores, gradients, paired differences, each with what it means."""
-    lines = []
+    lines = [line for each in warnings for line in (f"**Beware**: {each}.", "")]
     for section in sections(comparison):
         lines += [f"## {section.title}", ""]
         lines += [line for each in section.tables for line in (*table(*each), "")]

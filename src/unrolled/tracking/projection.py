@@ -31,6 +31,7 @@ SCHEMA = 4  # of what is published; raising it publishes every run anew
 ENCODED = Path("data/encoded")
 CORPUS_REPORT = Path("data/corpus.json")
 WEIGHTS = "weights.safetensors"
+WARNINGS = "unrolled.warnings"  # a tag: why the figures of this corpus mislead
 
 
 class Served(NamedTuple):
@@ -96,6 +97,7 @@ def project(workspace: Path, grid: Mapping[str, Any], environ: Mapping[str, str]
             "mlflow.source.git.commit": commit,
             "dvc.exp": environ.get("DVC_EXP_NAME"),
             "dvc.stage": f"train@{arm}",
+            WARNINGS: "; ".join(corpus.get("warnings", {}).values()),
             "dvc.md5.data": lock.get(ENCODED.as_posix()),
             "dvc.md5.run": lock.get(f"runs/{arm}"),
             "dvc.md5.evaluation": lock.get(f"evaluation/{arm}"),

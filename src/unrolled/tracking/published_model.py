@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -20,7 +21,7 @@ from mlflow.types import Schema
 import unrolled
 from unrolled.ground.registry import task_part
 from unrolled.tracking.connection import another_was_first
-from unrolled.tracking.projection import Projection, Served
+from unrolled.tracking.projection import WARNINGS, Projection, Served
 
 CHAMPION = "champion"  # models:/<name>@champion
 
@@ -123,6 +124,8 @@ def name_champion(client: MlflowClient, find: Callable[[str], Run | None], proje
         registered = _version(client, run, name)
         if registered is not None and CHAMPION not in registered.aliases:
             client.set_registered_model_alias(name, CHAMPION, registered.version)
+            if said := best.tags.get(WARNINGS):
+                print(f"{best.name} is {CHAMPION} of {name}, but beware: {said}", file=sys.stderr)
 
 
 def _register(client: MlflowClient, name: str, score: str) -> None:

@@ -11,7 +11,9 @@ STACK = "left_to_right"  # which every arm has: of its lowest layer are the char
 # settings, by their paths in the workspace, and the packages that it imports.
 LOADER = "unrolled.tasks.classification.text.serving"
 FILES = ("data/encoded/tokenizer.json", "data/encoded/names.json")
-PACKAGES = ("llvmlite", "numba", "numpy", "pandas", "safetensors", "tokenizers", "torch")
+PACKAGES = (
+    "charset-normalizer", "llvmlite", "numba", "numpy", "pandas", "safetensors", "tokenizers", "torch",
+)  # fmt: skip
 
 
 def inputs(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

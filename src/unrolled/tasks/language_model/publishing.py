@@ -13,7 +13,9 @@ STACK = "forward"  # which every arm has: of its lowest layer are the charts of 
 # beside the run's weights and settings, by their paths in the workspace, and the packages that it imports.
 LOADER = "unrolled.tasks.language_model.text.serving"
 FILES = ("data/encoded/tokenizer.json", "data/encoded/manifest.json")
-PACKAGES = ("llvmlite", "numba", "numpy", "pandas", "safetensors", "tokenizers", "torch")
+PACKAGES = (
+    "charset-normalizer", "llvmlite", "numba", "numpy", "pandas", "safetensors", "tokenizers", "torch",
+)  # fmt: skip
 
 
 def inputs(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
