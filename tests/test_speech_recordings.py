@@ -99,6 +99,10 @@ def test_what_is_higher_than_the_rate_can_hold_is_left_out(tmp_path: Path) -> No
         (tone()[:199], "is 24.9 ms long, shorter than the 25 ms of a frame; leave it out"),
         (np.zeros(900), "is silent throughout; record it again, or leave it out"),
         (np.full(900, 0.25), "is silent throughout; record it again, or leave it out"),
+        (
+            np.stack([tone(), -tone()], 1),
+            "is silent once its channels are mixed, as they cancel out; export one of them alone",
+        ),
         (tone(5, 60.01), "is 60.0 s long; cut it into utterances of at most 60 s"),
     ],
 )
@@ -132,7 +136,7 @@ def test_what_is_no_recording_is_told(tmp_path: Path) -> None:
     ("name", "form"),
     [
         ("a.wav", {}), ("a.wav", {"subtype": "PCM_24"}), ("a.wav", {"subtype": "FLOAT"}), ("a.flac", {}),
-        ("a.aiff", {}), ("a.mp3", {}),
+        ("a.aiff", {}), ("a.mp3", {}), ("a.au", {}), ("a.w64", {}), ("a.wav", {"format": "RF64"}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("kept", [0.9, 0.5, 0.01])
@@ -164,6 +168,35 @@ def test_a_recording_of_unstated_size_is_read(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:4] + b"\xff" * 4 + content[8:40] + b"\xff" * 4 + content[44:])
     assert len(read_sound(path, RATE)) == 800
+
+
+def test_a_flac_of_unstated_length_is_told(tmp_path: Path) -> None:
+    """As encoders write to a pipe; soundfile takes it for an endless one."""
+    path = record(tmp_path / "a.flac")
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # the number of samples: 36 bits of the stream's description
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    said = "does not state how long it is, as it was written to a pipe; convert it, as with: ffmpeg -i a.flac a.wav"
+    assert told(path) == f"{path} {said}"
+
+
+def test_what_cannot_be_sought_in_is_read(tmp_path: Path) -> None:
+    """GSM 06.10, of telephones, in blocks of 320 samples."""
+    assert len(read_sound(record(tmp_path / "a.wav", tone(440, 0.4), subtype="GSM610"), RATE)) == 3200
+
+
+def test_where_nothing_is_recorded_there_is_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The logarithm of nothing would outweigh all that is heard."""
+    whole, short = np.ones(200, dtype=np.int16), np.zeros(199, dtype=np.int16)
+    path = record(tmp_path / "a.wav", np.concatenate([np.zeros(4000, dtype=np.int16), whole, short, whole, 0 * whole]))
+    found = read_sound(path, RATE)
+    assert found[4000:-200].tolist() == [*whole, *short, *whole]
+    for part in (found[:4000], found[-200:]):
+        assert part.std() == pytest.approx(6, rel=0.15)
+    assert np.array_equal(read_sound(path, RATE), found)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["noise put where nothing is recorded at all: 1 of 1 recordings"] * 2
 
 
 def test_clipping_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from unrolled.shell.errors import UserError
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DIGIT = re.compile(r"(?:.*/)?(?P<word>\d)_(?P<speaker>[a-z]+)_(?P<number>\d+)\.wav")
 RATE = 8000
+NOISE = 6.0  # RMS of the silence, of 32,768: measured in recordings that were not trimmed
 
 Samples = NDArray[np.int16]
 

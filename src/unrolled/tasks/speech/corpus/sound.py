@@ -2,11 +2,15 @@
 
 Channels are mixed to one and the rate is changed (`scipy.signal.resample_poly`), which is said once for all files. What
 cannot be heard, or only in part, is an error that names the file: no audio, cut off, silent, shorter than a frame of
-features, longer than an utterance. Clipping is told, as it can still be understood.
+features, longer than an utterance. Clipping is told, as it can still be understood. Where an editor, a codec or a noise
+gate has left nothing at all, there is noise as of a microphone instead: the logarithm of nothing is so far from that of
+anything heard that the mean over an utterance, which is taken off, would be of it.
 """
 
 import os
+import shlex
 from collections.abc import Sequence
+from functools import partial
 from math import gcd
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -18,8 +22,8 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from unrolled.shell.errors import UserError
-from unrolled.tasks.speech.corpus.features import FRAME, frame_count
-from unrolled.tasks.speech.corpus.recordings import Samples
+from unrolled.tasks.speech.corpus.features import FRAME, frame_count, frame_sizes
+from unrolled.tasks.speech.corpus.recordings import NOISE, Samples
 
 LONGEST = 60  # seconds: what is longer holds more than an utterance
 SLOWEST, FASTEST = 4_000, 400_000  # samples a second: speech is recorded between them
@@ -32,15 +36,20 @@ AUDIO = (
     *(".rf64", ".sph", ".nist", ".voc", *UNREADABLE),
 )
 UNKNOWN_SIZE = 0x7FFF0000  # a recorder that writes to a pipe states as much, or more
+UNSTATED = (1 << 63) - 1  # frames, by libsndfile, of a FLAC that was written to a pipe
 
 
 class Sound(NamedTuple):
-    """``rate`` and ``channels`` are those of the file, ``clipped`` its share of samples at full scale."""
+    """``rate`` and ``channels`` are those of the file, ``clipped`` its share of samples at full scale.
+
+    ``filled``: whether noise was put where there was nothing.
+    """
 
     samples: Samples
     rate: int
     channels: int
     clipped: float
+    filled: bool
 
 
 def read_sound(path: Path, rate: int) -> Samples:
@@ -51,8 +60,9 @@ def read_sound(path: Path, rate: int) -> Samples:
 def read_sounds(paths: Sequence[Path], rate: int) -> list[Samples]:
     """The recordings at ``rate``, each int16 [N].
 
-    Says on stderr how many were resampled, mixed, and clipped where they were recorded. UserError names the first that
-    is missing or no audio, cut off, empty, silent throughout, shorter than 25 ms or longer than a minute.
+    Says on stderr how many were resampled, mixed, filled with noise, and clipped where they were recorded. UserError
+    names the first that is missing or no audio, cut off, empty, silent throughout, shorter than 25 ms or longer than a
+    minute.
     """
     sounds = [_sound(path, rate) for path in paths]
     _say_what_was_done(sounds, rate)
@@ -90,6 +100,9 @@ def _say_what_was_done(sounds: Sequence[Sound], rate: int) -> None:
         click.echo(f"resampled to {rate:,} Hz: {count:,} of {len(sounds):,} recordings (from {rates} Hz)", err=True)
     if mixed:
         click.echo(f"mixed to one channel: {mixed:,} of {len(sounds):,} recordings", err=True)
+    if filled := sum(sound.filled for sound in sounds):
+        said = f"noise put where nothing is recorded at all: {filled:,} of {len(sounds):,} recordings"
+        click.echo(said, err=True)
 
 
 def _sound(path: Path, rate: int) -> Sound:
@@ -103,10 +116,27 @@ def _sound(path: Path, rate: int) -> Sound:
     at_rate = mixed if rate == own_rate else resample_poly(mixed, rate // common, own_rate // common)
     samples = np.clip(np.round(at_rate * SCALE), -SCALE, SCALE - 1).astype(np.int16)
     if np.ptp(mixed) * SCALE < 1 or not samples.any():
+        if np.ptp(wave, axis=0).max() * SCALE >= 1:
+            raise UserError(
+                f"{path} is silent once its channels are mixed, as they cancel out; export one of them alone"
+            )
         raise UserError(f"{path} is silent throughout; record it again, or leave it out")
     if not frame_count(len(samples), rate):
         _too_short(path, len(samples) / rate)
-    return Sound(samples, own_rate, wave.shape[1], clipped)
+    nothing = _of_nothing(samples, frame_sizes(rate)[0])
+    noise = np.random.default_rng(0).normal(0, NOISE, len(samples)).round().astype(np.int16)
+    return Sound(np.where(nothing, noise, samples), own_rate, wave.shape[1], clipped, bool(nothing.any()))
+
+
+def _of_nothing(samples: Samples, least: int) -> NDArray[np.bool_]:
+    """Which samples are 0 in a row of so many zeros at least: no microphone hears that."""
+    zero = np.concatenate([[False], samples == 0, [False]])
+    first, last = np.flatnonzero(zero[1:] != zero[:-1]).reshape(-1, 2).T
+    marks = np.zeros(len(zero), dtype=np.int64)
+    long = last - first >= least
+    marks[first[long]], marks[last[long]] = 1, -1
+    found: NDArray[np.bool_] = marks.cumsum()[:-2] > 0
+    return found
 
 
 def _read(path: Path) -> tuple[NDArray[Any], int]:
@@ -114,13 +144,15 @@ def _read(path: Path) -> tuple[NDArray[Any], int]:
     if not path.is_file():
         raise UserError(f"{path} is no file; name a recording")
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else str(path)) as file:
             frames, rate = file.frames, file.samplerate
             if not SLOWEST <= rate <= FASTEST:
                 raise UserError(f"{path} states {rate:,} samples a second, as nobody records speech; export it again")
+            if frames == UNSTATED:
+                raise UserError(f"{path} does not state how long it is, as it was written to a pipe; {_convert(path)}")
             if frames > LONGEST * rate:
                 _check_length(path, frames, rate)
-            wave = file.read(dtype="float64", always_2d=True)
+            wave = file.read(frames, dtype="float64", always_2d=True)  # some can be read but not sought in
     except (soundfile.SoundFileError, TypeError, ValueError) as error:  # TypeError: samples without a header
         _unreadable(path, error)
     if _is_cut_off(path) or len(wave) < frames:
@@ -132,9 +164,12 @@ def _unreadable(path: Path, error: Exception) -> NoReturn:
     if not path.stat().st_size:
         raise UserError(f"{path} is empty (0 bytes); copy or record it again") from None
     why = " ".join(str(error).rpartition(": ")[2].split()).rstrip(".")
-    raise UserError(
-        f"{path} is no recording that can be read ({why}); convert it, as with: ffmpeg -i {path.name} {path.stem}.flac"
-    ) from None
+    raise UserError(f"{path} is no recording that can be read ({why}); {_convert(path)}") from None
+
+
+def _convert(path: Path) -> str:
+    other = f"{path.stem}.flac" if path.suffix.lower() != ".flac" else f"{path.stem}.wav"
+    return f"convert it, as with: ffmpeg -i {shlex.quote(path.name)} {shlex.quote(other)}"
 
 
 def _check_length(path: Path, samples: int, rate: int) -> None:
@@ -153,8 +188,20 @@ def _too_short(path: Path, seconds: float) -> NoReturn:
 
 
 def _is_cut_off(path: Path) -> bool:
-    """By the size that WAV and AIFF state, a padding byte aside, as soundfile reads what is there and says nothing."""
+    """By the size that the header states, a padding byte aside, as soundfile reads what is there and says nothing."""
     with path.open("rb") as file:
-        head = file.read(8)
-    stated = int.from_bytes(head[4:], "little" if head.startswith(b"RIFF") else "big")
-    return head[:4] in (b"RIFF", b"FORM") and stated < UNKNOWN_SIZE and path.stat().st_size < stated + 7
+        head = file.read(28)
+    little, big = (partial(int.from_bytes, byteorder=order) for order in ("little", "big"))
+    if head[:4] == b"RIFF":
+        stated = little(head[4:8]) + 7
+    elif head[:4] == b"FORM":
+        stated = big(head[4:8]) + 7
+    elif head[:4] == b".snd":
+        stated = big(head[4:8]) + big(head[8:12])
+    elif head[:4] == b"RF64" and head[12:16] == b"ds64":
+        return path.stat().st_size < little(head[20:28]) + 7
+    elif head[:4] == b"riff":  # Wave64
+        return path.stat().st_size < little(head[16:24])
+    else:
+        return False
+    return path.stat().st_size < stated < UNKNOWN_SIZE

@@ -19,12 +19,11 @@ import numpy as np
 from unrolled.ground.atomic import whole_folder
 from unrolled.ground.checksums import seal
 from unrolled.shell.errors import UserError
-from unrolled.tasks.speech.corpus.recordings import Recording, Samples
+from unrolled.tasks.speech.corpus.recordings import NOISE, Recording, Samples
 
 EDGES, GAPS = (0.05, 0.2), (0.0, 0.15)  # seconds of silence around a string, and between its words
 SPECIAL = ("<unk>", "<eos>")  # what no recording says
 NOBODY = "unnamed"  # the speaker where none is named
-NOISE = 6.0  # RMS of the silence, of 32,768: measured in recordings that were not trimmed
 
 
 class Utterance(NamedTuple):
