@@ -367,6 +367,17 @@ def test_utterances_are_read_with_and_without_a_header(tmp_path: Path) -> None:
     assert all(each.spoken is None and each.costs is None for every in sets.values() for each in every)
 
 
+def test_words_that_look_the_same_are_the_same(tmp_path: Path) -> None:
+    """Some systems write a letter and its accent as one sign, some as two."""
+    one, two = "\N{LATIN SMALL LETTER E WITH ACUTE}t", "e\N{COMBINING ACUTE ACCENT}t"
+    transcript(tmp_path, f"a.wav\t{one}\nb.wav\t{two}\n", ["a.wav", "b.wav"])
+    assert {line.text for line in read_transcript(tmp_path, "said.tsv")} == {one}
+    record(tmp_path / "words" / f"{one}_x_1.wav")
+    record(tmp_path / "words" / f"{two}_x_2.wav")
+    found = own_words(str(tmp_path / "words"), "{word}_{speaker}_{number}", RATE)
+    assert [each[:3] for each in found] == [(one, "x", 0), (one, "x", 1)]
+
+
 def test_columns_that_are_not_known_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     transcript(tmp_path, "file\ttext\tage\na.wav\tone\t30\n", ["a.wav"])
     assert read_transcript(tmp_path, "said.tsv")[0].text == "one"

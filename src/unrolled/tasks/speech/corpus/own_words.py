@@ -34,11 +34,11 @@ def own_words(path: str | None, pattern: str | None, rate: int) -> list[Recordin
     folder = folder_of(path)
     named = _named(folder, audio_files(folder), pattern or "")
     order = [(*key, number) for key in sorted(named) for number in sorted(named[key], key=_as_counted)]
-    files = [named[word, speaker][number] for word, speaker, number in order]
+    sounds = read_sounds([named[word, speaker][number] for word, speaker, number in order], rate)
     taken: dict[tuple[str, str], int] = defaultdict(int)
     recordings = []
-    for (word, speaker, _), file, samples in zip(order, files, read_sounds(files, rate), strict=True):
-        recordings.append(Recording(checked_word(word, str(file)), speaker, taken[word, speaker], samples))
+    for (word, speaker, _), samples in zip(order, sounds, strict=True):
+        recordings.append(Recording(word, speaker, taken[word, speaker], samples))
         taken[word, speaker] += 1
     return recordings
 
@@ -55,7 +55,7 @@ def _named(folder: Path, files: Sequence[Path], pattern: str) -> dict[tuple[str,
             left_out.append(name.as_posix())
             continue
         fields = {"speaker": NOBODY, "number": name.as_posix(), **match.groupdict()}
-        same = found[fields["word"], fields["speaker"]]
+        same = found[checked_word(fields["word"], str(file)), fields["speaker"]]
         if before := same.get(fields["number"]):
             raise UserError(f"{before} and {file} are the same recording by corpus.pattern {pattern!r}; rename one")
         same[fields["number"]] = file

@@ -10,6 +10,7 @@ speaker a string, recordings of one split in no other, and noise between them wh
 """
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,10 +66,13 @@ def _silence(draw: np.random.Generator, seconds: tuple[float, float], rate: int)
 
 
 def checked_word(word: str, place: str) -> str:
-    """UserError for a word that the vocabulary keeps for itself; ``place``: where it was read."""
+    """The word in NFC, so that what looks the same is the same; UserError for one that the vocabulary keeps for itself.
+
+    ``place``: where it was read.
+    """
     if word in SPECIAL:
         raise UserError(f"{place}: the word {word} is kept for what no text says; spell it otherwise")
-    return word
+    return unicodedata.normalize("NFC", word)
 
 
 def write_utterances(sets: Mapping[str, Iterable[Utterance]], folder: Path, facts: Mapping[str, Any]) -> None:
