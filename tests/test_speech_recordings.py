@@ -460,8 +460,12 @@ def test_stated_splits_hold_and_unseen_speakers_stand_apart(tmp_path: Path) -> N
         own_utterances(corpus | {"unseen": ["dora"]})
     with pytest.raises(UserError, match=r"^corpus.unseen names every speaker, and leaves none to train on$"):
         own_utterances(corpus | {"unseen": ["anna", "ben", "cem"]})
-    with pytest.raises(UserError, match="2 utterances, and none of them falls into train and valid; each takes one"):
+    with pytest.raises(
+        UserError, match=r"^2 utterances, and none of them falls into train and valid; each takes one: "
+    ):
         own_utterances(transcript(tmp_path, "file\ttext\tsplit\na.wav\tone\ttest\nb.wav\ttwo\ttest\n"))
+    with pytest.raises(UserError, match=r"^2 .* into train; each takes one: add some, or lower corpus.test_share$"):
+        own_utterances(transcript(tmp_path, "a.wav\tone\nb.wav\ttwo\n"))
     with pytest.raises(UserError, match="the transcript has no column of speakers"):
         own_utterances(transcript(tmp_path, "a.wav\tone\nb.wav\ttwo\n") | {"unseen": ["anna"]})
 

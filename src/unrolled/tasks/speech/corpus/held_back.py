@@ -37,7 +37,9 @@ def splits_of(
     else:
         chosen, how = _drawn(len(rest), shares, seed), f"utterances drawn, the speakers in all splits; seed {seed}"
     if empty := [name for name in SPLITS if name not in chosen]:
-        raise UserError(f"{len(rest)} utterances, and none of them falls into {' and '.join(empty)}; each takes one")
+        mend = "say so in the column split" if stated[rest[0]] is not None else "add some, or lower corpus.test_share"
+        said = f"{len(rest)} utterances, and none of them falls into {' and '.join(empty)}"
+        raise UserError(f"{said}; each takes one: {mend}")
     sets = ["unseen"] * len(speakers)
     for place, name in zip(rest, chosen, strict=True):
         sets[place] = name
