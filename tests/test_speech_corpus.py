@@ -232,6 +232,15 @@ def test_no_recording_and_no_string_is_in_two_splits() -> None:
     assert not texts["train"] & (texts["unseen"] | texts["longer"] | texts["free"])
 
 
+def test_where_each_string_is_one_word_training_says_all_of_them() -> None:
+    """Held-back strings would be held-back words, which no training says."""
+    made = sets(lengths=[1, 1], longer=[2, 3])
+    assert {each.text for each in made["train"]} == set(WORDS) and len({each.text for each in made["test"]}) > 2
+    for one, other in itertools.combinations(SPLITS, 2):
+        by_split = ({recording[:3] for each in made[name] for recording in heard(each)} for name in (one, other))
+        assert not set.intersection(*by_split)
+
+
 def test_unseen_speakers_are_nowhere_else() -> None:
     speakers = {name: {each.speaker for each in every} for name, every in sets(unseen=["x", "z"]).items()}
     assert speakers.pop("unseen") == {"x", "z"} and all(found == {"y"} for found in speakers.values())

@@ -44,16 +44,18 @@ def sets_of(recordings: Sequence[Recording], corpus: Mapping[str, Any], rate: in
         raise UserError(f"all recordings are of one word, '{words[0]}'; add others, strings take two at least")
     (low, high), seed, counts = corpus["lengths"], corpus["seed"], corpus["strings"]
     own = Grammar.drawn(words, corpus["branching"], low, high, seed)
+    # Where all strings are of one word, one that is held back would be a word that training never says.
+    strings_of = {split: split if high > 1 else None for split in parts}
     wanted: dict[str, tuple[Grammar, str | None, OfSpeaker]] = {
-        split: (own, split, of_split) for split, of_split in parts.items()
+        split: (own, strings_of[split], of_split) for split, of_split in parts.items()
     }
     if unseen:
-        wanted["unseen"] = own, "test", {name: by_speaker[name] for name in unseen}
+        wanted["unseen"] = own, strings_of["test"], {name: by_speaker[name] for name in unseen}
     if corpus["longer"]:
         longer = Grammar(own.words, own.followers, *corpus["longer"])
         wanted["longer"] = longer, None, parts["test"]
     if corpus["branching"] < len(words):
-        wanted["free"] = Grammar.drawn(words, len(words), low, high, seed), "test", parts["test"]
+        wanted["free"] = Grammar.drawn(words, len(words), low, high, seed), strings_of["test"], parts["test"]
     return {
         name: _utterances(name, *of_set, count=counts.get(name, counts["test"]), rate=rate, seed=seed, own=own)
         for name, of_set in wanted.items()
