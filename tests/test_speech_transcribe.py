@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -197,6 +198,14 @@ def test_a_recording_of_any_form_is_written_down(said: Path) -> None:
     told = result.stderr
     assert "hears-clipped-1:" in told and "resampled to 8,000 Hz: 1 of 4" in told and "one channel: 1 of 4" in told
     assert "longest" not in told
+
+
+def test_a_name_of_bytes_that_are_no_text_is_shown(said: Path) -> None:
+    other = said.rename(said.with_name(os.fsdecode(b"caf\xe9.wav")))
+    for options in ((), ("--json",), ("--show", str(said.with_name("a.svg")))):
+        result = transcribe(other, *options)
+        assert result.exit_code == 0, result.exception
+        assert "caf\N{REPLACEMENT CHARACTER}.wav" in result.stdout
 
 
 def test_confidence_and_json_say_how_sure_each_word_is(said: Path, transcriber: Transcriber) -> None:

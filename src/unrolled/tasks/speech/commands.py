@@ -46,9 +46,10 @@ def transcribe(files: tuple[Path, ...], arm: str | None, confidence: bool, as_js
     for first in range(0, len(files), TOGETHER):
         some = slice(first, first + TOGETHER)
         for file, found in zip(files[some], transcriber.transcripts(sounds[some]), strict=True):
-            click.echo(_line(str(file), found.words, found.probabilities, confidence=confidence, as_json=as_json))
+            name = click.format_filename(file)  # a name may hold bytes that are no text
+            click.echo(_line(name, found.words, found.probabilities, confidence=confidence, as_json=as_json))
             if picture is not None:
-                _draw(picture, file.name, transcriber.features(sounds[0]), found)
+                _draw(picture, click.format_filename(file.name), transcriber.features(sounds[0]), found)
 
 
 def _check_picture(picture: Path, files: Sequence[Path]) -> None:
