@@ -63,8 +63,9 @@ def sections(comparison: Comparison) -> list[Section]:
 
 
 TOLD = [
-    "Bits a text: what the texts of the test split hold at least (their grammar's entropy where it is known, else what "
-    "the language model pays that hears nothing), and how much of it the audio told the model. Perplexity of the true "
+    "Bits a text: what the texts of the test split hold (their grammar's entropy, which no model of the text alone "
+    "goes below; where it is not known, what the language model pays that hears nothing, and a better one may pay "
+    "less), and how much of it the audio told the model (below 0: it pays more than that). Perplexity of the true "
     "text, its words (or characters, if these are written) and its end read one after another: with its own audio, and "
     "with that of another text of about the same length, which is worse than none where a model believes what it "
     "hears.",
