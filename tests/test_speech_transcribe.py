@@ -24,6 +24,7 @@ from unrolled.tasks.speech import publishing
 from unrolled.tasks.speech.audio import serving
 from unrolled.tasks.speech.audio.inference import read_transcriber
 from unrolled.tasks.speech.audio.serving import Transcriber, _load_pyfunc
+from unrolled.tasks.speech.audio.silence import longest_silence, without_long_silence
 from unrolled.tasks.speech.evaluation.measures import spelled
 from unrolled.tasks.speech.evaluation.reading import found_in
 from unrolled.tasks.speech.model.batches import utterance
@@ -146,6 +147,36 @@ def test_a_words_probability_is_given_the_words_before(whole: Path, transcriber:
         assert found.probabilities == pytest.approx(shares, abs=1e-5)
         assert found.attention is not None and found.attention == pytest.approx(np.array(heard), abs=1e-5)
         assert found.attention.shape == (len(found.words), -(-len(read) // 5)) and found.step == 0.05
+
+
+@pytest.mark.parametrize("room", [1, 6, 60])
+@pytest.mark.parametrize("seconds", [(1.5, 0.0), (0.0, 1.5), (3.0, 3.0)])
+def test_long_silence_at_the_ends_changes_no_word(
+    said: Path, transcriber: Transcriber, room: float, seconds: tuple[float, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However loud the room is, up to a fiftieth of the voice."""
+    words, _ = soundfile.read(said)
+    draw = np.random.default_rng(1)
+    parts = [draw.normal(0, room / 32768, round(each * RATE)) for each in seconds]
+    padded = said.with_name("padded.wav")
+    soundfile.write(padded, np.concatenate([parts[0], words, parts[1]]), RATE, subtype="PCM_16")
+    (sound,) = transcriber.read([padded])
+    assert "padded.wav: silence at the ends is left out" in capsys.readouterr().err
+    assert len(words) - 1600 <= len(sound) <= len(words) + 3200
+    assert [each.text for each in transcriber.transcripts([sound])] == ["low high mid"]
+    (plain,) = transcriber.read([said])
+    assert np.array_equal(plain, np.round(words * 32768)) and not capsys.readouterr().err
+
+
+def test_silence_is_kept_of_what_is_trained_on_whole() -> None:
+    assert longest_silence("utterances") is None and longest_silence("digits") == longest_silence("words") == 0.2
+    loud, quiet = np.full(800, 900, np.int16), np.full(4000, 3, np.int16)
+    sound = np.concatenate([quiet, loud, quiet, loud, quiet])
+    assert without_long_silence(sound, 8000, 0.1).tolist() == sound[3200:10400].tolist()
+    for whole in (loud, loud[:5], np.concatenate([quiet[:1000], loud])):
+        assert without_long_silence(whole, 8000, 0.2) is whole or len(without_long_silence(whole, 8000, 0.2)) == len(
+            whole
+        )
 
 
 def test_a_sound_shorter_than_a_frame_is_refused(transcriber: Transcriber) -> None:

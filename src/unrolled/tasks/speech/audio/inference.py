@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from unrolled.ground.corpus import read_report
+from unrolled.ground.checksums import read_sealed
+from unrolled.ground.corpus import MANIFEST, read_report
 from unrolled.ground.resolved import RESOLVED
 from unrolled.ground.run import Run
 from unrolled.ground.trained import ENCODED, read_trained
 from unrolled.shell.errors import UserError
 from unrolled.tasks.speech.audio.serving import Transcriber, decoding
+from unrolled.tasks.speech.audio.silence import longest_silence
 from unrolled.tasks.speech.model.network import Network
 
 TASK = "speech"
@@ -27,7 +29,9 @@ def read_transcriber(arm: str | None = None, workspace: Path = Path()) -> tuple[
     network, names = run.model(), corpus.names
     assert isinstance(network, Network)
     unit, rate, spread = names["unit"][0], int(names["rate"][0]), np.asarray(corpus.arrays["spread"])
-    return run.arm, Transcriber(network, names["words"], unit, rate, spread, **decoding(workspace / RESOLVED))
+    trained_on = read_sealed(workspace / ENCODED, MANIFEST)["settings"]["corpus"]["name"]
+    how = decoding(workspace / RESOLVED) | {"silence": longest_silence(trained_on)}
+    return run.arm, Transcriber(network, names["words"], unit, rate, spread, **how)
 
 
 def longest_trained(workspace: Path = Path()) -> float | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import click
 import numpy as np
 import pandas as pd
 import torch
@@ -24,6 +25,7 @@ from unrolled.ground.resolved import read_resolved
 from unrolled.ground.special_tokens import END_ID
 from unrolled.shell.errors import UserError
 from unrolled.shell.rows import read_each, rows_of
+from unrolled.tasks.speech.audio.silence import longest_silence, without_long_silence
 from unrolled.tasks.speech.corpus.features import SHIFT, frame_count, frame_sizes, log_mel, scaled
 from unrolled.tasks.speech.corpus.recordings import Samples
 from unrolled.tasks.speech.corpus.sound import read_sounds
@@ -55,17 +57,18 @@ class Transcriber:
     """A network beside what its ids are spelled as (``names``, ``unit``) and how its sounds were encoded.
 
     ``rate``: samples a second; ``spread`` [mels]: what features are divided by; ``beam`` and ``ctc_share`` as in
-    `search`. UserError for a network that hears nothing.
+    `search`; ``silence``: seconds at each end of a recording beyond which it is left out, None: never. UserError for a network that hears nothing.
     """
 
     def __init__(
         self, network: Network, names: Sequence[str], unit: str, rate: int, spread: NDArray[np.float32], *,
-        beam: int, ctc_share: float,
+        beam: int, ctc_share: float, silence: float | None = None,
     ) -> None:  # fmt: skip
         if network.encoder is None:
             raise UserError("a network of conditioning none hears nothing; choose one that listens")
         self.network, self.names, self.unit, self.rate, self.spread = network, list(names), unit, rate, spread
         self.beam, self.ctc_share = beam, ctc_share if network.ctc is not None else 0.0
+        self.silence = silence
         self.step = network.encoder.frames_per_output * SHIFT
         # What may follow a word that is spelled by letters.
         self._behind = [END_ID, *([self.names.index(" ")] if " " in self.names else [])]
@@ -91,11 +94,27 @@ class Transcriber:
         sizes, spread = settings["sizes"], np.load(folder / "spread.npy", allow_pickle=False)
         network = Network(sizes["vocabulary"], sizes["features"], **settings["network"])
         network.load_state_dict(load_file(folder / "weights.safetensors"))
-        return cls(network, names["words"], names["unit"][0], int(names["rate"][0]), spread, **decoding(folder))
+        silence = longest_silence(manifest["settings"]["corpus"]["name"])
+        return cls(
+            network,
+            names["words"],
+            names["unit"][0],
+            int(names["rate"][0]),
+            spread,
+            **decoding(folder),
+            silence=silence,
+        )
 
     def read(self, paths: Sequence[Path]) -> list[Samples]:
         """The recordings at the rate of training, each int16 [N]; says and raises as `read_sounds`."""
-        return read_sounds(paths, self.rate)
+        sounds = read_sounds(paths, self.rate)
+        if self.silence is None:
+            return sounds
+        cut = [without_long_silence(each, self.rate, self.silence) for each in sounds]
+        if shorter := sum(len(each) < len(whole) for each, whole in zip(cut, sounds, strict=True)):
+            said = f"{shorter:,} of {len(cut):,} recordings" if len(cut) > 1 else str(paths[0])
+            click.echo(f"{said}: silence at the ends is left out where it is longer than in training", err=True)
+        return cut
 
     def features(self, samples: Samples) -> Sound:
         """What the network reads of int16 samples at its rate: [frames, mels], as the vocabulary stage makes it."""
