@@ -57,7 +57,8 @@ class Transcriber:
     """A network beside what its ids are spelled as (``names``, ``unit``) and how its sounds were encoded.
 
     ``rate``: samples a second; ``spread`` [mels]: what features are divided by; ``beam`` and ``ctc_share`` as in
-    `search`; ``silence``: seconds at each end of a recording beyond which it is left out, None: never. UserError for a network that hears nothing.
+    `search`; ``silence``: seconds at each end of a recording beyond which it is left out, None: never. UserError for a
+    network that hears nothing.
     """
 
     def __init__(
