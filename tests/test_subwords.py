@@ -1,15 +1,24 @@
 """Subwords: any text byte for byte, numbered by frequency, the same at each training, cut where nothing changes."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, normalizers
 
+from miniature import section_of
+from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.splits import write_splits
 from unrolled.corpus.subwords import subword_stretches, subword_tokenizer
+from unrolled.corpus.text_files import Document
+from unrolled.corpus.vocabulary import decode, load_tokenizer
+from unrolled.settings.stated import stated_vocabulary
 
 LINES = [
     "the students opened their books",
@@ -89,3 +98,21 @@ def test_a_normalizer_comes_before_the_spelling() -> None:
 def test_a_size_that_the_bytes_do_not_fit_into_is_refused(kind: str) -> None:
     with pytest.raises(ValueError, match="are 258 pieces already, and 257 are asked for"):
         subword_tokenizer(read(), kind, 257, SPECIALS)
+
+
+@pytest.mark.parametrize("unit", ["word", "character", "subword"])
+def test_a_corpus_states_what_its_vocabulary_hangs_on_and_no_more(unit: str, tmp_path: Path) -> None:
+    """As `unrolled keep` compares it with the recipe's; the spelled text is that which was read."""
+    text, lines = tmp_path / "text", ["Die Straße, naïve  a", "a b a"] * 20
+    write_splits([Document("one", lambda: iter(lines))], text, valid_share=0.2, test_share=0.2, seed=1, facts={})
+    section = section_of("vocabulary", unit=unit, min_count=1, size=270, lowercase=False)
+    encode_corpus(text, tmp_path / "encoded", tmp_path / "corpus.json", **section)
+    manifest = json.loads((tmp_path / "encoded" / "manifest.json").read_text())
+    assert manifest["settings"]["vocabulary"] == stated_vocabulary(section)
+    report = json.loads((tmp_path / "corpus.json").read_text())
+    assert report["unit"] == unit and report["test"]["unknown_share"] == 0
+    if unit == "subword":
+        made = load_tokenizer(tmp_path / "encoded" / "tokenizer.json")
+        tokens = np.load(tmp_path / "encoded" / "train.npy").tolist()
+        assert decode(made, tokens) == (text / "train.txt").read_text()
+        assert manifest["texts"]["test"]["unknown"] == 0 and report["spelling"].startswith("none is <unk>")

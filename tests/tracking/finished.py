@@ -24,6 +24,7 @@ from unrolled.recurrence.bptt import Addends
 from unrolled.recurrence.spectra import Spectrum
 from unrolled.scoring.evaluation import Scored, write_evaluation
 from unrolled.settings.resolve import resolve
+from unrolled.settings.stated import stated, stated_vocabulary
 from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD
 from unrolled.training.clipping import Norms
 from unrolled.training.diagnostics import Epoch
@@ -61,10 +62,10 @@ def lay_out(root: Path, archs: dict[str, Any], steps: int, spike_at: int) -> Non
     (root / "data/encoded").mkdir(parents=True)
     tokenizer = build_tokenizer(TEXT, unit="word")
     tokenizer.save(str(root / "data/encoded/tokenizer.json"))
-    stated = {"corpus": dict(params["corpus"]), "vocabulary": dict(params["vocabulary"])}
-    seal(root / "data/encoded/manifest.json", {"settings": stated})
+    settings = {"corpus": stated(params["corpus"]), "vocabulary": stated_vocabulary(params["vocabulary"])}
+    seal(root / "data/encoded/manifest.json", {"settings": settings})
     digest = corpus_digest(read_sealed(root / "data/encoded", "manifest.json")["files"])
-    report = {"digest": digest, "settings": stated, "types": 9}
+    report = {"digest": digest, "settings": settings, "types": 9}
     (root / "data/corpus.json").write_text(json.dumps(report), encoding="utf-8")
     tokens = np.array([index for line in TEXT for index in encode_line(tokenizer, line)], dtype=np.uint16)
     split = Split(tokens, np.zeros(1, dtype=np.int64))

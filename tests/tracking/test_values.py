@@ -25,6 +25,7 @@ from unrolled.ground.perplexity import perplexity
 from unrolled.ground.resolved import read_resolved
 from unrolled.ground.run import Run as RunDirectory
 from unrolled.ground.special_tokens import END_ID
+from unrolled.settings.stated import stated, stated_vocabulary
 from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD, total_nats
 from unrolled.tasks.language_model.text.serving import Scorer
 from unrolled.tracking import saved_view
@@ -50,7 +51,8 @@ def test_parameters_are_spelled_as_in_the_yaml(root: Path, run_of: RunOf) -> Non
     sections: dict[str, Any] = {}
     for name in ("preprocess", "vocabulary", "evaluate", "probe", "arms/lstm-clipped-1"):
         sections |= read_resolved(name, root / "resolved")
-    sections["corpus"] = read_resolved("preprocess", root / "resolved")["corpus"]
+    sections["corpus"] = stated(read_resolved("preprocess", root / "resolved")["corpus"])
+    sections["vocabulary"] = stated_vocabulary(sections["vocabulary"])
     dotted = {f"{name}.{key}" for name, keys in sections.items() if isinstance(keys, dict) for key in keys}
     assert set(params) == dotted | {"arch", "clipping"}
 

@@ -22,7 +22,7 @@ from unrolled.report.series import by_epoch
 from unrolled.report.wording import Wording
 from unrolled.settings.loader import PARAMS
 from unrolled.settings.recipes import CONFIDENCE, RECIPES, Measurement, applied, measured, read
-from unrolled.settings.stated import stated
+from unrolled.settings.stated import stated, stated_vocabulary
 from unrolled.shell.errors import UserError
 
 
@@ -104,7 +104,7 @@ def _of_corpus(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The sections that make a corpus; of a public one it does not matter where the user's own text would lie."""
     corpus, public = stated(sections["corpus"]), sections["corpus"]["name"] != "text"
     own = {key: value for key, value in corpus.items() if not (public and key in ("path", "pattern"))}
-    return {"corpus": own, "vocabulary": sections["vocabulary"]}
+    return {"corpus": own, "vocabulary": stated_vocabulary(sections["vocabulary"])}
 
 
 def _of_run(run: Run, evaluation: Evaluation, timing: Measurement) -> Measurement:

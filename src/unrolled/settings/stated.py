@@ -1,4 +1,4 @@
-"""What of the section corpus is kept with a corpus that was made with it."""
+"""What of the sections corpus and vocabulary is kept with a corpus that was made with them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,3 +22,9 @@ def stated(corpus: Mapping[str, Any]) -> dict[str, Any]:
     """
     own = corpus["name"] == "text"
     return {key: value for key, value in corpus.items() if key not in LATER or (own and value != LATER[key])}
+
+
+def stated_vocabulary(vocabulary: Mapping[str, Any]) -> dict[str, Any]:
+    """The section vocabulary without what is of other units than its own."""
+    others = ("min_count", "max_size") if vocabulary["unit"] == "subword" else ("subwords", "size")
+    return {key: value for key, value in vocabulary.items() if key not in others}
