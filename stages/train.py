@@ -10,11 +10,11 @@ from unrolled.shell.device import describe, find_device
 from unrolled.shell.memory import prepare_memory
 from unrolled.shell.progress import shown
 from unrolled.shell.stage import stage
-from unrolled.shell.workspace import repository
 from unrolled.training.checkpoint import Checkpoint
 from unrolled.training.fit import fit
 from unrolled.training.history import History
 from unrolled.training.run_directory import write_run, write_timings
+from unrolled.training.start import begin
 from unrolled.training.training import Training, task_of
 
 
@@ -27,8 +27,8 @@ def main(arm: str, device: str) -> None:
     settings, corpus, found = read_arm(arm := arm_named(arm)), read_corpus(Path("data/encoded")), find_device(device)
     prepare_memory(settings, sizes := task_of(settings).sizes(corpus), found)
     history = History(training := Training.of(settings, sizes, found))
-    checkpoint = Checkpoint(repository(Path()) / "checkpoints", training, history, settings, corpus.digest)
-    checkpoint.resume()
+    checkpoint = Checkpoint.resumed(training, history, settings, corpus.digest)
+    begin(training, history, settings, corpus.digest, Path("data/encoded"))
     for record in shown(checkpoint.kept(fit(training, corpus.train, corpus.valid)), training, corpus.train, settings):
         history.add(record)
     write_run(Path("runs", arm), training, history, settings, sizes, corpus.digest)

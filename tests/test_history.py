@@ -57,7 +57,7 @@ def test_what_a_checkpoint_gives_back_is_what_was_there(arm: str) -> None:
 def test_an_empty_history_comes_back_empty() -> None:
     history = History(Training.of(arm_of("rnn-clipped-1"), SIZES))
     tensors, text = history.state()
-    assert (tensors, text) == ({}, {"epochs": [], "best": None})
+    assert (tensors, text) == ({}, {"epochs": [], "best": None, "inherited": 0})
     history.restore(tensors, text)
     assert history.steps().empty and history.epochs == [] and history.best is None
 

@@ -13,8 +13,8 @@ import sqlalchemy
 
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact
+from unrolled.shell.store import Store
 from unrolled.shell.workspace import repository
-from unrolled.tracking.store import Store
 
 
 @contextmanager

@@ -22,12 +22,12 @@ from sqlalchemy.exc import OperationalError
 from unrolled.ground.registry import task_part
 from unrolled.probing.probe import Probes
 from unrolled.shell.errors import UserError
+from unrolled.shell.store import Store
 from unrolled.tracking import saved_view
 from unrolled.tracking.connection import open_experiment
 from unrolled.tracking.projection import group_of, project
 from unrolled.tracking.publish import publish as publish_all
 from unrolled.tracking.published_model import CHAMPION
-from unrolled.tracking.store import Store
 
 NAME = "unrolled"  # of MLflow's experiment and its registered model
 ARMS = ["lstm-clipped-1", "lstm-unclipped-1", "bilstm-clipped-1", "bilstm-unclipped-1"]

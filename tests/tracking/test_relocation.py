@@ -10,10 +10,10 @@ from mlflow.artifacts import list_artifacts
 from mlflow.tracking import MlflowClient
 
 from unrolled.shell.errors import UserError
+from unrolled.shell.store import Store
 from unrolled.tracking.environment import ignored
 from unrolled.tracking.publish import publish
 from unrolled.tracking.relocation import check_place, relocate
-from unrolled.tracking.store import Store
 
 
 @pytest.fixture(scope="module")

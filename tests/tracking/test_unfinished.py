@@ -13,8 +13,8 @@ from mlflow.tracking import MlflowClient
 
 from unrolled.ground.corpus import Split
 from unrolled.ground.resolved import read_arm
+from unrolled.shell.store import Store
 from unrolled.tracking import ui, unfinished
-from unrolled.tracking.store import Store
 from unrolled.training.checkpoint import Checkpoint
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import fit

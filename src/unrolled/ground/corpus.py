@@ -22,6 +22,7 @@ SPLITS = ("train", "valid", "test")
 MANIFEST = "manifest.json"  # the digest of each file
 REPORT = "corpus.json"  # what a person wants to know of it, beside its folder
 NAMES = "names.json"
+TOKENIZER = "tokenizer.json"
 SOURCE = "source"  # before the names of the arrays that say what made-up text is drawn from
 ALWAYS = (*(f"{split}.npy" for split in SPLITS), *(f"{split}.documents.npy" for split in SPLITS), "counts.npy")
 
@@ -96,6 +97,17 @@ def read_report(data: Path) -> dict[str, Any]:
             f"{data / REPORT} is not of the corpus in {data / 'encoded'}; make both with: dvc repro vocabulary"
         )
     return report
+
+
+def vocabularies(encoded: Path) -> dict[str, list[str]]:
+    """What the ids of each kind stand for, in their order: ``types`` of a tokenizer, and all that NAMES names."""
+    found: dict[str, list[str]] = {}
+    if (encoded / TOKENIZER).is_file():
+        types: Any = load(encoded, TOKENIZER, json_of)["model"]["vocab"]  # ids by type, or pairs of type and score
+        found["types"] = (
+            sorted(types, key=types.__getitem__) if isinstance(types, dict) else [name for name, _ in types]
+        )
+    return found | (load(encoded, NAMES, json_of) if (encoded / NAMES).is_file() else {})
 
 
 def _split(name: str, arrays: dict[str, Array]) -> Split:

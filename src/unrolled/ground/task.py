@@ -35,6 +35,13 @@ class Model(nn.Module):
         """The parameters by the part of the network that gradient norms are reported of, each in one group."""
         raise NotImplementedError
 
+    def rows(self) -> dict[str, str]:
+        """The parameters with a row for each name of a kind, as "types", in `ground.corpus.vocabularies`.
+
+        Another vocabulary takes such rows over by their names; none, where a network is bound to its own.
+        """
+        return {}
+
 
 class Task(Protocol):
     """One task with the settings of one training; ``train``: that section of params.yaml."""

@@ -18,6 +18,7 @@ from unrolled.ground.atomic import whole_folder
 from unrolled.ground.resolved import digest_of_params, write_resolved
 from unrolled.settings.loader import PARAMS, load_params
 from unrolled.settings.own_path import check_path
+from unrolled.settings.start import pinned
 from unrolled.settings.stated import OF_ENCODING, stated
 
 
@@ -40,7 +41,7 @@ def resolve(path: Path = PARAMS, folder: Path = Path("resolved")) -> None:
                 for arm in params.arms.values()
             ],
         },
-        **{f"arms/{name}": arm for name, arm in params.arms.items()},
+        **{f"arms/{name}": pinned(arm) for name, arm in params.arms.items()},
     }
     check_path(corpus.get("path"))
     with whole_folder(folder) as place:

@@ -211,6 +211,7 @@ class TrainSettings(Strict):
     anneal_after: Annotated[int, Field(ge=0, le=10**9)] | None
     average_after: Annotated[int, Field(ge=0, le=10**9)] | None
     weight_decay: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+    start_from: Annotated[str, Field(min_length=1)] | None
 
 
 def check_feeding(train: Mapping[str, Any]) -> None:

@@ -171,8 +171,8 @@ def ui(port: int) -> None:
 @ending("the store is as it was")
 def relocate() -> None:
     """Point the MLflow store at the place that the repository was moved to; experiments and runs stay as they are."""
+    from unrolled.shell.store import Store
     from unrolled.tracking.relocation import relocate as point_here  # here: a task's network takes seconds to import
-    from unrolled.tracking.store import Store
 
     store = Store.locate(Path())
     moved = point_here(store)

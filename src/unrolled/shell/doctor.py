@@ -26,10 +26,10 @@ from unrolled.shell.dvc_leftovers import half_written
 from unrolled.shell.endings import is_no_defect
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact, without_credentials
+from unrolled.shell.store import Store
 from unrolled.shell.workspace import repository
 from unrolled.tracking.environment import ignored
 from unrolled.tracking.relocation import check_place
-from unrolled.tracking.store import Store
 
 RAW, ENCODED = Path("data/raw"), Path("data/encoded")
 SECONDS = 3.0  # that an address may take to answer

@@ -15,9 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from unrolled.ground.registry import task_part
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact
+from unrolled.shell.store import LATER, Store
 from unrolled.tracking import saved_view
 from unrolled.tracking.relocation import elsewhere
-from unrolled.tracking.store import LATER, Store
 
 LOCK_SECONDS = 600.0
 BATCH = 1000  # metrics a request: MLflow's limit

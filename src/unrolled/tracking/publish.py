@@ -14,6 +14,7 @@ from mlflow.artifacts import list_artifacts
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
+from unrolled.shell.store import Store
 from unrolled.shell.workspace import repository
 from unrolled.tracking import unfinished
 from unrolled.tracking.connection import connected, log_metrics, open_experiment
@@ -28,7 +29,6 @@ from unrolled.tracking.published_model import (
 )
 from unrolled.tracking.relocation import check_place
 from unrolled.tracking.saved_view import CORPUS, OVER_SEEDS
-from unrolled.tracking.store import Store
 
 
 class Published(NamedTuple):

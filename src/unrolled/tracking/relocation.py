@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from unrolled.ground.registry import has_part, task_names, task_part
 from unrolled.shell.errors import UserError
-from unrolled.tracking.store import ARTIFACTS, LATER, Store
+from unrolled.shell.store import ARTIFACTS, LATER, Store
 
 ADDRESSES = ("artifact_location", "artifact_uri", "storage_location", "source")  # columns of MLflow's tables
 MEND = "the repository was moved or copied; `unrolled relocate` points the store here"

@@ -11,11 +11,11 @@ from pathlib import Path
 from unrolled.ground.registry import task_names
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact
+from unrolled.shell.store import Store
 from unrolled.shell.workspace import repository
 from unrolled.tracking import saved_view, unfinished
 from unrolled.tracking.connection import connected, find_experiment, open_experiment
 from unrolled.tracking.relocation import check_place
-from unrolled.tracking.store import Store
 
 LOOK_SECONDS = 20.0  # between two looks at the checkpoints
 

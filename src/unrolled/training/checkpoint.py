@@ -10,6 +10,7 @@ twice at once, as two experiments may be, each writes its own and finds either's
 which removes those before it runs a stage.
 """
 
+import ast
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import safe_open
@@ -26,16 +27,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unrolled.ground.atomic import sweep, workplace
+from unrolled.ground.start import CHECKPOINTS
+from unrolled.shell.workspace import repository
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import Step
 from unrolled.training.history import History
+from unrolled.training.state import Content, set_state, state_of
 from unrolled.training.training import Training
 
 EVERY = 60.0  # seconds between two checkpoints, or more: what it takes to write them stays under ...
 SHARE = 0.02  # ... this share of the time; there is one at each epoch's end too
 TEXT = "checkpoint"  # the one entry of metadata: more are written in random order
-
-Content = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 class Checkpoint:
@@ -58,6 +60,13 @@ class Checkpoint:
         self.path = folder / f"{self._arm}-{digest[:8]}.safetensors"
         self._partial = folder / ".partial"  # the folder in which the file is written, as soon as there is one
 
+    @classmethod
+    def resumed(cls, training: Training, history: History, arm: Mapping[str, Any], corpus: str) -> Self:
+        """Of the repository's folder, where DVC's experiments in a copy find it too; ``resume`` was called."""
+        checkpoint = cls(repository(Path()) / CHECKPOINTS, training, history, arm, corpus)
+        checkpoint.resume()
+        return checkpoint
+
     def kept(self, records: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
         """Pass the records on to whoever adds them to the history, and write the file now and then."""
         written, wait = time.monotonic(), EVERY
@@ -77,16 +86,8 @@ class Checkpoint:
 
     def write(self) -> None:
         """Put the file in place of what stood there, whole or not at all."""
-        (tensors, of_training), (rows, of_history) = _of_training(self._training), self._history.state()
-        tensors |= {f"history/{name}": each for name, each in rows.items()}
-        tensors = {name: each.detach().to("cpu", copy=True) for name, each in tensors.items()}  # views share storage
-        text: dict[str, Any] = {
-            "arm": self._arm,
-            "identity": self._identity,
-            "seconds": self.seconds,
-            "training": of_training,
-            "history": of_history,
-        }
+        tensors, state = state_of(self._training, self._history)
+        text: dict[str, Any] = {"arm": self._arm, "identity": self._identity, "seconds": self.seconds, **state}
         text["device"] = self._training.device.type
         text["names"] = list(tensors)  # safetensors sorts them, and a table's columns have an order
         text["digest"] = _digest(tensors, text)
@@ -116,8 +117,7 @@ class Checkpoint:
             if text["identity"].get(key) != value:
                 was = "" if key in ("corpus", "code") else f": {text['identity'].get(key)}, now {value}"
                 return f"training starts anew: {self.path} is of another {key}{was}"
-        _set_training(self._training, tensors, text["training"])
-        self._history.restore(_under(tensors, "history"), text["history"])
+        set_state(self._training, self._history, tensors, text)
         self.seconds = text["seconds"]
         here, there = self._training.device.type, text["device"]
         moved = f" of a training on {there}, now on {here}: rounding will differ" if here != there else ""
@@ -127,61 +127,6 @@ class Checkpoint:
         """The training is done and its run directory stands."""
         self.path.unlink(missing_ok=True)
         sweep(self.path)
-
-
-COUNTERS = ("step", "epoch", "position", "profiled", "valid_losses", "averaged")
-
-
-def _of_training(training: Training) -> Content:
-    tensors: dict[str, Tensor] = {f"weights/{name}": each for name, each in training.model.named_parameters()}
-    for index, state in training.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{index}/{name}": each for name, each in state.items() if each is not None}
-    tensors |= {f"carry/{place}": each for place, each in enumerate(_flat(training.carry))}
-    tensors |= {f"profiles/{name}": each for name, each in training.profiles.items()}
-    tensors |= {f"averages/{name}": each for name, each in (training.averages or {}).items()}
-    tensors["generator"] = training.generator.get_state()
-    counters = {name: getattr(training, name) for name in COUNTERS}
-    return tensors, counters | {"learning_rate": training.learning_rate}
-
-
-def _set_training(training: Training, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
-    device = training.device  # where what follows is wanted; torch sees to its weights and its optimiser
-    training.model.load_state_dict(_under(tensors, "weights"))
-    optimiser = training.optimiser.state_dict()
-    for name, each in _under(tensors, "optimiser").items():
-        index, key = name.split("/")
-        optimiser["state"].setdefault(int(index), {})[key] = each
-    for group in optimiser["param_groups"]:
-        group["lr"] = counters["learning_rate"]
-    training.optimiser.load_state_dict(optimiser)
-    carried = _under(tensors, "carry", device)
-    start = training.task.start(training.model)
-    training.carry = _like(start, iter(carried[str(place)] for place in range(len(carried)))) if carried else None
-    training.profiles = _under(tensors, "profiles", device)
-    training.averages = _under(tensors, "averages", device) or None
-    training.generator.set_state(tensors["generator"])
-    for name in COUNTERS:
-        setattr(training, name, counters[name])
-
-
-def _flat(carry: Any) -> list[Tensor]:
-    """The tensors of nested tuples, in their order."""
-    if isinstance(carry, Tensor):
-        return [carry]
-    return [each for part in carry or () for each in _flat(part)]
-
-
-def _like(carry: Any, tensors: Iterator[Tensor]) -> Any:
-    """Undo `_flat`: the tensors in nested tuples such as ``carry``."""
-    if isinstance(carry, Tensor):
-        return next(tensors)
-    parts = [_like(part, tensors) for part in carry]
-    return type(carry)(*parts) if hasattr(carry, "_fields") else tuple(parts)
-
-
-def _under(tensors: dict[str, Tensor], folder: str, device: torch.device | None = None) -> dict[str, Tensor]:
-    own = {name: each.to(device) for name, each in tensors.items() if name.startswith(f"{folder}/")}
-    return {name.removeprefix(f"{folder}/"): each for name, each in own.items()}
 
 
 def _read(path: Path) -> Content:
@@ -203,10 +148,18 @@ def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:
 
 
 def _code_digest() -> str:
-    """sha256 over the files of ours that this process has imported: those that made the numbers.
+    """sha256 over what the files of ours say that this process has imported: those that made the numbers.
 
-    What only talks to the user makes none.
+    Neither what only talks to the user makes any, nor a comment, a docstring or the layout of a file.
     """
     ours = {module.__file__ for name, module in sys.modules.items() if name.startswith("unrolled.")}
     files = sorted(file for file in ours if file and Path(file).parent.name != "shell")
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
+    return hashlib.sha256("".join(map(_said_in, files)).encode()).hexdigest()
+
+
+def _said_in(file: str) -> str:
+    tree = ast.parse(Path(file).read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:]
+    return ast.dump(tree, annotate_fields=False)

@@ -26,6 +26,7 @@ class History:
         self.epochs: list[Epoch] = []
         self.best: Epoch | None = None
         self.diverged_at: int | None = None
+        self.inherited = 0  # steps of another training, which this one goes on from
 
     def add(self, record: Step | Epoch) -> None:
         """Note a step or an epoch; the weights of the best epoch so far are kept."""
@@ -56,7 +57,11 @@ class History:
         for epoch in self.epochs:
             tensors |= {f"epoch/{epoch.number}/{name}": each for name, each in _tensors_of(epoch).items()}
         epochs = [[epoch.number, epoch.learning_rate, epoch.valid] for epoch in self.epochs]
-        return tensors, {"epochs": epochs, "best": self.best.number if self.best else None}
+        return tensors, {
+            "epochs": epochs,
+            "best": self.best.number if self.best else None,
+            "inherited": self.inherited,
+        }
 
     def restore(self, tensors: dict[str, Tensor], text: dict[str, Any]) -> None:
         """Undo ``state``: as if all of that had been added here."""
@@ -69,6 +74,7 @@ class History:
         self._rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         self.epochs = [_epoch_of(parted["epoch"], *epoch) for epoch in text["epochs"]]
         self.best = next((epoch for epoch in self.epochs if epoch.number == text["best"]), None)
+        self.inherited = text["inherited"]
 
 
 def _copy_of(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
     runs/<arm>/
       weights.safetensors   of the best epoch by validation loss
+      last.safetensors      what else a longer training needs to go on from the end; none where it diverged
       settings.json         the arm's resolved settings, the network's sizes and the corpus' digest
       steps.parquet         a row a step: loss, learning rate, gradient norms before and after clipping, by group
       epochs.csv            a row an epoch: training loss, the validation split's sums by score, a summary of the norms
@@ -32,6 +33,7 @@ from unrolled.training.clipping import is_clipped
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import REDUCTION
 from unrolled.training.history import History
+from unrolled.training.state import WEIGHTS, write_last
 from unrolled.training.training import Training
 
 TABLES = ("epochs", "profile", "lag_profile", "addends", "spectra")
@@ -43,7 +45,9 @@ def write_run(
     """Write the run directory in place of what stood there; ``arm``: its resolved settings, ``corpus``: the digest."""
     steps = history.steps()
     with whole_folder(directory) as place:
-        save_file(history.weights, place / "weights.safetensors")
+        save_file(history.weights, place / WEIGHTS)
+        if history.diverged_at is None:
+            write_last(place, training, history)
         write_json(place / "settings.json", {**arm, "sizes": dict(sizes), "corpus_digest": corpus})
         steps.to_parquet(place / "steps.parquet", index=False)
         tables = {
@@ -60,7 +64,7 @@ def write_run(
 
 def write_timings(arm: str, training: Training, history: History, seconds: float, device: str) -> None:
     """timings/<arm>.json, how long its training took: a file of its own, for it is never the same twice."""
-    tokens = int(history.steps()["tokens"].sum())
+    tokens = int(history.steps()["tokens"][history.inherited :].sum())
     timings = {
         "run": sha256(Path("runs", arm, "summary.json")),
         "seconds": round(seconds, 3),

@@ -117,6 +117,9 @@ class Network(Model):
         logits: Tensor = self.head(torch.cat(parts, dim=-1))
         return logits
 
+    def rows(self) -> dict[str, str]:
+        return {"embedding.weight": "types", "head.weight": "labels", "head.bias": "labels"}
+
     def groups(self) -> dict[str, list[Tensor]]:
         """The parameters by the part of the network they belong to, as gradient norms are reported."""
         named: dict[str, list[Tensor]] = {"embedding": [self.embedding.weight]}

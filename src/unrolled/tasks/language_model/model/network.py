@@ -190,6 +190,13 @@ class Network(Model):
         named["head"] = self.output_parameters[::-1] + ([] if self.join is None else list(self.join.parameters()))
         return named
 
+    def rows(self) -> dict[str, str]:
+        """Of an adaptive softmax none: which cluster a type falls into is a matter of its own text."""
+        if self.adaptive is not None:
+            return {}
+        names = ["embedding.weight", "output_bias", *([] if self.output is None else ["output.weight"])]
+        return dict.fromkeys(names, "types")
+
     def read(
         self,
         name: str,

@@ -124,6 +124,14 @@ class Network(Model):
         scores: Tensor = self.output(self.hidden(batch))
         return scores
 
+    def rows(self) -> dict[str, str]:
+        """Of a chain none: its scores stand for pairs of tags."""
+        if self.chain is not None:
+            return {}
+        kinds = {"embedding.weight": "words", "output.weight": "tags", "output.bias": "tags"}
+        kinds |= {} if self.letters is None else {"letters.weight": "letters"}
+        return kinds | ({} if self.given is None else {"given.weight": "given"})
+
     def groups(self) -> dict[str, list[Tensor]]:
         """The parameters by the part of the network they belong to, as gradient norms are reported."""
         named: dict[str, list[Tensor]] = {"embedding": [self.embedding.weight]}
