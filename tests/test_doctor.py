@@ -96,7 +96,11 @@ def _altered_raw() -> None:
         (lambda: Path("dvc.yaml").unlink(), "DVC", "dvc.yaml is missing"),
         (lambda: shutil.rmtree(".git"), "DVC", "git init, or clone the repository again"),
         (_altered_tokens, "corpus", "train.npy was altered since it was written; make it again with: dvc repro"),
-        (_altered_raw, "corpus", "brown.zip has a wrong sha256; `dvc repro -f -s fetch`"),
+        (
+            _altered_raw,
+            "corpus",
+            "the file is damaged or another one; not used; `dvc repro -f -s fetch`",
+        ),
         (lambda: Path("data/encoded/manifest.json").write_text("{"), "disk", "data/encoded/manifest.json is damaged"),
     ],
 )

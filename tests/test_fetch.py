@@ -104,6 +104,17 @@ def test_a_download_that_stays_broken_is_told(tmp_path: Path, server: Server) ->
     assert server.asked == 3
 
 
+def test_a_file_may_be_known_by_the_id_that_git_gives_it(tmp_path: Path, server: Server) -> None:
+    """SHA-1 over "blob", its size, a zero byte and the content; this one is in the book on git's insides."""
+    content, known = b"what is up, doc?", "bd9dbf5aae1a3862dd1526723246b20206e5fc37"
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror/doc.txt").write_bytes(content)
+    fetch([PublicFile("doc.txt", "", blob=known)], tmp_path / "raw", str(tmp_path / "mirror"))
+    assert (tmp_path / "raw/doc.txt").read_bytes() == content
+    message = told(tmp_path / "other", [PublicFile("doc.txt", "", blob=known[::-1])], str(tmp_path / "mirror"))
+    assert f"doc.txt: wrong git id (expected {known[::-1]}): the file is damaged or another one" in message
+
+
 def test_a_wrong_sha256_is_told(tmp_path: Path, server: Server) -> None:
     message = told(tmp_path / "raw", [file(server, data=b"other")])
     assert "/good.txt: wrong sha256 (expected d9298a10" in message

@@ -32,6 +32,7 @@ from unrolled.shell.cli import main
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.evaluation.evaluate import BASELINES, evaluate
 from unrolled.tasks.language_model.evaluation.scores import SCORES
+from unrolled.tasks.language_model.ladder import LADDERS
 from unrolled.training.fit import fit
 from unrolled.training.history import History
 from unrolled.training.run_directory import write_run, write_timings
@@ -113,7 +114,7 @@ def test_a_recipe_says_all_that_a_training_depends_on(name: str) -> None:
     recipe = read(name, ROOT / "recipes")
     for section in ("vocabulary", "network", "train"):
         assert set(recipe.params[section]) == set(sections_of(TASK)[section].model_fields), section
-    assert recipe.params["corpus"]["name"] == "ptb" and {"arch", "clipping"} <= set(recipe.params)
+    assert recipe.params["corpus"]["name"] in LADDERS and {"arch", "clipping"} <= set(recipe.params)
     assert {"cache_windows", "dynamic_rates"} <= set(recipe.params["evaluate"])
     _, params = applied(name, ROOT / "params.yaml", ROOT / "recipes")
     assert {arm for rung in recipe.rungs for arm in rung.arms} - set(BASELINES) == set(params.arms)
@@ -313,7 +314,7 @@ def test_the_ladder_shows_every_rung(workspace: Path) -> None:
     ladder = climb(TASK)
     heights = [step.height for step in ladder.steps]
     assert heights == sorted(heights, reverse=True)
-    write(ladder, Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    write(ladder, Path("docs"))
     page = Path("docs/ladder.md").read_text()
     rows = {cells[0]: cells for cells in _cells(page)}
     noted = measured("tiny")
@@ -326,24 +327,31 @@ def test_the_ladder_shows_every_rung(workspace: Path) -> None:
     assert rows["n-grams"][5] == ""  # no seeds
     assert "tiny with n-grams" in rows
     figures = Path("docs/ladder.svg").read_bytes(), page
-    write(climb(TASK), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    write(climb(TASK), Path("docs"))
     assert figures == (Path("docs/ladder.svg").read_bytes(), Path("docs/ladder.md").read_text())
     listed = CliRunner().invoke(main, ["recipes"]).output
     assert f"valid {noted['tiny-clipped-1']['valid_perplexity']:.2f}" in listed and "published: test 11.5" in listed
     assert "2 minutes a seed" in listed and "; 14 seconds (" in listed
     noted["tiny-clipped-2"] |= {"seconds": 600.0, "threads": 64}
     Path("recipes/tiny.json").write_text(json.dumps(noted))
-    write(climb(TASK), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    write(climb(TASK), Path("docs"))
     assert ", 10.0 on 64 threads |" in Path("docs/ladder.md").read_text()
     assert "; 2 to 10 minutes a seed" in CliRunner().invoke(main, ["recipes"]).output
     noted["tiny-clipped-2"]["seconds"] = 120.0
     Path("recipes/tiny.json").write_text(json.dumps(noted).replace('"cpu"', '"a GPU"'))
-    write(climb(TASK), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    write(climb(TASK), Path("docs"))
     assert "| 2.0 on a GPU |" in Path("docs/ladder.md").read_text()
 
 
+def test_each_corpus_has_a_ladder_of_its_own() -> None:
+    """Perplexities of different texts do not compare."""
+    folder = ROOT / "recipes"
+    penn, wiki = ({step.recipe for step in climb(TASK, folder, corpus=name).steps} for name in ("ptb", "wikitext-2"))
+    assert "ptb-lstm-tied" in penn and "wikitext-2-lstm-tied" in wiki and not penn & wiki
+
+
 def test_a_ladder_on_which_nobody_stood_can_be_shown(workspace: Path) -> None:
-    write(climb(TASK), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    write(climb(TASK), Path("docs"))
     assert "| tiny | 12.50 / 11.50 |  |  |" in Path("docs/ladder.md").read_text()
     assert "not measured here yet" in CliRunner().invoke(main, ["recipes"]).output
 
@@ -363,9 +371,10 @@ def _cells(page: str) -> list[list[Any]]:
 
 
 def test_the_page_in_the_repository_is_what_the_notes_say(tmp_path: Path) -> None:
-    write(climb(TASK, ROOT / "recipes"), tmp_path / "ladder.md", tmp_path / "ladder.svg")
+    for corpus, words in LADDERS.items():
+        write(climb(TASK, ROOT / "recipes", corpus=corpus), tmp_path)
+        assert (tmp_path / f"{words.page}.md").read_text() == (ROOT / f"docs/{words.page}.md").read_text()
     page = (tmp_path / "ladder.md").read_text()
-    assert page == (ROOT / "docs" / "ladder.md").read_text()
     rows = {cells[0]: cells for cells in _cells(page)}
     assert rows["rung"][3:5] == ["here: test", "pseudo-perplexity, test"]
     assert rows["BiLSTM small, forward head"][3] and not rows["BiLSTM small, forward head"][4]

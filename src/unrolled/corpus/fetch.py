@@ -35,7 +35,7 @@ def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, 
         shop = pooch.create(
             path=partial,
             base_url="",
-            registry={file.name: None if file.members else f"sha256:{file.sha256}" for file in files},
+            registry={file.name: None if file.members or file.blob else f"sha256:{file.sha256}" for file in files},
             urls={file.name: _address(file, mirror) for file in files},
             retry_if_failed=0 if from_folder else retries,
         )
@@ -62,12 +62,25 @@ def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, 
                 raise UserError(
                     f"{address}: wrong sha256 (expected {file.sha256}): the file is damaged or another one; not used"
                 ) from None
-            if file.members:
-                _check_members(partial / file.name, file, address)
+            check(partial / file.name, file, address)
+
+
+def check(path: Path, file: PublicFile, address: str) -> None:
+    """UserError where the file at ``path``, had from ``address``, is damaged or holds something else than ``file``."""
+    if file.members:
+        _check_members(path, file, address)
+        return
+    kind, expected = ("git id", file.blob) if file.blob else ("sha256", file.sha256)
+    found = hashlib.sha1(b"blob %d\0" % path.stat().st_size) if file.blob else hashlib.sha256()
+    with path.open("rb") as content:
+        if hashlib.file_digest(content, lambda: found).hexdigest() != expected:
+            raise UserError(
+                f"{address}: wrong {kind} (expected {expected}): the file is damaged or another one; not used"
+            )
 
 
 def _check_members(archive: Path, file: PublicFile, address: str) -> None:
-    """UserError where the archive is damaged, or holds something else than was published; nothing is unpacked."""
+    """Nothing is unpacked."""
     wanted, lines = re.compile(file.members), []
     with archive_errors(address), zipfile.ZipFile(archive) as members:
         for name in filter(wanted.fullmatch, members.namelist()):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
+from unrolled.corpus.catalogue import CATALOGUE, Source
 from unrolled.corpus.encodings import LONGEST_MARK, SAMPLE, codec_of, likeliest
 from unrolled.shell.errors import UserError
 
@@ -45,7 +46,8 @@ class Reading:
     def of_manifest(cls, manifest: Mapping[str, Any]) -> "Reading":
         """Of what a network is to read that was trained on the corpus of this data/encoded/manifest.json."""
         corpus = (manifest.get("settings") or {}).get("corpus") or {}
-        return cls(**{key: corpus[key] for key in ("blank_lines", "normalise") if key in corpus})
+        published = {"blank_lines": CATALOGUE.get(corpus.get("name", ""), Source()).blank_lines}
+        return cls(**published | {key: corpus[key] for key in ("blank_lines", "normalise") if key in corpus})
 
 
 PLAIN = Reading()

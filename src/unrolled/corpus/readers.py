@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from unrolled.corpus.lines import decoded_lines
+from unrolled.corpus.catalogue import CATALOGUE
+from unrolled.corpus.lines import Reading, decoded_lines
 from unrolled.corpus.python_docs import python_documents
 from unrolled.corpus.text_files import Document, zip_documents
 from unrolled.ground.corpus import SPLITS
 
 
-def ptb_documents(place: Path, pattern: str | None) -> Iterator[Document]:
-    """Mikolov's Penn Treebank: three files, each a split; a sentence a line."""
+def split_documents(name: str, place: Path, pattern: str | None) -> Iterator[Document]:
+    """Three files, each a split, as Mikolov's Penn Treebank, a sentence a line, or WikiText-2, a paragraph a line."""
+    reading = Reading(blank_lines=CATALOGUE[name].blank_lines)
     for split in SPLITS:
-        yield Document(f"ptb.{split}.txt", partial(_plain_lines, place / f"ptb.{split}.txt"), split)
+        file = f"{name}.{split}.txt"
+        yield Document(file, partial(_plain_lines, place / file, reading), split)
 
 
 def brown_documents(place: Path, pattern: str | None) -> Iterator[Document]:
@@ -34,14 +37,14 @@ def _words(document: Document) -> Iterator[str]:
         yield " ".join(word for word, _ in tagged_words(line))
 
 
-def _plain_lines(path: Path) -> Iterator[str]:
+def _plain_lines(path: Path, reading: Reading) -> Iterator[str]:
     with path.open("rb") as file:
-        yield from decoded_lines(file, str(path))
+        yield from decoded_lines(file, str(path), reading)
 
 
 # (place, pattern) -> documents; place is the folder that fetch filled or, for text, the user's path
 READERS: dict[str, Callable[[Path, str | None], Iterator[Document]]] = {
     "python-docs": python_documents,
-    "ptb": ptb_documents,
+    **{name: partial(split_documents, name) for name in ("ptb", "wikitext-2")},
     "brown": brown_documents,
 }

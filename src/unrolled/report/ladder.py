@@ -1,4 +1,4 @@
-"""The ladder: what every recipe reached here beside what was published, as one table and one figure.
+"""The ladders, one a corpus: what every recipe reached here beside what was published, as one table and one figure.
 
 Which score it is of the task declares, and what is said of it stands in the task's ladder.py.
 """
@@ -55,35 +55,41 @@ class Step:
 
 @dataclass(frozen=True)
 class Ladder:
-    """All rungs of all recipes, the worst score first."""
+    """All rungs of all recipes of a corpus, the worst score first."""
 
     score: Score
-    words: Any  # the task's ladder.py
+    words: Any  # of the task's LADDERS
     steps: Sequence[Step]
 
 
-def climb(task: str, folder: Path = RECIPES) -> Ladder:
-    """Read the recipes of a task, and what was kept of them."""
+def climb(task: str, folder: Path = RECIPES, *, corpus: str | None = None) -> Ladder:
+    """Read the recipes of a task on a corpus, or on that of its first ladder, and what was kept of them."""
     scores: Sequence[Score] = task_part(task, "scores").SCORES
-    words, steps = task_part(task, "ladder"), []
+    of_task = task_part(task, "ladder")
+    first = next(iter(of_task.LADDERS))
+    wanted, steps = corpus if corpus in of_task.LADDERS else first, []
     for name in names(folder):
         kept, recipe = measured(name, folder), read(name, folder)
+        own = recipe.section("corpus").get("name")
+        if (own if own in of_task.LADDERS else first) != wanted:
+            continue
         for rung in recipe.rungs:
             runs, score = [kept[arm] for arm in rung.arms if arm in kept], rung.name_of_score(scores)
-            valids = [float(run[words.VALID]) for run in runs if score == scores[0].name and run.get(words.VALID)]
+            valids = [float(run[of_task.VALID]) for run in runs if score == scores[0].name and run.get(of_task.VALID)]
             epochs = recipe.section("train").get("epochs")
             tests = [figure for run in runs if (figure := rung.reached(run, scores)) is not None]
             steps.append(Step(name, rung, score, rung.own_score(scores), valids, epochs, runs, tests))
     down = -1 if scores[0].lower_is_better else 1
-    return Ladder(scores[0], words, sorted(steps, key=lambda step: down * step.height))
+    return Ladder(scores[0], of_task.LADDERS[wanted], sorted(steps, key=lambda step: down * step.height))
 
 
-def write(ladder: Ladder, page: Path, figure: Path) -> None:
-    """The page, and the figure that it shows."""
-    figure.parent.mkdir(parents=True, exist_ok=True)
+def write(ladder: Ladder, folder: Path) -> None:
+    """The page, and the figure that it shows, beside each other in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = ladder.words.page
     with matplotlib.rc_context(STYLE):
-        save(_figure(ladder), figure.with_suffix(""))
-    whole_text(page, _page(ladder, figure.with_suffix(".svg").name))
+        save(_figure(ladder), folder / name)
+    whole_text(folder / f"{name}.md", _page(ladder, f"{name}.svg"))
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------
@@ -97,9 +103,9 @@ def _page(ladder: Ladder, figure: str) -> str:
     headings += [f"{100 * CONFIDENCE:g} % interval", "seeds", "minutes a seed", "parameters", "recipe"]
     return "\n".join(
         [
-            f"# {ladder.words.TITLE}",
+            f"# {ladder.words.title}",
             "",
-            *ladder.words.INTRODUCTION,
+            *ladder.words.introduction,
             "",
             f"![Test {heading} of each rung beside the published one, and validation {heading} by epoch]({figure})",
             "",
@@ -189,7 +195,7 @@ def _circumstances(step: Step) -> list[str]:
 
 def _figure(ladder: Ladder) -> Figure:
     steps = ladder.steps
-    drawn = [step for step in steps if 0 < step.height < ladder.words.SHOWN and not step.own]
+    drawn = [step for step in steps if 0 < step.height < ladder.words.shown and not step.own]
     figure = Figure(figsize=(13, 0.42 * len(drawn) + 1.6), layout=ConstrainedLayoutEngine(w_pad=0.15, wspace=0.03))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     hues = dict(zip(dict.fromkeys(step.recipe for step in steps), HUES, strict=False))
@@ -203,7 +209,7 @@ def _rungs(axes: Axes, ladder: Ladder, steps: Sequence[Step], hues: dict[str, st
     axes.set(title=f"Test {ladder.score.heading}", xscale=_scale(ladder), yticks=range(len(steps)))
     axes.set_yticklabels([step.rung.title for step in steps])
     axes.invert_yaxis()
-    _round_ticks(axes.xaxis, ladder.words.TICKS)
+    _round_ticks(axes.xaxis, ladder.words.ticks)
     for place, step in enumerate(steps):
         if step.published:
             axes.plot(step.published, place, **PUBLISHED)
@@ -226,7 +232,7 @@ def _curves(axes: Axes, ladder: Ladder, hues: dict[str, str]) -> None:
     steps, main = ladder.steps, ladder.score
     axes.set(title=f"Validation {main.heading} by epoch", xlabel="epoch", yscale=_scale(ladder))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _round_ticks(axes.yaxis, ladder.words.TICKS)
+    _round_ticks(axes.yaxis, ladder.words.ticks)
     shown: set[str] = set()
     drawn: list[str] = []
     for step in steps:
@@ -236,7 +242,7 @@ def _curves(axes: Axes, ladder: Ladder, hues: dict[str, str]) -> None:
         own = drawn.count(step.recipe)  # a recipe's rungs share a hue
         drawn.append(step.recipe)
         for curve in curves:
-            finite = [(epoch, value) for epoch, value in curve if value < ladder.words.SHOWN]
+            finite = [(epoch, value) for epoch, value in curve if value < ladder.words.shown]
             label = step.rung.title if step.rung.title not in shown else None
             shown.add(step.rung.title)
             epochs, values = [epoch for epoch, _ in finite], [value for _, value in finite]

@@ -156,7 +156,9 @@ SOURCES: dict[str, type[DrawnSource]] = {
 
 
 class CorpusSettings(SplitSettings):
-    name: Literal["python-docs", "ptb", "brown", "text", "agreement", "topics", "brackets", "hidden-markov"]
+    name: Literal[
+        "python-docs", "ptb", "wikitext-2", "brown", "text", "agreement", "topics", "brackets", "hidden-markov"
+    ]  # fmt: skip
     path: WatchedPath
     pattern: str | None
     tokenised: bool | Literal["auto"]

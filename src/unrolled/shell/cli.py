@@ -152,7 +152,7 @@ def keep(name: str) -> None:
 
     for arm in keep_measurements(name):
         click.echo(f"{name}: {arm} noted")
-    write(climb(load_params(PARAMS).task), Path("docs/ladder.md"), Path("docs/ladder.svg"))
+    write(climb(load_params(PARAMS).task, corpus=read(name).section("corpus").get("name")), Path("docs"))
 
 
 @main.command()

@@ -1,6 +1,5 @@
 """Whether all that a training needs is there, found out in seconds: each finding with its mend."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ import requests
 from packaging.requirements import InvalidRequirement, Requirement
 
 from unrolled.corpus.catalogue import PublicFile
-from unrolled.corpus.fetch import mirror_within
+from unrolled.corpus.fetch import check, mirror_within
 from unrolled.corpus.of_task import data_of
 from unrolled.ground.corpus import read_corpus
 from unrolled.ground.registry import task_part
@@ -148,13 +147,19 @@ def _corpus() -> str:
     files, mirror = source.files, mirror_within(os.environ.get("DVC_ROOT"))
     for file in files:
         if (RAW / file.name).is_file():
-            if hashlib.sha256((RAW / file.name).read_bytes()).hexdigest() != file.sha256:
-                raise UserError(f"{RAW / file.name} has a wrong sha256; `dvc repro -f -s fetch` downloads it again")
+            _check_raw(RAW / file.name, file)
         else:
             _obtainable(file, mirror)
     if not ENCODED.exists():
         return f"{name}: available, not encoded yet"
     return f"{name}: {len(read_corpus(ENCODED).train.tokens):,} training tokens, every digest right"
+
+
+def _check_raw(path: Path, file: PublicFile) -> None:
+    try:
+        check(path, file, str(path))
+    except UserError as error:
+        raise UserError(f"{error}; `dvc repro -f -s fetch` downloads it again") from None
 
 
 def _obtainable(file: PublicFile, mirror: str | None) -> None:
