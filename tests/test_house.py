@@ -66,8 +66,19 @@ FLOORS: dict[str, set[str]] = {
     "task/finishing": {"task/evaluation", "report", *MODEL, *SCORING},
     "task/over_folds": {"report", "task/corpus"},
     "task/distances": {"ground", "report"},
+    "task/units": {"report"},
     "task/commands": {
-        *("ground", "corpus", "report", "task/text", "task/audio", "task/over_folds", "task/distances", "task/picture")
+        *(
+            "ground",
+            "corpus",
+            "report",
+            "task/text",
+            "task/audio",
+            "task/over_folds",
+            "task/distances",
+            "task/units",
+            "task/picture",
+        )
     },
     "task/publishing": {"task/evaluation", "task/text", *MODEL, *SCORING},
     "report": {"settings", *SCORING},
@@ -83,7 +94,7 @@ LATE_IMPORTS = {
         f"unrolled.tasks.classification.{name}" for name in ("over_folds", "text.inference")
     },
     "src/unrolled/tasks/language_model/commands.py": {
-        f"unrolled.tasks.language_model.{name}" for name in ("distances", "text.formats", "text.inference")
+        f"unrolled.tasks.language_model.{name}" for name in ("distances", "text.formats", "text.inference", "units")
     },
     "src/unrolled/tasks/speech/commands.py": {
         f"unrolled.tasks.speech.{name}" for name in ("audio.inference", "picture")

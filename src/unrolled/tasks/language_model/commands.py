@@ -1,4 +1,4 @@
-"""`unrolled generate`, `unrolled score`, `unrolled distances`: what can be done with language models alone."""
+"""`unrolled generate`, `score`, `distances` and `units`: what can be done with language models alone."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -121,4 +121,33 @@ def distances(place: Path | None) -> None:
         click.echo(f"drawn in {place}" + (", the last of these alone" if len(groups) > 1 else ""))
 
 
-COMMANDS = (generate, score, distances)
+@click.command()
+@click.option(
+    "--picture", "place", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too, as .svg and .png."
+)
+@one_line_errors
+def units(place: Path | None) -> None:
+    """What a byte of the text costs in characters, subwords and words, from DVC's experiments with one unit each.
+
+    To try some: unrolled use units, then dvc exp run --queue -S vocabulary.unit=character,subword,word, and dvc queue
+    start.
+    """
+    from unrolled.tasks.language_model import units as found  # here: matplotlib takes a while to import
+
+    here = pipeline()
+    shown, folder = shown_by_dvc(here), folder_in_repository(here)
+    groups = found.over_units(shown, folder)
+    if not groups:
+        raise UserError(
+            "no two units were tried with settings that are alike otherwise; try some with: dvc exp run --queue -S "
+            "vocabulary.unit=character,subword,word, then dvc queue start"
+        )
+    for settings, rows in groups:
+        for line in found.table(settings, rows, settings_of(shown[0].get("data") or {}, folder)):
+            click.echo(line)
+    if place is not None:
+        found.draw(groups[-1][1], place)
+        click.echo(f"drawn in {place}" + (", the last of these alone" if len(groups) > 1 else ""))
+
+
+COMMANDS = (generate, score, distances, units)

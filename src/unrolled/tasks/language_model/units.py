@@ -1,0 +1,114 @@
+"""`unrolled units`: one text in characters, subwords and words, by DVC's experiments with one unit each.
+
+Perplexities of different units do not compare, as they are means over different tokens. What the whole text costs does:
+its nats, with each `<unk>` spelled out, a byte of it.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from unrolled.report.drawing import FAINT, STYLE, Line, lines, row, save
+from unrolled.report.experiments import Metrics, Settings, finished, unlike
+
+BITS, PERPLEXITY = "spelled_bits_per_byte", "forward_perplexity"
+KEYS = ("unit", "min_count", "max_size", "subwords", "size")  # of the section vocabulary: what makes a row
+ORDER = ("character", "subword", "word")
+
+
+class Row(NamedTuple):
+    """One experiment: its unit as it is told, the number of types, how much of the test is ``<unk>``, what came out."""
+
+    label: str
+    types: int
+    unknown: float
+    bits: dict[str, float]  # a byte of the test split, by arm
+    perplexity: dict[str, float]  # a token of it
+
+
+def over_units(shown: Sequence[Mapping[str, Any]], folder: str) -> list[tuple[Settings, list[Row]]]:
+    """By settings, a row a unit; where two at least were tried. Of a unit tried twice, the last.
+
+    ``shown``: what DVC shows; ``folder``: the pipeline's.
+    """
+    groups: dict[str, dict[str, Row]] = {}
+    for settings, metrics in finished(shown, folder):
+        vocabulary = {key: json.loads(settings.pop(f"vocabulary.{key}", "null")) for key in KEYS}
+        if found := _row(vocabulary, metrics):
+            groups.setdefault(json.dumps(settings, sort_keys=True), {})[found.label] = found
+    several = [(json.loads(settings), rows) for settings, rows in groups.items() if len(rows) > 1]
+    return [(settings, sorted(rows.values(), key=_place)) for settings, rows in several]
+
+
+def _row(vocabulary: Mapping[str, Any], metrics: Metrics) -> Row | None:
+    known = {name: each for name, each in metrics.items() if BITS in each and PERPLEXITY in each}
+    if not known:
+        return None
+    first = next(iter(known.values()))
+    label = str(vocabulary["unit"])
+    if label == "subword":
+        label += f", {vocabulary['subwords']} {vocabulary['size']:,}"
+    elif label == "word":
+        label += f", seen {vocabulary['min_count']} times" * (vocabulary["min_count"] > 1)
+        label += f", {vocabulary['max_size']:,} at most" if vocabulary["max_size"] else ""
+    bits, perplexity = ({name: each[of] for name, each in known.items()} for of in (BITS, PERPLEXITY))
+    return Row(label, int(first["vocabulary_size"]), float(first["unknown_share"]), bits, perplexity)
+
+
+def _place(unit: Row) -> tuple[int, int]:
+    return ORDER.index(unit.label.partition(",")[0]), unit.types
+
+
+def table(settings: Settings, rows: Sequence[Row], beside: Settings) -> Iterator[str]:
+    """Of each unit what a byte of the test split costs each arm; ``beside``: settings that need no mention."""
+    yield f"{unlike(settings, beside)}: bits a byte of the test split (perplexity a token)"
+    arms, width = _arms(rows), max(len(each.label) for each in rows)
+    yield f"  {'':{width}}    types   <unk>  " + " ".join(f"{name:>19}" for name in arms)
+    for unit in rows:
+        told = (f"{unit.bits[name]:.3f} ({unit.perplexity[name]:,.2f})" if name in unit.bits else "" for name in arms)
+        cells = " ".join(f"{each:>19}" for each in told)
+        yield f"  {unit.label:{width}}  {unit.types:>7,}  {unit.unknown:>5.1%}  {cells}"
+
+
+def _arms(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for each in rows for name in each.bits))
+
+
+def draw(rows: Sequence[Row], place: Path) -> None:
+    """Bits a byte by unit, a bar an arm; ``place``: .svg, and .png beside it."""
+    with matplotlib.rc_context(STYLE):
+        save(picture(rows), place)
+
+
+def picture(rows: Sequence[Row]) -> Figure:
+    """As `draw`."""
+    arms = _arms(rows)
+    cells = {name: dict(zip(("arch", "clipping"), name.rsplit("-", 1), strict=True)) for name in arms if "-" in name}
+    drawn = lines([{**cell, "arm": name, "seed": 1} for name, cell in cells.items()], dict.fromkeys(cells))
+    counted = [
+        Line2D([], [], color=FAINT, linewidth=6, label=name.replace("_", "-")) for name in arms if name not in cells
+    ]
+    return row([partial(_bars, rows, arms, {line.arm: line for line in drawn})], drawn, counted)
+
+
+def _bars(rows: Sequence[Row], arms: Sequence[str], drawn: Mapping[str, Line], axes: Axes) -> None:
+    """What diverged has no bar."""
+    axes.set(title="What a byte of the test split costs", ylabel="bits, each <unk> spelled out")
+    axes.set_xticks(range(len(rows)), [each.label.replace(", ", "\n", 1) for each in rows])
+    axes.grid(axis="x", visible=False)
+    share = 0.8 / len(arms)
+    for number, name in enumerate(arms):
+        costs = [each.bits.get(name, math.nan) for each in rows]
+        places = np.arange(len(rows)) + (number - (len(arms) - 1) / 2) * share
+        colour = drawn[name].look["color"] if name in drawn else FAINT
+        bars = axes.bar(places, [cost if math.isfinite(cost) else 0.0 for cost in costs], 0.9 * share, color=colour)
+        axes.bar_label(bars, [f"{cost:.2f}" if math.isfinite(cost) else "" for cost in costs], fontsize=9)
