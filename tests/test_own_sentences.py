@@ -11,8 +11,9 @@ import torch
 
 from miniature import corpus_of, section_of, split_of
 from speakers import Oracle, OwnWordsTrained, Unigram, check_perfect
-from unrolled.corpus.made_up import END, tables_of
+from unrolled.corpus.made_up import tables_of
 from unrolled.corpus.sources.agreement import Agreement
+from unrolled.corpus.vocabulary import END
 from unrolled.ground.corpus import Corpus
 from unrolled.ground.special_tokens import END_ID
 from unrolled.scoring.source import Listener, Source

@@ -563,6 +563,8 @@ WRONG = {
     ),
     "words: 'one' is there 2 times": changed(words=["one", "one"]),
     "words: number 1 is 'a b'; a word is text without white space": changed(words=["a", "a b"]),
+    "words: number 0 is '\\ud800', which a file of text cannot hold": changed(words=["\ud800", "b"]),
+    "words: number 1 is 'b\\x00', which a file of text cannot hold": changed(words=["b", "b\0"]),
     "words: number 0 is ''; a word is text without white space": changed(words=["", "b"]),
     "a source needs at least one state and one word": changed(start=[]),
 }

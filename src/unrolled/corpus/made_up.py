@@ -35,11 +35,11 @@ from unrolled.corpus.sources.hidden_markov import HiddenMarkov
 from unrolled.corpus.sources.source_file import read_source
 from unrolled.corpus.sources.topics import topics
 from unrolled.corpus.text_files import Document
+from unrolled.corpus.vocabulary import END, UNKNOWN
 from unrolled.ground.corpus import SOURCE, SPLITS
 from unrolled.shell.errors import UserError
 
 NAMES = ("agreement", "topics", "brackets", "hidden-markov")  # of the corpus
-END = "<eos>"
 NGRAMS = 8  # the longest whose floor is computed
 SENTENCES = 20  # in a document: what intervals resample together
 
@@ -58,9 +58,28 @@ def source_of(corpus: Mapping[str, Any]) -> Source:
     if name == "brackets":
         return Brackets(**keys).hidden_markov()
     source = read_source(Path(corpus["path"]))
-    if END not in source.words:
-        raise UserError(f"{corpus['path']}: no word is {END}, which ends a sentence")
+    try:
+        _check_own(source)
+    except UserError as error:
+        raise UserError(f"{corpus['path']}: {error}") from None
     return source
+
+
+def _check_own(source: HiddenMarkov) -> None:
+    """UserError for one that does not say sentence after sentence, of words that a vocabulary can tell apart."""
+    if END not in source.words:
+        raise UserError(f"no word is {END}, which ends a sentence")
+    if UNKNOWN in source.words:
+        raise UserError(f"the word {UNKNOWN} stands for words that the vocabulary lacks; call it by another name")
+    if len(source.words) == 1:
+        raise UserError(f"its only word is {END}; a sentence needs another")
+    # What is left for ever has no share in a text without end, which the floors of n-grams and of a start anew are of.
+    left = np.flatnonzero(source.stationary == 0)
+    if len(left):
+        raise UserError(
+            f"transitions: the text leaves state {left[0]} and never comes back, so that its sentences are not drawn "
+            "alike; let a way lead back to it, or take it out"
+        )
 
 
 def made_up(corpus: Mapping[str, Any]) -> tuple[list[Document], dict[str, Array]]:

@@ -39,8 +39,11 @@ def distributions(table: Any, name: str, shape: tuple[int, int], axes: str) -> A
 def check_words(words: Sequence[str]) -> None:
     """Raises UserError if one of them is none, or is there twice."""
     for place, word in enumerate(words):
-        if not isinstance(word, str) or not word or word.split() != [word]:
+        if not isinstance(word, str) or word.split() != [word]:
             raise UserError(f"words: number {place} is {word!r}; a word is text without white space")
+        # JSON knows halves of characters, and numpy's arrays of texts lose a NUL at the end.
+        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in word):
+            raise UserError(f"words: number {place} is {word!r}, which a file of text cannot hold")
     word, count = Counter(words).most_common(1)[0] if words else ("", 1)
     if count > 1:
         raise UserError(f"words: {word!r} is there {count} times")
