@@ -135,7 +135,7 @@ def encode_corpus(
         for s in SPLITS:
             np.save(place / f"{s}.documents.npy", splits[s].documents)
         keep_what_is_known(text, place, {s: split.tokens for s, split in splits.items()})
-        keep_the_source(text, place, tokenizer)
+        keep_the_source(text, place, tokenizer, splits["test"].unknown.words)
         spelling, which = _spelling(tokenizer, splits["train"], unit)
         texts = {s: splits[s].text((text / f"{s}.txt").stat().st_size, spelling) for s in SPLITS}
         stated = {"corpus": facts.get("settings"), "vocabulary": vocabulary}

@@ -24,13 +24,23 @@ def keep_what_is_known(text: Path, encoded: Path, tokens: Mapping[str, int]) -> 
         np.save(encoded / path.name, array)
 
 
-def keep_the_source(text: Path, encoded: Path, tokenizer: Tokenizer) -> None:
-    """What made-up text is drawn from; in place of its words their ids, [W]."""
+def keep_the_source(text: Path, encoded: Path, tokenizer: Tokenizer, unknown: int) -> None:
+    """What made-up text is drawn from; in place of its words their ids, [W].
+
+    ``unknown``: how many words of the test split are. UserError where some are, for the floors are of the words.
+    """
     for path in sorted(text.glob(f"{SOURCE}.*.npy")):
         array = load(text, path.name, lambda path: np.load(path, allow_pickle=False))
         if path.name == f"{SOURCE}.words.npy":
-            known = (tokenizer.token_to_id(word) for word in array.tolist())
-            ids = [UNKNOWN_ID if each is None else each for each in known]
+            known = {word: tokenizer.token_to_id(word) for word in array.tolist()}
+            if unknown:
+                rare = next(word for word, each in known.items() if each is None)
+                raise UserError(
+                    f"tokens of the test text, {unknown:,} of them, are words that training never shows ({rare!r} is "
+                    "such a word), so no floor is that of a vocabulary without them; raise corpus.source.tokens, or "
+                    "take such words out of the source"
+                )
+            ids = [UNKNOWN_ID if each is None else each for each in known.values()]
             np.save(encoded / f"{SOURCE}.ids.npy", np.array(ids, dtype=np.int64))
         else:
             np.save(encoded / path.name, array)
