@@ -19,8 +19,9 @@ from torch.nn.functional import cross_entropy
 from miniature import ROOT, arm_of, run_stage, section_of
 from speakers import Oracle, check_perfect
 from unrolled.corpus import plain_text
-from unrolled.corpus.made_up import END, NAMES, made_up
+from unrolled.corpus.made_up import NAMES, made_up
 from unrolled.corpus.sources.agreement import Role
+from unrolled.corpus.vocabulary import END
 from unrolled.ground.corpus import Corpus, Split, read_corpus
 from unrolled.ground.special_tokens import END_ID
 from unrolled.recurrence.bptt import Profile
@@ -237,24 +238,51 @@ def test_a_vocabulary_that_leaves_words_out_is_refused(tmp_path: Path, vocabular
     assert not (tmp_path / "encoded").exists()
 
 
+NEVER_BACK = {"start": [1, 0], "transitions": [[0.9, 0.1], [0, 1]]}
+APART = {"transitions": [[1, 0], [0, 1]]}
+ONLY_ENDS = {"words": ["<eos>"], "start": [1], "transitions": [[1]], "emissions": [[1]]}
+
+
 @pytest.mark.parametrize(
-    ("words", "tokens", "message"),
+    ("changes", "message"),
     [
-        (["sun", "rain", "stop"], 6000, "no word is <eos>, which ends a sentence"),
-        (["sun", "sun", "<eos>"], 6000, "sun"),
-        (["sun", "<eos>", "rain"], 100, ""),
+        ({"words": ["sun", "rain", "stop"]}, "no word is <eos>, which ends a sentence"),
+        ({"words": ["sun", "sun", "<eos>"]}, "words: 'sun' is there 2 times"),
+        ({"words": ["sun", "<unk>", "<eos>"]}, "the word <unk> stands for words that the vocabulary lacks"),
+        (ONLY_ENDS, "its only word is <eos>"),
+        (NEVER_BACK, "transitions: the text leaves state 0 and never comes back"),
+        (APART, "transitions: no way leads from state 0 to 1 or back"),
     ],
 )
-def test_a_source_of_ones_own_must_end_its_sentences(
-    tmp_path: Path, words: list[str], tokens: int, message: str
+def test_a_source_of_ones_own_must_say_sentence_after_sentence(
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    (tmp_path / "own.json").write_text(json.dumps(OWN | {"words": words}))
-    settings = settings_of("hidden-markov", tokens) | {"path": str(tmp_path / "own.json")}
-    if message:
-        with pytest.raises(UserError, match=re.escape(message)):
-            made_up(settings)
-    else:
-        assert made_up(settings)[0]
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(OWN | changes))
+    with pytest.raises(UserError, match=re.escape(f"{path}: {message}")):
+        made_up(settings_of("hidden-markov") | {"path": str(path)})
+
+
+@pytest.mark.parametrize("ends", [0.0, 0.9])
+def test_sentences_may_repeat_each_other_or_say_nothing(tmp_path: Path, ends: float) -> None:
+    """Documents that say the same in several splits, and such as say nothing at all, are no fault of a made-up text."""
+    emissions = [[1 - ends, ends], [0, 1]]  # `word <eos>` for ever, or mostly `<eos>` alone
+    source = {"words": ["word", "<eos>"], "start": [1, 0], "transitions": [[0, 1], [1, 0]], "emissions": emissions}
+    (tmp_path / "own.json").write_text(json.dumps(source))
+    settings = settings_of("hidden-markov", 1500) | {"path": str(tmp_path / "own.json")}
+    plain_text.read(settings, tmp_path / "raw", tmp_path / "text")
+    told = {"corpus": {"name": "hidden-markov"}, "vocabulary": VOCABULARY}
+    plain_text.encode(told, tmp_path / "text", tmp_path / "encoded", tmp_path / "corpus.json")
+    test = read_corpus(tmp_path / "encoded").test
+    assert len(test.tokens) == len(test.arrays["causal"]) >= 590
+
+
+def test_words_that_training_never_shows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"words that training never shows \('.*' is such a word\).*raise corpus.source"
+    ):
+        encoded(tmp_path, "agreement", 600, classes=100)
+    assert not (tmp_path / "encoded").exists() and not (tmp_path / "corpus.json").exists()
 
 
 def test_a_text_in_which_no_sentence_ends_is_told(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def read(corpus: Mapping[str, Any], raw: Path, text: Path) -> None:
         seed=corpus["seed"],
         facts=about,
         arrays=arrays,
+        drawn=name in NAMES,
     )
     if name == own_text.NAME:
         own_text.say_what_was_left_out(how)

@@ -71,24 +71,28 @@ def write_splits(
     seed: int,
     facts: Mapping[str, Any],
     arrays: Mapping[str, Any] = NO_ARRAYS,
+    drawn: bool = False,
 ) -> None:
     """Write the split text of ``documents`` and what is known of it (``facts`` and the split) into ``folder``.
 
-    ``arrays``: what else is known, by the names of files without their suffix.
+    ``arrays``: what else is known, by the names of files without their suffix. ``drawn``: the text is made up, so that
+    by chance a document may be blank or say what another says; all are kept, as ``arrays`` are of all their tokens.
 
     Whole documents go to a split, never lines of one; a corpus of a single document is cut into contiguous blocks.
     A document that repeats an earlier one is left out, and counted: with a name of its own it might fall into another
     split, and the test would ask for what training showed. The folder appears whole or not at all. Raises UserError
     if a split comes out empty, or if published splits share a document.
     """
-    several, stream = _peek(iter(documents))
+    several, stream = ([], iter(documents)) if drawn else _peek(iter(documents))
     with whole_folder(folder) as partial:
         with ExitStack() as stack:
             opened = {s: (partial / f"{s}.txt").open("w", encoding="utf-8", newline="\n") for s in SPLITS}
             sink = {split: SplitFile(stack.enter_context(file)) for split, file in opened.items()}
-            if not several:
+            if drawn:
+                counts, how = _write_drawn(stream, sink), "as published"
+            elif not several:
                 raise UserError("the corpus holds no text: every document is blank")
-            if several[0].split is not None:
+            elif several[0].split is not None:
                 counts, how = _write_published(stream, sink), "as published"
             elif len(several) > 1:
                 counts = _write_hashed(stream, sink, valid_share, test_share, seed)
@@ -121,6 +125,15 @@ def _digest(document: Document) -> bytes:
         digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))
         blank = blank and not line
     return b"" if blank else digest.digest()
+
+
+def _write_drawn(documents: Iterable[Document], sink: Sink) -> dict[str, int]:
+    counts = dict.fromkeys(SPLITS, 0)
+    for document in documents:
+        assert document.split is not None
+        counts[document.split] += 1
+        sink[document.split].add(document.lines())
+    return counts
 
 
 def _write_published(documents: Iterable[Document], sink: Sink) -> dict[str, int]:
