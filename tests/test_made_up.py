@@ -21,6 +21,8 @@ from speakers import Oracle, check_perfect
 from unrolled.corpus import plain_text
 from unrolled.corpus.made_up import NAMES, made_up
 from unrolled.corpus.sources.agreement import Role
+from unrolled.corpus.sources.hidden_markov import HiddenMarkov
+from unrolled.corpus.sources.topics import topics
 from unrolled.corpus.vocabulary import END
 from unrolled.ground.corpus import Corpus, Split, read_corpus
 from unrolled.ground.special_tokens import END_ID
@@ -31,6 +33,7 @@ from unrolled.settings.loader import params_of
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.evaluation import floors
 from unrolled.tasks.language_model.evaluation.own_sentences import against_the_source
+from unrolled.tasks.language_model.evaluation.scores import SCORES
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.probes.arrival import arrivals
 from unrolled.training.training import Training
@@ -113,7 +116,7 @@ def test_who_pays_the_floor_recalls_all_and_who_forgets_recalls_nothing(agreemen
     found = floors.excess(agreement, perfect)
     assert set(found) == {"forward_excess", "backward_excess", "joined_excess", "reset_excess"}
     assert all(not units.any() for units in found.values())
-    floors.no_head_beats_its_floor(found, agreement.document_of_tokens(), SETTINGS)
+    floors.no_head_beats_its_floor(agreement, perfect, SETTINGS)
     shown = floors.tables(agreement, perfect["forward_perplexity"], found, SETTINGS)
     assert (shown["recall"]["recall"] == 1).all() and not shown["by_role"]["forward_excess"].any()
     assert shown["by_role"]["tokens"].sum() == len(agreement.tokens)
@@ -178,19 +181,52 @@ def test_a_head_that_has_seen_its_target_is_found_out(agreement: Split) -> None:
     with pytest.raises(
         UserError, match="check failed: no model pays less than the floor of its text: forward excess -"
     ):
-        floors.no_head_beats_its_floor(floors.excess(agreement, nats), agreement.document_of_tokens(), SETTINGS)
+        floors.no_head_beats_its_floor(agreement, nats, SETTINGS)
 
 
 def test_both_sides_may_pay_less_than_the_forward_floor_and_never_less_than_their_own(agreement: Split) -> None:
-    clusters, smoothing = agreement.document_of_tokens(), np.array(agreement.arrays["smoothing"])
-    joined = floors.excess(agreement, {"pseudo_perplexity": smoothing})
-    floors.no_head_beats_its_floor(joined, clusters, SETTINGS)
+    smoothing = np.array(agreement.arrays["smoothing"])
+    floors.no_head_beats_its_floor(agreement, {"pseudo_perplexity": smoothing}, SETTINGS)
     with pytest.raises(UserError, match="joined excess"):
-        floors.no_head_beats_its_floor(
-            floors.excess(agreement, {"pseudo_perplexity": smoothing - 0.01}), clusters, SETTINGS
-        )
-    with pytest.raises(UserError, match="forward excess"):
-        floors.no_head_beats_its_floor(floors.excess(agreement, {"forward_perplexity": smoothing}), clusters, SETTINGS)
+        floors.no_head_beats_its_floor(agreement, {"pseudo_perplexity": smoothing - 0.01}, SETTINGS)
+    for name in floors.FORWARD:
+        with pytest.raises(UserError, match=f"{name} excess"):
+            floors.no_head_beats_its_floor(agreement, {f"{name}_perplexity": smoothing}, SETTINGS)
+
+
+def test_every_score_of_a_token_has_a_floor() -> None:
+    assert set(floors.LEAST) == {score.name for score in SCORES if score.column != "floor"}
+
+
+def test_who_was_lucky_is_not_accused() -> None:
+    """A rare word is no part of a short text, and who expects it less often than it comes pays less for all others."""
+    source = HiddenMarkov([1], [[1]], [[0.899, 0.001, 0.1]], ["common", "rare", "<eos>"])
+    text = np.tile([0] * 9 + [2], 50)
+    causal, documents = source.causal_nats(text), np.arange(0, len(text), 20)
+    split = Split(text.astype(np.uint16), documents, {"causal": causal})
+    lucky, leaky = {"forward_perplexity": causal - 0.001}, {"forward_perplexity": causal - 0.05}
+    floors.no_head_beats_its_floor(split, lucky, SETTINGS)
+    with pytest.raises(UserError, match=r"forward excess -0\.0500"):
+        floors.no_head_beats_its_floor(split, leaky, SETTINGS)
+
+
+def test_who_knows_of_slow_changes_is_not_accused() -> None:
+    """Training and test happen to be of one topic: who reads each sentence anew knows it, and its floor does not."""
+    source = topics(states=2, words=4, stay=1e5, noise=0.2, end=0.1)
+    text = source.sample(4000, np.random.default_rng(1))
+    arrays = {"causal": source.causal_nats(text), "reset": source.reset_nats(text, 4)}
+    split = Split(text.astype(np.uint16), np.arange(0, len(text), 100), arrays)
+    informed = {"reset_perplexity": arrays["causal"]}
+    assert floors.excess(split, informed)["reset_excess"].mean() < -0.01
+    floors.no_head_beats_its_floor(split, informed, SETTINGS)
+
+
+@pytest.mark.parametrize("noise", [0.5, 0.49])
+def test_of_verbs_that_hardly_agree_no_memory_is_told(tmp_path: Path, noise: float) -> None:
+    split = encoded(tmp_path, "agreement", 1000, classes=2, noise=noise).test
+    nats = {"forward_perplexity": np.array(split.arrays["causal"])}
+    assert floors.span(split, nats["forward_perplexity"], SETTINGS) == {}
+    assert set(floors.tables(split, *nats.values(), floors.excess(split, nats), SETTINGS)) == {"by_role"}
 
 
 def test_roles_are_numbered_as_their_source_numbers_them() -> None:

@@ -82,7 +82,9 @@ def sections(comparison: Comparison) -> list[Section]:
         return finishing.sections(comparison)
     shown = [_excess(comparison)]
     if "by_role" in first.tables:
-        shown += [_by_role(every), _recall(every)]
+        shown += [_by_role(every)]
+    if "recall" in first.tables:
+        shown += [_recall(every)]
     return [Section("Over the floor", shown, OVER_THE_FLOOR), *finishing.sections(comparison)]
 
 

@@ -129,7 +129,7 @@ def _scored(
     checks.every_unit_scored_once(valid, len(corpus.valid.tokens))
     checks.no_probability_above_one(units)
     clusters, paid = corpus.test.document_of_tokens(), floors.excess(corpus.test, units, order)
-    floors.no_head_beats_its_floor(paid, clusters, settings)
+    floors.no_head_beats_its_floor(corpus.test, units, settings)
     targets = np.asarray(corpus.test.tokens, dtype=np.int64)
     ranks = Ranks(*(np.concatenate(parts) for parts in zip(*sure.ranks, strict=True)))
     first = hits(ranks, 1)
