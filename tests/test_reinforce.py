@@ -34,7 +34,7 @@ def witten_bell(word: int, before: list[int], counted: list[tuple[list[int], int
     return (after[word] + len(after) * shorter) / (after.total() + len(after)) if after else shorter
 
 
-@pytest.mark.parametrize("order", [1, 2, 3, 5])
+@pytest.mark.parametrize("order", [1, 2, 3, 5, 9])
 def test_the_rating_model_is_its_definition_and_sums_to_one(order: int) -> None:
     padded, counted, context = [END_ID] * (order - 1), [], [END_ID] * (order - 1)
     for word in TEXT.tolist():

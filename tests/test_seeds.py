@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from unrolled.ground.bootstrap import Interval, bootstrap_interval, paired_bootstrap, with_spread
 from unrolled.ground.evaluation import Evaluation, Resampling, sums_of
 from unrolled.ground.score import Score, Sums
-from unrolled.report.markdown import over_seeds
+from unrolled.report.markdown import or_bounded, over_seeds
 from unrolled.report.seeds import Configuration, difference, middle, share_interval, spread, summary, survival
 
 RESAMPLING = Resampling(block=10, samples=200, confidence=0.95, seed=1)
@@ -200,3 +200,11 @@ def test_a_spread_needs_two_and_a_median_needs_one() -> None:
 )
 def test_how_values_of_several_seeds_read(values: list[float | None], said: str) -> None:
     assert over_seeds(values, "{:.1f}".format) == said
+
+
+def test_what_exploded_reads_as_words_beside_the_others() -> None:
+    values = [0.25, math.inf, -math.inf, -2e6, math.nan]
+    assert [or_bounded("{:.1f}".format)(each) for each in values[1:]] == [
+        "above 1e6", "below -1e6", "below -1e6", "undefined",
+    ]  # fmt: skip
+    assert over_seeds([0.25, math.inf, math.inf], or_bounded("{:.2f}".format)) == "0.25; 2 above 1e6"

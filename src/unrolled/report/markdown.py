@@ -71,5 +71,10 @@ def bounded(value: float | None) -> str:
     return "undefined" if math.isnan(value) else "above 1e6" if value > 0 else "below -1e6"
 
 
+def or_bounded(form: Callable[[float], str]) -> Callable[[float], str]:
+    """As ``form`` says it, where an arm did not explode."""
+    return lambda value: form(value) if abs(value) <= ENDLESS else bounded(value)
+
+
 def defined(value: float, *, signed: bool = False) -> str:
     return number(value, signed=signed) if math.isfinite(value) else "undefined"

@@ -16,7 +16,7 @@ from unrolled.report import targets
 from unrolled.report.arms import Arm, stacked
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import FAINT, Line, draw, finish, row
-from unrolled.report.markdown import with_interval
+from unrolled.report.markdown import or_bounded, with_interval
 from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
@@ -88,6 +88,7 @@ def sections(comparison: Comparison) -> list[Section]:
     return [Section("Over the floor", shown, OVER_THE_FLOOR), *finishing.sections(comparison)]
 
 
+EXCESS, RECALL = "{:.4f}".format, "{:.2f}".format
 OVER_THE_FLOOR = [
     "Of this text it is known what each token costs at the least, given all before it (left to right), all behind it "
     "(right to left), or both: the floor. What an arm pays beyond it is the network's own fault, in nats a token. The "
@@ -119,7 +120,7 @@ def _by_role(every: Sequence[Configuration]) -> Table:
     return headings, [
         [
             each.name,
-            *each.told_over_seeds(lambda arm: arm.evaluation.tables["by_role"]["forward_excess"], "{:.4f}".format),
+            *each.told_over_seeds(lambda arm: arm.evaluation.tables["by_role"]["forward_excess"], or_bounded(EXCESS)),
         ]
         for each in every
     ]
@@ -130,7 +131,7 @@ def _recall(every: Sequence[Configuration]) -> Table:
     bins = table[["shortest", "longest"]].itertuples(index=False)
     headings = ["recall by distance", *(f"{low}" if low == high else f"{low} to {high}" for low, high in bins)]
     return headings, [
-        [each.name, *each.told_over_seeds(lambda arm: arm.evaluation.tables["recall"]["recall"], "{:.2f}".format)]
+        [each.name, *each.told_over_seeds(lambda arm: arm.evaluation.tables["recall"]["recall"], or_bounded(RECALL))]
         for each in every
     ]
 

@@ -63,7 +63,7 @@ class NGrams:
         for back, order in enumerate(self._orders):
             if back:
                 before = np.full(words.shape, END_ID)
-                before[back - 1 :] = read[: len(read) - back]
+                before[back - 1 :] = read[: max(len(read) - back, 0)]
                 numbers, here = _place_in(order.contexts, numbers * self.types + before)
                 known &= here
             place, here = _place_in(order.pairs, numbers * self.types + words)
