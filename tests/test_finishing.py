@@ -96,6 +96,14 @@ def test_what_a_perfect_model_reaches_is_a_range_where_arms_read_in_several_ways
     ]
 
 
+def test_a_bound_that_some_arms_alone_have_is_told_and_one_that_none_has_is_not_made_up() -> None:
+    carried = sentences(0.1)
+    carried["own_sentences"].loc[carried["own_sentences"]["figure"] == "own_words_nats", "perfect"] = math.nan
+    for others, said in (([sentences(0.1)], "is 43.44 nats a sentence, where"), ([], "is not known here, where")):
+        (found,) = section.sections(comparison(carried, *others))
+        assert f"the best that any model can reach {said}" in " ".join(found.meaning)
+
+
 def test_several_seeds_are_told_of_together() -> None:
     (found,) = section.sections(comparison(sentences(0.1), sentences(0.3), sentences(0.2)))
     assert found.tables[1][1][0][1] == "0.200 (0.100 to 0.300)"

@@ -18,7 +18,12 @@ from unrolled.ground.corpus import Corpus
 from unrolled.ground.special_tokens import END_ID
 from unrolled.scoring.source import Listener, Source
 from unrolled.tasks.language_model.evaluation import own_sentences
-from unrolled.tasks.language_model.evaluation.own_sentences import against_the_source, held_against, states_after
+from unrolled.tasks.language_model.evaluation.own_sentences import (
+    against_the_source,
+    forgets,
+    held_against,
+    states_after,
+)
 from unrolled.tasks.language_model.evaluation.own_text import own_text
 from unrolled.tasks.language_model.evaluation.own_words import Beginnings, Sentences, own_words_nats
 
@@ -189,3 +194,9 @@ def test_a_test_split_of_a_few_sentences_is_no_error(corpus: Corpus) -> None:
         test = corpus.test._replace(tokens=corpus.test.tokens[:cut], arrays=corpus.arrays | floors)  # type: ignore[operator]
         found = own_text(speaker, corpus._replace(test=test), floors["causal"], settings)
         assert bool(found.tables) == bool(found.measures) == spoke
+
+
+def test_how_the_text_starts_is_no_memory_of_what_stands_before_a_sentence() -> None:
+    reset, ends = np.ones(9), np.array([2, 5, 8])
+    assert forgets({"reset": reset, "causal": np.where(np.arange(9) < 3, 0.5, reset)}, ends)
+    assert not forgets({"reset": reset, "causal": np.where(np.arange(9) < 4, 0.5, reset)}, ends)

@@ -125,8 +125,7 @@ def against_the_source(
     figures = _Figures(Resampling.of(settings))
     floor = np.asarray(arrays["reset" if anew else "causal"], dtype=np.float64)
     entropy, first = arrays.get(f"{SOURCE}.sentence_nats", _of_text(floor, ends))
-    forgets = np.allclose(arrays["causal"], arrays["reset"])  # else what stands before a sentence tells more of it
-    least = float(arrays[f"{SOURCE}.own_words_nats"][0]) if forgets or anew else math.nan
+    least = float(arrays[f"{SOURCE}.own_words_nats"][0]) if anew or forgets(arrays, ends) else math.nan
     figures.add("own_words_nats", own_words_nats(network, start, seed=seed), least)
     figures.add("forced_nats", _behind(nats, ends), entropy - first)
     figures.add("forward_kl", _sums(nats - floor, ends), 0.0)
@@ -140,6 +139,15 @@ def against_the_source(
         for name, units, perfect in verbs.figures(own):
             figures.add(name, units, perfect)
     return {"own_sentences": pd.DataFrame(figures.rows), **tables}
+
+
+def forgets(arrays: Mapping[str, Any], ends: Ints) -> bool:
+    """Whether what stands before a sentence tells nothing of it; of the first, which may start otherwise, none does.
+
+    ``ends``: the places of the <eos>.
+    """
+    later = slice(int(ends[0]) + 1, None)
+    return bool(np.allclose(arrays["causal"][later], arrays["reset"][later]))
 
 
 def _add_own(

@@ -76,7 +76,7 @@ def _by_distance(every: Sequence[Configuration]) -> Table:
 def meaning(every: Sequence[Configuration]) -> list[str]:
     figures = _by_figure(heard(every[0].told, "own_sentences")[0])
     perfect, sentences = figures["perfect"], int(figures["sentences"]["own_tokens"])
-    forced, own, entropy = (perfect[name] for name in ("forced_nats", "own_words_nats", "grammatical_nats"))
+    forced, entropy = (perfect[name] for name in ("forced_nats", "grammatical_nats"))
     said = [
         "Taught by true words alone (teacher forcing), an arm never has to go on from its own words; here it does. At "
         f"{sentences:,} places of the test text, after 100 true tokens or more, it says a sentence word by word, each "
@@ -92,7 +92,7 @@ def meaning(every: Sequence[Configuration]) -> list[str]:
         "likeliest would cost least of all. That is collapse, not quality.",
         "Own words read: given the first word of a true sentence, the arm reads words that it draws, and pays for the "
         "true ones. To train on that, on own words always, is improper (Huszar 2015): they say nothing of the true "
-        f"ones, so that the best that any model can reach is {_bound(own)} nats a sentence, where true words read "
+        f"ones, so that the best that any model can reach is {_bound(every)}, where true words read "
         f"allow {forced:.2f}; and it is reached by who ignores all but the first word and counts places. Such a model "
         "keeps what the first word says and loses the grammar. An arm that was trained on true words pays more, for it "
         f"believes what it reads. Paid here: {_paid(every)}.",
@@ -110,8 +110,12 @@ def meaning(every: Sequence[Configuration]) -> list[str]:
     return said
 
 
-def _bound(value: float) -> str:
-    return "some unknown" if math.isnan(value) else f"{value:.2f}"
+def _bound(every: Sequence[Configuration]) -> str:
+    """Known of all arms alike, or of those alone that begin anew at each sentence."""
+    arms = [arm for each in every for arm in heard(each.told, "own_sentences")]
+    bounds = {float(_by_figure(arm)["perfect"]["own_words_nats"]) for arm in arms}
+    known = sorted(filter(math.isfinite, bounds))
+    return f"{known[0]:.2f} nats a sentence" if known else "not known here"
 
 
 def _paid(every: Sequence[Configuration]) -> str:
