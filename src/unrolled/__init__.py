@@ -1,0 +1,32 @@
+"""Recurrent networks that show their gradients: RNN, GRU and LSTM in place of torch's, and what to ask of them.
+
+Nothing is imported before a name is used (PEP 562), as the laboratory's stages import from this package too.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unrolled.library.modules import GRU, LSTM, RNN
+
+__all__ = ["GRU", "LSTM", "RNN"]
+
+_PLACES = {
+    "GRU": "modules",
+    "LSTM": "modules",
+    "RNN": "modules",
+}
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if not TYPE_CHECKING:  # or a type checker would take any name for one of these
+
+    def __getattr__(name: str) -> Any:
+        if name not in _PLACES:
+            raise AttributeError(f"module 'unrolled' has no attribute {name!r}; it has {', '.join(__all__)}")
+        found = getattr(import_module(f"unrolled.library.{_PLACES[name]}"), name)
+        globals()[name] = found
+        return found

@@ -96,6 +96,10 @@ class Profile:
         calls.steps.append(steps)
         return len(calls.steps) - 1
 
+    def measured(self, packing: Packing, d_hidden: Tensor) -> Tensor:
+        """What is noted of one call's dL/dh [N, H]: its norm at every time step, [T]."""
+        return norms_of_steps(packing.padded(d_hidden))
+
     def note(self, name: str, call: int, norms: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> None:
         """Keep one call's `norms`, and add its weight gradients (none unless addends are wanted) to the sums."""
         current = torch._C._current_graph_task_id()  # of this backward pass, as torch.autograd.graph tells them apart
@@ -211,7 +215,7 @@ class _Unroll(torch.autograd.Function):
             uses = [(d_drive, read), (d_gates, before)] if wanted else []
             norms = [_addend_norms(packing, *each) for each in uses]
             gradients = (d_weight_ih, d_weight_hh) if wanted else ()
-            ctx.profile.note(ctx.name, ctx.call, (_norms(packing.padded(d_hidden)), *norms), gradients)
+            ctx.profile.note(ctx.name, ctx.call, (ctx.profile.measured(packing, d_hidden), *norms), gradients)
         return (None,) * 5 + (d_inputs, d_weight_ih, d_weight_hh, d_drive.sum(0), d_bias_hh, *d_state)
 
 
@@ -238,7 +242,7 @@ def _sum_over_time(gradients: Tensor, uses: Tensor) -> Tensor:
     return torch.mm(gradients.t(), uses, out=padded).contiguous()
 
 
-def _norms(gradients: Tensor) -> Tensor:
+def norms_of_steps(gradients: Tensor) -> Tensor:
     """Frobenius norms [T] of [T, B, H]; in double precision where single precision's squares would overflow."""
     flat = gradients.flatten(1)
     norms = torch.linalg.vector_norm(flat, dim=1)

@@ -75,7 +75,7 @@ class Packing(NamedTuple):
 
     def packed(self, window: Tensor) -> Tensor:
         """[T, B, features] to [N, features]; a view where no column is padded."""
-        return window.reshape(self.steps * self.columns, -1)[self.read]
+        return window.flatten(0, 1)[self.read]
 
     def padded(self, rows: Tensor) -> Tensor:
         """[N, features] to [T, B, features], 0 in the padding; a view where there is none."""
@@ -83,7 +83,20 @@ class Packing(NamedTuple):
             window = rows.new_zeros(self.steps * self.columns, rows.shape[1])
             window[self.read] = rows
             rows = window
-        return rows.view(self.steps, self.columns, -1)
+        return rows.view(self.steps, self.columns, rows.shape[1])
+
+    def aligned(self, rows: Tensor) -> Tensor:
+        """As `padded`, but with the padding before what a column reads first: what all columns read last is one row.
+
+        That is the last row, or of a reverse layer the first.
+        """
+        if not isinstance(self.read, Tensor) or self.reverse:
+            return self.padded(rows)
+        column = self.read % self.columns
+        padding = self.steps - column.bincount(minlength=self.columns)
+        window = rows.new_zeros(self.steps * self.columns, rows.shape[1])
+        window[self.read + padding[column] * self.columns] = rows
+        return window.view(self.steps, self.columns, rows.shape[1])
 
 
 def pack(steps: int, columns: int, lengths: Tensor | None, reverse: bool, device: torch.device) -> Packing:
@@ -112,7 +125,7 @@ def _whole(steps: int, columns: int, reverse: bool) -> Packing:
     """Without padding the columns stay in order, and whatever is indexed lies in one piece."""
     tokens, everything = steps * columns, slice(None)
     return Packing(
-        steps, columns, reverse, [columns] * steps, torch.arange(0, tokens + 1, columns),
+        steps, columns, reverse, [columns] * steps, columns * torch.arange(steps + 1),
         read=everything, order=everything, ranks=slice(0, columns),
         lowest_token=slice(tokens - columns, tokens), lowest_state=slice(tokens, None),
         above=slice(0, tokens), beside=slice(columns, None),
