@@ -7,14 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unrolled.library.measures import Norms, clip_grad_norm, lag_profile, lyapunov_spectrum, spectral_radius
     from unrolled.library.modules import GRU, LSTM, RNN
 
-__all__ = ["GRU", "LSTM", "RNN"]
+__all__ = ["GRU", "LSTM", "RNN", "Norms", "clip_grad_norm", "lag_profile", "lyapunov_spectrum", "spectral_radius"]
 
 _PLACES = {
     "GRU": "modules",
     "LSTM": "modules",
     "RNN": "modules",
+    "Norms": "measures",
+    "clip_grad_norm": "measures",
+    "lag_profile": "measures",
+    "lyapunov_spectrum": "measures",
+    "spectral_radius": "measures",
 }
 
 

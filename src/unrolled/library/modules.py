@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.library.distances import DistanceNorms
 from unrolled.library.sequences import Window, closed, opened
 from unrolled.recurrence.bptt import unroll
-from unrolled.recurrence.cell import LayerWeights
+from unrolled.recurrence.cell import Cell, LayerWeights
 from unrolled.recurrence.cells import CELLS
 
 CELL_OF_MODE = {"RNN_TANH": "rnn", "RNN_RELU": "relu", "GRU": "gru", "LSTM": "lstm"}  # torch's modes
@@ -43,6 +43,10 @@ class Unrolled(nn.RNNBase):
         """
         return self._distances.norms
 
+    def forget_profile(self) -> None:
+        """Empty the profile."""
+        self._distances.clear()
+
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
         """Outputs and final state, of the form that torch's module gives for such an input and initial state `hx`.
 
@@ -56,7 +60,7 @@ class Unrolled(nn.RNNBase):
 
     def _run(self, window: Window) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Outputs [T, B, D H] and the final state, [L D, B, H] each; L layers of D directions."""
-        cell, directions = CELLS[CELL_OF_MODE[self.mode]], 1 + self.bidirectional
+        cell, directions = cell_of(self), 1 + self.bidirectional
         passed = window.inputs
         final: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
@@ -66,7 +70,7 @@ class Unrolled(nn.RNNBase):
             for direction in range(directions):
                 name, state = f"l{layer}" + "_reverse" * direction, [part[len(final)] for part in window.state]
                 outputs, after = unroll(
-                    cell, passed, self._weights(name), tuple(state), reverse=direction == 1,
+                    cell, passed, layer_weights(self, name), tuple(state), reverse=direction == 1,
                     lengths=window.lengths, profile=self._distances, name=name,
                 )  # fmt: skip
                 read.append(outputs)
@@ -74,17 +78,23 @@ class Unrolled(nn.RNNBase):
             passed = torch.cat(read, dim=-1) if self.bidirectional else read[0]
         return passed, tuple(torch.stack(parts) for parts in zip(*final, strict=True))
 
-    def _weights(self, name: str) -> LayerWeights:
-        weight_ih, weight_hh = getattr(self, f"weight_ih_{name}"), getattr(self, f"weight_hh_{name}")
-        size = weight_hh.shape[1]
-        if self.bias:
-            bias, bias_hh = getattr(self, f"bias_ih_{name}"), getattr(self, f"bias_hh_{name}")
-        else:
-            bias = bias_hh = weight_ih.new_zeros(len(weight_ih))
-        if self.mode != "GRU":
-            return LayerWeights(weight_ih, weight_hh, bias + bias_hh)
-        outside = torch.cat((bias_hh[: 2 * size], bias_hh.new_zeros(size)))  # the candidate's stays in the product
-        return LayerWeights(weight_ih, weight_hh, bias + outside, bias_hh[2 * size :])
+
+def cell_of(module: nn.RNNBase) -> Cell:
+    return CELLS[CELL_OF_MODE[module.mode]]
+
+
+def layer_weights(module: nn.RNNBase, name: str) -> LayerWeights:
+    """Those of the layer "l0", "l0_reverse", ... of a module, ours or torch's, as the engine has them."""
+    weight_ih, weight_hh = getattr(module, f"weight_ih_{name}"), getattr(module, f"weight_hh_{name}")
+    size = weight_hh.shape[1]
+    if module.bias:
+        bias, bias_hh = getattr(module, f"bias_ih_{name}"), getattr(module, f"bias_hh_{name}")
+    else:
+        bias = bias_hh = weight_ih.new_zeros(len(weight_ih))
+    if module.mode != "GRU":
+        return LayerWeights(weight_ih, weight_hh, bias + bias_hh)
+    outside = torch.cat((bias_hh[: 2 * size], bias_hh.new_zeros(size)))  # the candidate's stays in the product
+    return LayerWeights(weight_ih, weight_hh, bias + outside, bias_hh[2 * size :])
 
 
 class RNN(Unrolled, nn.RNN):

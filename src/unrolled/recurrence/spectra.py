@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from unrolled.recurrence.cell import Cell
 from unrolled.recurrence.cells import GRU, LSTM, ReLURNN, TanhRNN
 from unrolled.recurrence.layer import RecurrentLayer
 from unrolled.recurrence.minimal_cells import MinGRU, MinLSTM
@@ -33,13 +34,18 @@ class Spectrum(NamedTuple):
     norm: float  # the largest singular value: growth in one step at most (Pascanu, Mikolov & Bengio 2013, section 2.1)
 
 
-@one_thread()
 def spectra(layer: RecurrentLayer) -> dict[str, Spectrum]:
     """Of each gate's block, none where there is no recurrent matrix; nan where a weight is not finite."""
-    if not layer.cell.recurrent:
+    return spectra_of(layer.cell, layer.weight_hh)
+
+
+@one_thread()
+def spectra_of(cell: Cell, weight_hh: Tensor) -> dict[str, Spectrum]:
+    """The same, of a matrix [gates*H, H] that is a layer's."""
+    if not cell.recurrent:
         return {}
-    blocks = layer.weight_hh.detach().cpu().double().split(layer.hidden)
-    return {name: _spectrum(block) for name, block in zip(GATES[type(layer.cell)], blocks, strict=True)}
+    blocks = weight_hh.detach().cpu().double().split(weight_hh.shape[1])
+    return {name: _spectrum(block) for name, block in zip(GATES[type(cell)], blocks, strict=True)}
 
 
 def _spectrum(block: Tensor) -> Spectrum:
