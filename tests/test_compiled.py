@@ -18,6 +18,7 @@ from unrolled.recurrence.compiled.softmax import softmax_gradient
 from unrolled.recurrence.layer import RecurrentLayer
 from unrolled.recurrence.softmax_loss import softmax_nats
 
+LOOPS = ("columns", "time_loops", "gru_loop")  # the modules that run kernels of them
 COMPILED = [name for name, cell in CELLS.items() if cell.compiled_kind is not None]
 
 
@@ -88,21 +89,23 @@ def test_the_bytes_do_not_depend_on_the_threads_nor_on_who_starts_them(
 def test_the_compiled_loop_is_taken_and_only_where_it_can_be(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
     run = openmp.run
-    monkeypatch.setattr(
-        "unrolled.recurrence.compiled.time_loops.run", lambda *given: (taken.append(given[0].__name__), run(*given))
-    )
+    for module in LOOPS:
+        monkeypatch.setattr(
+            f"unrolled.recurrence.compiled.{module}.run",
+            lambda *given: (taken.append(given[0].__name__), run(*given)),
+        )
     one_window(cell, torch.float64)
     assert not taken
     one_window(cell, torch.float32)
     one_window(cell, torch.float32, lengths=torch.tensor([2, 9, 4, 1, 9, 3, 5]))
-    assert taken == ["_pack", "_time_loop"] * 4
+    assert taken == ["_pack", "_gru_loop" if cell == "gru" else "_time_loop"] * 4
 
 
 @pytest.fixture
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels turned off, and a failure if one runs all the same."""
     monkeypatch.setenv("UNROLLED_COMPILED", "0")
-    for module in ("time_loops", "softmax"):
+    for module in (*LOOPS, "softmax"):
         monkeypatch.setattr(f"unrolled.recurrence.compiled.{module}.run", None)
 
 

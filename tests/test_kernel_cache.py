@@ -15,17 +15,17 @@ from numba.core.caching import IndexDataCacheFile
 
 import unrolled
 from unrolled.recurrence.compiled import kernel_cache, openmp
+from unrolled.recurrence.compiled.columns import packed
 from unrolled.recurrence.compiled.kernel_cache import OWN, KernelCache, private_folder
-from unrolled.recurrence.compiled.time_loops import _packed
 
 SOURCES = Path(unrolled.__file__).parent
 SCRIPT = """
 import numba
 import torch
 numba.config.reload_config()  # what starts warm has numba imported before NUMBA_CACHE_DIR was set
-from unrolled.recurrence.compiled.time_loops import _packed
+from unrolled.recurrence.compiled.columns import packed
 weight = torch.arange(12.0).view(3, 4)
-assert torch.equal(_packed(weight, transposed=False)[0, :, :4], weight)
+assert torch.equal(packed(weight, transposed=False)[0, :, :4], weight)
 """
 
 
@@ -90,7 +90,7 @@ def use_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], lis
         monkeypatch.setattr(numba.config, "CACHE_DIR", str(cache))
         openmp._compiled.cache_clear()
         weight = torch.arange(12.0).view(3, 4)
-        assert torch.equal(_packed(weight, transposed=False)[0, :, :4], weight)
+        assert torch.equal(packed(weight, transposed=False)[0, :, :4], weight)
         return list(cache.rglob("*.nb?"))
 
     yield use

@@ -153,7 +153,10 @@ def _forward(
         for whole, initial in zip(states, state, strict=True):
             whole[packing.initial] = initial
         if compiled is not None:
-            compiled_loops.forward(compiled, weights.weight_hh, activations, states, packing.offsets, packing.reverse)
+            compiled_loops.forward(
+                compiled, weights.weight_hh, weights.bias_hh, activations, extra, states,
+                packing.offsets, packing.reverse,
+            )  # fmt: skip
         else:
             time_loops.forward(cell, weights, activations, extra, states, packing)
     return activations, extra, states
@@ -197,8 +200,8 @@ class _Unroll(torch.autograd.Function):
             given = d_final[1][packing.order] if cell.states > 1 else torch.zeros_like(d_final[0])
             carried = given.clone(memory_format=torch.contiguous_format)
         if ctx.compiled is not None:
-            d_gates = d_drive = compiled_loops.backward(
-                ctx.compiled, weight_hh, activations, states, d_hidden, carried, packing.offsets, packing.reverse
+            d_gates, d_drive = compiled_loops.backward(
+                ctx.compiled, weight_hh, activations, extra, states, d_hidden, carried, packing.offsets, packing.reverse
             )
         else:
             d_gates, d_drive = time_loops.backward(

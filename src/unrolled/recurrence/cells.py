@@ -70,7 +70,7 @@ class GRU:
 
     gates, extras, states = 3, 1, 1  # extra: W_hn h + bias_hh
     recurrent = recurrent_bias = carries = True
-    compiled_kind: int | None = None
+    compiled_kind: int | None = time_loops.GRU
 
     def prepare(self, drive: Tensor, extra: Tensor, weights: LayerWeights) -> Parts:
         assert weights.bias_hh is not None

@@ -6,7 +6,6 @@ then the elementwise work, while the numbers are in the cache. Each inner loop n
 not vectorise it. How rows and states are laid out is explained in `packing.py`.
 """
 
-import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,30 +13,11 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from unrolled.recurrence.compiled import gru_loop
 from unrolled.recurrence.compiled.arithmetic import CONTRACT, sigmoid, tanh
-from unrolled.recurrence.compiled.matmul import WIDTH, multiply, pack_panel
+from unrolled.recurrence.compiled.columns import first_column, packed, rows_of, scratch
+from unrolled.recurrence.compiled.matmul import WIDTH, multiply
 from unrolled.recurrence.compiled.openmp import arguments, array, next_share, run
-
-
-@njit(inline="always")
-def _rows(t, offsets, columns, reverse):
-    """Of time step t: its first row, how many rows it has, the first state before it, the first state after it."""
-    row, count = offsets[t], offsets[t + 1] - offsets[t]
-    above, beside = columns + offsets[t - 1] if t > 0 else 0, columns + row
-    before, after = (beside, above) if reverse else (above, beside)
-    return row, count, before, after
-
-
-@njit(error_model="numpy")
-def _first_column(share, shares, offsets):
-    """Where a share of the columns begins; each share has about the same number of rows."""
-    column, rows, length = 0, 0, len(offsets) - 1
-    while rows * shares < share * offsets[-1]:
-        while offsets[length] - offsets[length - 1] <= column:
-            length -= 1
-        rows += length
-        column += 1
-    return column
 
 
 @njit(error_model="numpy", fastmath=CONTRACT)
@@ -46,7 +26,7 @@ def _rnn_forward(relu, drive, hidden, panels, product, offsets, reverse, first, 
     steps, size = len(offsets) - 1, drive.shape[1]
     for step in range(steps):
         t = steps - 1 - step if reverse else step
-        row, count, before, after = _rows(t, offsets, len(product), reverse)
+        row, count, before, after = rows_of(t, offsets, len(product), reverse)
         end = min(last, count)
         if len(panels):
             multiply(hidden[before:], panels, product, first, end)
@@ -67,7 +47,7 @@ def _rnn_backward(relu, hidden, d_gates, d_hidden, panels, product, offsets, rev
     later, shared = 0, 0  # the first row of the later time step; where the columns end that run at both steps
     for step in range(steps):
         t = step if reverse else steps - 1 - step
-        row, count, _, after = _rows(t, offsets, len(product), reverse)
+        row, count, _, after = rows_of(t, offsets, len(product), reverse)
         end = min(last, count)
         shared = min(shared, end)
         multiply(d_gates[later:], panels, product, first, shared)
@@ -94,7 +74,7 @@ def _lstm_forward(activations, hidden, cells, panels, product, offsets, reverse,
     gates = activations.reshape(len(activations), 4, size)  # constant indices, or the loops are not vectorised
     for step in range(steps):
         t = steps - 1 - step if reverse else step
-        row, count, before, after = _rows(t, offsets, len(product), reverse)
+        row, count, before, after = rows_of(t, offsets, len(product), reverse)
         end = min(last, count)
         if len(panels):
             multiply(hidden[before:], panels, product, first, end)
@@ -126,7 +106,7 @@ def _lstm_backward(activations, cells, d_gates, d_hidden, d_cell, panels, produc
     later, shared = 0, 0
     for step in range(steps):
         t = step if reverse else steps - 1 - step
-        row, count, before, after = _rows(t, offsets, len(product), reverse)
+        row, count, before, after = rows_of(t, offsets, len(product), reverse)
         end = min(last, count)
         shared = min(shared, end)
         multiply(d_gates[later:], panels, product, first, shared)
@@ -153,16 +133,7 @@ def _lstm_backward(activations, cells, d_gates, d_hidden, d_cell, panels, produc
         later, shared = row, end
 
 
-RNN, RELU, LSTM = range(3)  # the kinds of loop
-
-
-def _pack(data):
-    _, shares, transposed, rows, columns, depth, weight, panels = arguments(data, 6)
-    weights, packed = array(weight, (rows, columns)), array(panels, (shares, depth, WIDTH))
-    panel = next_share(data)
-    while panel < shares:
-        pack_panel(weights, transposed, packed, panel)
-        panel = next_share(data)
+RNN, RELU, LSTM, GRU = range(4)  # the kinds of loop
 
 
 def _time_loop(data):
@@ -178,7 +149,7 @@ def _time_loop(data):
     d_cell = array(task[19], (columns, size))
     share = next_share(data)
     while share < shares:
-        first, last = _first_column(share, shares, offsets), _first_column(share + 1, shares, offsets)
+        first, last = first_column(share, shares, offsets), first_column(share + 1, shares, offsets)
         if back and kind == LSTM:
             _lstm_backward(
                 activations, cells, d_gates, d_hidden, d_cell, panels, product, offsets, reverse, first, last
@@ -192,66 +163,55 @@ def _time_loop(data):
         share = next_share(data)
 
 
-class _Scratch(threading.local):
-    """Memory for the gates' gradients, kept between backward passes: fresh pages cost more than filling them."""
-
-    def __init__(self) -> None:
-        self.kept = torch.empty(0)
-
-    def like(self, activations: Tensor) -> Tensor:
-        if len(self.kept) < activations.numel():
-            self.kept = activations.new_empty(activations.numel())
-        return self.kept[: activations.numel()].view(activations.shape)
-
-
-_scratch = _Scratch()
-
-
 def forward(
-    kind: int, weight_hh: Tensor, activations: Tensor, states: Sequence[Tensor], offsets: Tensor, reverse: bool
-) -> None:
+    kind: int, weight_hh: Tensor, bias_hh: Tensor | None, activations: Tensor, extra: Tensor,
+    states: Sequence[Tensor], offsets: Tensor, reverse: bool,
+) -> None:  # fmt: skip
     """Fill the states [N + B, H] from the initial ones among them; activations [N, gates*H] come as W_ih x + b.
 
     `offsets` (int64 [T + 1]) say at which row each time step begins. An LSTM's activations leave as its gates
-    i, f, g, o; a plain RNN's are left alone, as its states are all that its backward pass needs.
+    i, f, g, o, a GRU's as r, z, n, with W_hn h + bias_hh in `extra` [N, H]; a plain RNN's are left alone, as its states
+    are all that its backward pass needs.
     """
     columns = len(states[0]) - len(activations)
     if len(offsets) > 2:
-        panels = _packed(weight_hh, transposed=True)
+        panels = packed(weight_hh, transposed=True)
         product = activations.new_empty(columns, len(panels) * WIDTH)
     else:  # packing does not pay for a single step: torch does its product
         before = states[0][columns:] if reverse else states[0][:columns]
         panels, product = activations.new_empty(0), before @ weight_hh.detach().t()
+    if kind == GRU:
+        assert bias_hh is not None
+        gru_loop.forward(bias_hh, activations, extra, states[0], panels, product, offsets, reverse)
+        return
     unused = activations
     _run(kind, False, reverse, panels, product, offsets, (activations, states[0], states[-1], unused, unused, unused))
 
 
 def backward(
-    kind: int, weight_hh: Tensor, activations: Tensor, states: Sequence[Tensor],
-    d_hidden: Tensor, d_cell: Tensor | None, offsets: Tensor, reverse: bool,
-) -> Tensor:  # fmt: skip
-    """dL/d(W_ih x + W_hh h + b) [N, gates*H], in memory that this thread's next call will overwrite.
+    kind: int, weight_hh: Tensor, activations: Tensor, extra: Tensor, states: Sequence[Tensor],
+    d_hidden: Tensor, carried: Tensor | None, offsets: Tensor, reverse: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """dL/d(recurrent product) and dL/d(W_ih x + b), each [N, gates*H], in memory that this thread's next call reuses.
 
-    d_hidden [N, H] comes as dL/d(outputs) and leaves as dL/dh. d_cell [B, H], which only an LSTM has, comes as dL/dc
-    after each column's last row and leaves as dL/dc before its first.
+    d_hidden [N, H] comes as dL/d(outputs) and leaves as dL/dh. `carried` [B, H] is an LSTM's dL/dc, or what a GRU's
+    dL/dh has past the product: it comes as it enters each column's last row and leaves as it comes out of its first.
     """
-    panels, d_gates = _packed(weight_hh, transposed=False), _scratch.like(activations)
+    panels = packed(weight_hh, transposed=False)
     product = activations.new_empty(len(states[0]) - len(activations), len(panels) * WIDTH)
-    d_cell = d_hidden if d_cell is None else d_cell
+    if kind == GRU:
+        assert carried is not None
+        d_gates, d_drive = scratch.like(activations, copies=2)
+        of_rows = (activations, extra, states[0], d_gates, d_drive, d_hidden, carried)
+        gru_loop.backward(of_rows, panels, product, offsets, reverse)
+        return d_gates, d_drive
+    (d_gates,) = scratch.like(activations)
+    carried = d_hidden if carried is None else carried
     _run(
         kind, True, reverse, panels, product, offsets,
-        (activations, states[0], states[-1], d_gates, d_hidden, d_cell),
+        (activations, states[0], states[-1], d_gates, d_hidden, carried),
     )  # fmt: skip
-    return d_gates
-
-
-def _packed(weight_hh: Tensor, *, transposed: bool) -> Tensor:
-    """W_hh^T [H, gates*H], or W_hh itself, cut into panels."""
-    rows, columns = weight_hh.shape
-    depth, width = (columns, rows) if transposed else (rows, columns)
-    panels = weight_hh.new_empty(-(-width // WIDTH), depth, WIDTH)
-    run(_pack, len(panels), (transposed, rows, columns, depth), (weight_hh.detach().contiguous(), panels))
-    return panels
+    return d_gates, d_gates
 
 
 def _run(
