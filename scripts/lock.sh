@@ -15,7 +15,7 @@ compile() {
 }
 
 cp requirements.lock "$place/pypi"  # uv keeps the versions, and their hashes, that it finds where it writes
-compile "$@" --extra dev --output-file "$place/pypi" pyproject.toml
+compile "$@" --extra lab --extra dev --output-file "$place/pypi" pyproject.toml
 torch=$(grep -o '^torch==[^ ]*' "$place/pypi")
 if ! compile --no-deps --default-index "$cpu_builds" --output-file "$place/cpu" - <<<"$torch+cpu"; then
   grep -q "^$torch " requirements.lock || { echo "error: the hashes of the CPU builds of $torch are only to be had from $cpu_builds" >&2; exit 1; }

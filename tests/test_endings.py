@@ -11,7 +11,8 @@ import pytest
 
 from miniature import environment
 from unrolled.shell.endings import ANEW, ending, one_line_errors
-from unrolled.shell.errors import UserError
+from unrolled.shell.entry import main
+from unrolled.shell.errors import UserError, laboratory_missing
 
 PROGRAM = """
 import os, signal
@@ -136,3 +137,14 @@ def test_an_error_of_the_system_that_is_a_defect_of_ours_keeps_its_traceback(
 def test_a_reader_that_has_seen_enough_is_clicks_affair() -> None:
     with pytest.raises(BrokenPipeError):
         raising(BrokenPipeError())()
+
+
+def test_where_only_the_library_is_installed_a_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "unrolled.shell.cli", raising=False)
+    monkeypatch.setitem(sys.modules, "click", None)
+    with pytest.raises(
+        SystemExit, match=r"^error: this needs the laboratory, whose package click .*'unrolled\[lab\]'$"
+    ):
+        main()
+    with pytest.raises(ModuleNotFoundError):  # a defect is none of the user's
+        laboratory_missing(ModuleNotFoundError(name="unrolled.nowhere"))

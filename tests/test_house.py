@@ -15,6 +15,7 @@ import click
 import pytest
 from dvc.cli import DvcParserError
 from dvc.cli.parser import get_main_parser
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
@@ -89,7 +90,8 @@ FLOORS: dict[str, set[str]] = {
     "shell": {"corpus", "settings", "report", "tracking", *SCORING},
     "stages": {"corpus", "settings", "report", "tracking", "shell", *SCORING},
 }
-# Imports inside a function: where -> what, each for start-up time that was measured and is said beside it.
+# Imports inside a function: where -> what, each for start-up time that was measured and is said beside it, or because
+# only who installed the laboratory has it.
 LATE_IMPORTS = {
     "src/unrolled/corpus/packed.py": {"pyarrow"},
     "src/unrolled/corpus/rows.py": {"pyarrow", "pyarrow.parquet"},
@@ -110,6 +112,7 @@ LATE_IMPORTS = {
         *(f"unrolled.tracking.{name}" for name in ("relocation", "ui")),
         "unrolled.corpus.of_task",
     },
+    "src/unrolled/shell/entry.py": {"unrolled.shell.cli"},
     "stages/record.py": {"unrolled.tracking.publish"},
 }
 MLFLOW = {
@@ -155,6 +158,18 @@ def ours(path: Path) -> set[Path]:
     """Files of ours that a file imports itself; packages are empty and do not count."""
     files = {file_of(found.module) for found in imports(path) if found.module.split(".")[0] == "unrolled"}
     return {file for file in files if file and file.name != "__init__.py"}
+
+
+def at_once(folder: Path) -> set[Path]:
+    """Files of ours that are imported with those of a folder, but for what a function imports."""
+    reached = set(folder.glob("*.py"))
+    waiting = list(reached)
+    while waiting:
+        found = {file_of(each.module) for each in imports(waiting.pop()) if not each.late}
+        new = {path for path in found if path} - reached
+        reached |= new
+        waiting += new
+    return reached
 
 
 def room_of(path: Path) -> str:
@@ -243,10 +258,15 @@ def test_every_package_is_a_declared_dependency() -> None:
         "sklearn": "scikit-learn",
         "vl_convert": "vl-convert-python",
     }
-    needed = {*project["dependencies"], *project["optional-dependencies"]["dev"]}
+    of_library = {Requirement(each).name for each in project["dependencies"]}
+    of_project = of_library | set(project["optional-dependencies"]["lab"])
+    needed = of_project | set(project["optional-dependencies"]["dev"])
     used = {found.module.split(".")[0] for path in OURS for found in imports(path)}
     used -= {"unrolled", "benchmarks", *sys.stdlib_module_names}
-    assert {distribution.get(name, name) for name in used} - set(project["dependencies"]) == set()
+    assert {distribution.get(name, name) for name in used} - of_project == set()
+    files = at_once(FRONT_DOOR.parent / "library")
+    library = {found.module.split(".")[0] for path in files for found in imports(path) if not found.late}
+    assert library - {"unrolled", *sys.stdlib_module_names} <= of_library, "the library needs what it does not install"
     pinned = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.M))
     assert {canonicalize_name(name) for name in needed} <= pinned
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
