@@ -48,7 +48,7 @@ FLOORS: dict[str, set[str]] = {
     "training": {"ground", "recurrence"},
     "scoring": {"ground"},
     "probing": {"ground", "recurrence", "training"},
-    "library": {"recurrence", "training", "probing"},  # on which no room and no stage stands
+    "library": {"ground", "recurrence", "training", "probing"},  # on which no room and no stage stands
     "task/settings": {"settings"},
     "task/corpus": {"ground", "corpus"},
     "task/model": {"ground", "recurrence"},
@@ -71,18 +71,10 @@ FLOORS: dict[str, set[str]] = {
     "task/over_folds": {"report", "task/corpus"},
     "task/distances": {"ground", "report"},
     "task/units": {"report"},
+    "task/loaded": {"corpus", "task/text", *MODEL},
     "task/commands": {
-        *(
-            "ground",
-            "corpus",
-            "report",
-            "task/text",
-            "task/audio",
-            "task/over_folds",
-            "task/distances",
-            "task/units",
-            "task/picture",
-        )
+        *("ground", "corpus", "report", "task/text", "task/audio"),
+        *(f"task/{name}" for name in ("over_folds", "distances", "units", "picture")),
     },
     "task/publishing": {"task/evaluation", "task/text", *MODEL, *SCORING},
     "report": {"settings", *SCORING},
@@ -95,6 +87,7 @@ FLOORS: dict[str, set[str]] = {
 LATE_IMPORTS = {
     "src/unrolled/corpus/packed.py": {"pyarrow"},
     "src/unrolled/corpus/rows.py": {"pyarrow", "pyarrow.parquet"},
+    "src/unrolled/library/trained.py": {f"unrolled.ground.{name}" for name in ("registry", "trained")},
     "src/unrolled/tasks/classification/commands.py": {
         f"unrolled.tasks.classification.{name}" for name in ("over_folds", "text.inference")
     },

@@ -1,5 +1,7 @@
 """A trained arm as a person talks to it, from the command line."""
 
+import contextlib
+import doctest
 import io
 import json
 import math
@@ -13,15 +15,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
+import unrolled
 from miniature import ROOT, arm_of
 from unrolled.corpus.lines import Reading, decoded_lines, lines_of
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line, encode_opening
 from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import MANIFEST, SPLITS, Text, read_corpus
 from unrolled.ground.score import Sums
+from unrolled.ground.special_tokens import END_ID
 from unrolled.shell.cli import main
+from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.predictions import total_nats
 from unrolled.tasks.language_model.text import inference
 from unrolled.tasks.language_model.text.inference import Trained
@@ -377,3 +383,42 @@ def test_without_a_trained_arm_it_says_what_to_do(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     result = say("generate", "the")
     assert result.exit_code == 1 and "train them with: dvc repro" in result.stderr
+
+
+def test_a_script_has_what_the_commands_have() -> None:
+    (example,) = doctest.DocTestFinder().find(unrolled.load, "load", globs={})
+    shutil.copytree("runs/lstm-clipped-1", "kept/runs/lstm-clipped-1")
+    Path("kept/data").symlink_to(Path("data").absolute())
+    with contextlib.chdir("kept"):  # one arm of the name, so that its seed goes without saying
+        assert doctest.DocTestRunner().run(example).failed == 0
+    model, text = unrolled.load(Path("runs/lstm-clipped-1")), "the dog sat on the mat .\n\na cat saw the dog"
+    trained = Trained.read("lstm-clipped-1")
+    lines = list(lines_of(text, trained.reading))
+    assert model.arm == "lstm-clipped-1" and model.surprisals(text) == list(trained.surprisals(lines))
+    assert model.continue_("a", seed=3) == trained.continued("a", length=60, seed=3)[0]
+    profile, ids = model.profile(text), trained.ids(text)
+    read = torch.tensor([END_ID, *ids[:-1]])[:, None]
+    hidden = trained.network.read("forward", read, trained.network.initial_state(1).forward)[0][-1]
+    nats = torch.nn.functional.cross_entropy(trained.network.logits(hidden), torch.tensor(ids[-1:]))
+    assert list(profile) == ["forward.0"] and len(profile["forward.0"]) == len(ids)
+    assert profile["forward.0"][0].item() == pytest.approx(torch.autograd.grad(nats, hidden)[0].norm().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "said"),
+    [
+        ("runs/none", "", "runs/none is no run directory; name one as runs/lstm-clipped"),
+        ("data/encoded", "", "data/encoded is no run directory"),
+        ("runs/lstm-clipped-1", "", "must hold at least one word"),
+    ],
+)
+def test_what_a_script_has_wrong_is_said_in_one_line(place: str, text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        unrolled.load(place).profile(text)
+
+
+def test_a_network_of_another_task_is_not_loaded(tmp_path: Path) -> None:
+    (tmp_path / "runs/parity-1").mkdir(parents=True)
+    (tmp_path / "runs/parity-1/settings.json").write_text('{"task": "tagging"}')
+    with pytest.raises(UserError, match="is of the task tagging; loaded are only networks of language_model"):
+        unrolled.load(tmp_path / "runs/parity-1")

@@ -2,6 +2,8 @@
 
 import doctest
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +15,11 @@ from unrolled.library.modules import Unrolled
 from unrolled.probing.exponents import lyapunov_exponents
 from unrolled.recurrence.stack import Stack
 
+# But for what needs a trained run: that example runs in test_inference.py, which has one.
+OFFERED = [*(getattr(unrolled, name) for name in unrolled.__all__ if name != "load"), Unrolled]
 
-@pytest.mark.parametrize("offered", [*map(unrolled.__getattr__, unrolled.__all__), Unrolled])
+
+@pytest.mark.parametrize("offered", OFFERED)
 def test_the_example_of_each_name_is_what_comes_out(offered: object) -> None:
     found = doctest.DocTestFinder().find(offered, globs={})
     assert any(each.examples for each in found) or offered is unrolled.Norms
@@ -114,3 +119,13 @@ def test_clipping_tells_both_norms_and_hides_no_divergence() -> None:
     assert unrolled.clip_grad_norm([weight], 1.0) == (math.inf, math.inf) and weight.grad.tolist() == [math.inf, 1.0]
     with pytest.raises(ValueError, match="clip_norm must be a positive number"):
         unrolled.clip_grad_norm([weight], 0.0)
+
+
+def test_what_needs_the_laboratory_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("trained", "resolved"):  # which may have been imported before
+        monkeypatch.delitem(sys.modules, f"unrolled.ground.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "ruamel.yaml", None)
+    with pytest.raises(
+        ImportError, match=r"^unrolled.load: this needs the laboratory, .* pip install 'unrolled\[lab\]'$"
+    ):
+        unrolled.load(tmp_path / "runs" / "lstm")

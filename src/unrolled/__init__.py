@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unrolled.library.measures import Norms, clip_grad_norm, lag_profile, lyapunov_spectrum, spectral_radius
     from unrolled.library.modules import GRU, LSTM, RNN
+    from unrolled.library.trained import load
 
-__all__ = ["GRU", "LSTM", "RNN", "Norms", "clip_grad_norm", "lag_profile", "lyapunov_spectrum", "spectral_radius"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Norms",
+    "clip_grad_norm",
+    "lag_profile",
+    "load",
+    "lyapunov_spectrum",
+    "spectral_radius",
+]
 
 _PLACES = {
     "GRU": "modules",
@@ -19,6 +30,7 @@ _PLACES = {
     "Norms": "measures",
     "clip_grad_norm": "measures",
     "lag_profile": "measures",
+    "load": "trained",
     "lyapunov_spectrum": "measures",
     "spectral_radius": "measures",
 }

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from unrolled.ground.checksums import stage_of
+from unrolled.ground.checksums import json_of, load, stage_of
 from unrolled.ground.corpus import Corpus, read_corpus
 from unrolled.ground.resolved import seeded
 from unrolled.ground.run import Run
@@ -39,6 +39,20 @@ def read_trained(
     corpus = read_corpus(workspace / ENCODED)
     run.check(corpus.digest)
     return run, corpus
+
+
+def place_of(directory: Path) -> tuple[str, Path, str]:
+    """Of a run directory, as runs/lstm-clipped: its arm, its pipeline's folder, its task. UserError where it is none.
+
+    A seed need not be named where there is one alone.
+    """
+    runs = directory.absolute().parent
+    arm = seeded(directory.name, (path.parent.name for path in runs.glob("[!.]*/summary.json")))
+    if runs.name != "runs" or not (runs / arm).is_dir():
+        raise UserError(
+            f"{directory} is no run directory; name one as runs/lstm-clipped, in the folder of its pipeline"
+        )
+    return arm, directory.parent.parent, str(load(runs / arm, "settings.json", json_of).get("task"))
 
 
 def _best(runs: list[Run], task: str, loss: Callable[[Run], Loss | None], that: str) -> Run:

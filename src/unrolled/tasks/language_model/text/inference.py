@@ -105,7 +105,7 @@ class Trained:
                 raise UserError(f"{name} must be at least 1 and at most {MOST:,}, not {value}")
         if not 0 <= seed < SEEDS:
             raise UserError(f"seed must be from 0 to {SEEDS - 1:,}, not {seed}")
-        ids, generator = self._ids(prompt), torch.Generator().manual_seed(seed)
+        ids, generator = self.ids(prompt), torch.Generator().manual_seed(seed)
         size = max(1, LOGITS // self.tokenizer.get_vocab_size())
         for first in range(0, samples, size):
             others: list[list[int]] = [[] for _ in range(1, min(size, samples - first))]
@@ -149,7 +149,8 @@ class Trained:
         if not there:
             raise UserError("a text to score must hold at least one word")
 
-    def _ids(self, prompt: str) -> list[int]:
+    def ids(self, prompt: str) -> list[int]:
+        """Those of a text that is to be continued, without an <eos> behind it; UserError where it is no text."""
         try:
             prompt.encode()
         except UnicodeEncodeError:  # bytes of the command line that are no text
