@@ -143,7 +143,7 @@ def test_where_only_the_library_is_installed_a_command_says_what_to_install(monk
     monkeypatch.delitem(sys.modules, "unrolled.shell.cli", raising=False)
     monkeypatch.setitem(sys.modules, "click", None)
     with pytest.raises(
-        SystemExit, match=r"^error: this needs the laboratory, whose package click .*'unrolled\[lab\]'$"
+        SystemExit, match=r"^error: this needs the laboratory, and its module click .*'unrolled\[lab\]'$"
     ):
         main()
     with pytest.raises(ModuleNotFoundError):  # a defect is none of the user's

@@ -10,6 +10,6 @@ def laboratory_missing(error: ModuleNotFoundError) -> str:
     if error.name is None or error.name.split(".")[0] == "unrolled":  # a defect of ours
         raise error
     return (
-        f"this needs the laboratory, whose package {error.name} is not installed; in a clone, "
+        f"this needs the laboratory, and its module {error.name} is not installed; in a clone, "
         "pip install '.[lab]' installs it, elsewhere pip install 'unrolled[lab]'"
     )
