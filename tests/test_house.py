@@ -71,10 +71,11 @@ FLOORS: dict[str, set[str]] = {
     "task/over_folds": {"report", "task/corpus"},
     "task/distances": {"ground", "report"},
     "task/units": {"report"},
+    "task/explain": {"corpus", "probing", "task/text", *MODEL},
     "task/loaded": {"corpus", "task/text", *MODEL},
     "task/commands": {
         *("ground", "corpus", "report", "task/text", "task/audio"),
-        *(f"task/{name}" for name in ("over_folds", "distances", "units", "picture")),
+        *(f"task/{name}" for name in ("over_folds", "distances", "explain", "units", "picture")),
     },
     "task/publishing": {"task/evaluation", "task/text", *MODEL, *SCORING},
     "report": {"settings", *SCORING},
@@ -92,7 +93,8 @@ LATE_IMPORTS = {
         f"unrolled.tasks.classification.{name}" for name in ("over_folds", "text.inference")
     },
     "src/unrolled/tasks/language_model/commands.py": {
-        f"unrolled.tasks.language_model.{name}" for name in ("distances", "text.formats", "text.inference", "units")
+        f"unrolled.tasks.language_model.{name}"
+        for name in ("distances", "explain", "text.formats", "text.inference", "units")
     },
     "src/unrolled/tasks/speech/commands.py": {
         f"unrolled.tasks.speech.{name}" for name in ("audio.inference", "picture")

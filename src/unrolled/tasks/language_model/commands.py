@@ -1,4 +1,4 @@
-"""`unrolled generate`, `score`, `distances` and `units`: what can be done with language models alone."""
+"""`unrolled generate`, `score`, `explain`, `distances` and `units`: what can be done with language models alone."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -96,6 +96,29 @@ def _some(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 @click.command()
+@click.argument("text", default="-")
+@click.option("--arm", "arms", multiple=True, help="Which arm; may be given several times. All if none is.")
+@click.option("--word", help="Which word's loss, itself or its number; the last if not given.")
+@click.option("--html", "place", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to hover on.")
+@one_line_errors
+def explain(text: str, arms: tuple[str, ...], word: str | None, place: Path | None) -> None:
+    """Show how little each word of TEXT was expected, and how far back its loss reaches, arm by arm.
+
+    The page has the same of every word, and of the networks before their training.
+    """
+    from unrolled.tasks.language_model import explain as found  # here, not above: torch takes seconds to import
+
+    given = _piped() if text == "-" else text
+    explanations = [found.explain(each, given) for each in found.arms(pipeline(task=TASK), arms)]
+    for explanation in explanations:
+        for line in found.told(explanation, word):
+            click.echo(line)
+    if place is not None:
+        found.write_page(explanations, given, place)
+        click.echo(f"{place}: a page to open in a browser", err=True)
+
+
+@click.command()
 @click.option("--picture", "place", type=click.Path(dir_okay=False, path_type=Path), help="Draw it, as .svg and .png.")
 @one_line_errors
 def distances(place: Path | None) -> None:
@@ -150,4 +173,4 @@ def units(place: Path | None) -> None:
         click.echo(f"drawn in {place}" + (", the last of these alone" if len(groups) > 1 else ""))
 
 
-COMMANDS = (generate, score, distances, units)
+COMMANDS = (generate, score, explain, distances, units)

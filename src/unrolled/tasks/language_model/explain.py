@@ -1,0 +1,210 @@
+"""`unrolled explain`: one sentence through trained networks: what each word costs, and how far back its loss reaches.
+
+The gradient that reaches back is what training learns from: where it has vanished, no earlier word could have been
+learnt to matter.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from unrolled.ground.atomic import whole_text
+from unrolled.ground.run import Run
+from unrolled.ground.special_tokens import END_ID
+from unrolled.probing.gates import gate_values_of_stack
+from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.stack import Stack
+from unrolled.shell.errors import UserError
+from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.text.inference import Trained
+
+MOST = 200  # tokens: each has a backward pass of its own
+LIKELIEST = 5  # words that are told of what was expected
+EMBEDDING = "embedding"
+HEAT = "▁▂▃▄▅▆▇█"
+DECADES = 6.0  # below the largest norm; what is smaller has no bar
+
+Row = list[float]
+
+
+class Moment(NamedTuple):
+    """A network at one moment of its training, and what it does with the text.
+
+    Of token t of T: ``bits[t]``, how little it was expected; ``expected[t]``, the likeliest words in its place with
+    their probabilities; ``reach[where][t][s]``, the L2 norm of the gradient of its nats at input s: of the embedding,
+    or by layer ("forward.0") of the hidden state after it. Input 0 is the sentence's start, input s token s - 1.
+    ``gates[layer][gate][s]``: the mean over units while input s is read, between 0 and 1, or -1 and 1.
+    """
+
+    name: str
+    bits: Row
+    expected: list[list[tuple[str, float]]]
+    reach: dict[str, list[Row]]
+    gates: dict[str, dict[str, Row]]
+
+
+class Explanation(NamedTuple):
+    """What one arm makes of the text; ``words`` are as they were written, ``known`` says which it has a word for."""
+
+    arm: str
+    words: list[str]
+    known: list[bool]
+    moments: list[Moment]  # from the untrained network to the trained one
+
+
+def arms(workspace: Path, wanted: Sequence[str]) -> Iterator[tuple[Trained, Run]]:
+    """Those of runs/ that are wanted, or all that did not diverge; UserError as ``Trained.read``."""
+    there = sorted(path.parent.name for path in workspace.glob("runs/[!.]*/summary.json"))
+    finite = [name for name in there if Run.read(workspace / "runs" / name).summary["status"] == "finished"]
+    for name in wanted or finite or (None,):
+        trained = Trained.read(name, workspace)
+        yield trained, Run.read(workspace / "runs" / trained.arm)
+
+
+def explain(arm: tuple[Trained, Run], text: str) -> Explanation:
+    """The whole text through the forward stack of an arm, before and after its training.
+
+    UserError for a text without a word, or with more than MOST tokens.
+    """
+    trained, run = arm
+    (line,) = trained.surprisals([" ".join(text.split())])
+    words = line[:-1]  # <eos> was added
+    if len(words) > MOST:
+        raise UserError(f"the text has {len(words):,} tokens, and {MOST} is the most that can be explained; shorten it")
+    ids = torch.tensor(trained.ids(" ".join(text.split())))
+    moments = [_moment(name, network, trained, ids) for name, network in _networks(trained, run)]
+    return Explanation(trained.arm, [each.word for each in words], [each.known for each in words], moments)
+
+
+def _networks(trained: Trained, run: Run) -> Iterator[tuple[str, Network]]:
+    """The trained one, and before it as it was drawn, where it did not start from another run."""
+    train = run.settings["train"]
+    if "start_from" not in train:
+        drawn = run.task.model(
+            run.settings["sizes"], run.settings["network"], torch.Generator().manual_seed(train["seed"])
+        )
+        assert isinstance(drawn, Network)
+        yield "before training", drawn
+    yield "trained", trained.network
+
+
+def _moment(name: str, network: Network, trained: Trained, ids: Tensor) -> Moment:
+    inputs = torch.cat([torch.tensor([END_ID]), ids[:-1]])
+    profile, stack = Profile(), network.stacks["forward"]
+    embedded = network.embedding(inputs[:, None]).detach().requires_grad_()
+    hidden, _ = stack(embedded, stack.initial_state(1), None, profile, None)
+    logits = network.logits(hidden[:, 0])
+    nats = cross_entropy(logits, ids, reduction="none")
+    reach: dict[str, list[Row]] = {EMBEDDING: []}
+    for place, each in enumerate(nats, 1):
+        (gradient,) = torch.autograd.grad(each, embedded, retain_graph=True)
+        reach[EMBEDDING].append(gradient[:place, 0].norm(dim=-1).tolist())
+        for layer, norms in profile.norms.items():
+            reach.setdefault(layer, []).append(norms[:place].tolist())
+    bits = (nats.detach() / math.log(2)).nan_to_num(nan=math.inf).tolist()
+    return Moment(name, bits, _expected(logits.detach(), trained), reach, _gates(stack, embedded.detach()))
+
+
+def _expected(logits: Tensor, trained: Trained) -> list[list[tuple[str, float]]]:
+    found = logits.softmax(-1).topk(min(LIKELIEST, logits.shape[-1]))
+    words = [[str(trained.tokenizer.id_to_token(index)) for index in row] for row in found.indices.tolist()]
+    return [list(zip(*row, strict=True)) for row in zip(words, found.values.tolist(), strict=True)]
+
+
+def _gates(stack: Stack, embedded: Tensor) -> dict[str, dict[str, Row]]:
+    """The means over the units of each gate, by layer."""
+    layers = zip(stack.layers, gate_values_of_stack(stack, embedded), strict=True)
+    return {
+        layer.name: {gate: value.mean(dim=(1, 2)).tolist() for gate, value in values.items()}
+        for layer, values in layers
+    }
+
+
+# ---- on a terminal
+
+
+def told(explanation: Explanation, word: str | None) -> Iterator[str]:
+    """The trained network's surprisals, and behind them what the loss of ``word`` reaches back to, in words and bars.
+
+    ``word``: its number from 1, or from -1 for the last, or the word itself; None: the last. UserError for another.
+    """
+    moment, words = explanation.moments[-1], explanation.words
+    place = _place(word, words)
+    yield click.style(f"{explanation.arm}, bits of each word:", dim=True)
+    yield " ".join(_coloured(*each) for each in zip(words, moment.bits, strict=True))
+    likeliest = ", ".join(f"{name} {share:.0%}" for name, share in moment.expected[place])
+    said = f"in place of {words[place]} it expected {likeliest}; how far back the loss of it reaches:"
+    yield click.style(said, dim=True)
+    read = ["(start)", *words[:place]]
+    width = max(map(len, read))
+    for where, rows in moment.reach.items():
+        yield click.style(f"  norm of d loss / d {where if where == EMBEDDING else f'h of {where}'}", dim=True)
+        largest = max(rows[place])
+        for name, norm in zip(read, rows[place], strict=True):
+            yield f"    {name:>{width}}  {_bar(norm, largest)}  {norm:.1e}"
+    for layer, gates in moment.gates.items():
+        told = ", ".join(f"{gate} {_sparkline(gate, values)}" for gate, values in gates.items())
+        yield click.style(f"  gates of {layer}, mean over units, word by word: {told}", dim=True)
+
+
+def _place(word: str | None, words: Sequence[str]) -> int:
+    """From 0; of a word that stands there several times the last."""
+    if word is None:
+        return len(words) - 1
+    if word in words:
+        return len(words) - 1 - list(words)[::-1].index(word)
+    number = int(word) if word.removeprefix("-").isdecimal() else 0
+    if not 1 <= abs(number) <= len(words):
+        raise UserError(f"--word {word}: no such word; name one of the text, or its number from 1 to {len(words)}")
+    return number - 1 if number > 0 else len(words) + number
+
+
+def _coloured(word: str, bits: float) -> str:
+    colour = next((name for limit, name in ((4, "green"), (8, "yellow"), (12, "red")) if bits <= limit), "magenta")
+    return click.style(f"{word}·{bits:.1f}", fg=colour)
+
+
+def _bar(norm: float, largest: float) -> str:
+    """Over DECADES of ten, as gradients vanish by factors."""
+    full = 30
+    share = 0.0 if not (0 < norm <= largest < math.inf) else 1 + math.log10(norm / largest) / DECADES
+    return click.style("█" * max(round(full * share), 0), fg="blue") + "·" * (full - max(round(full * share), 0))
+
+
+def _sparkline(gate: str, values: Row) -> str:
+    low = -1.0 if min(values) < 0 else 0.0
+    return "".join(HEAT[min(int((each - low) / (1 - low) * len(HEAT)), len(HEAT) - 1)] for each in values)
+
+
+# ---- on a page
+
+
+def page(explanations: Sequence[Explanation], text: str) -> str:
+    """One file of HTML that needs no network: hover a word, and its gradient flows back."""
+    arms = [each._asdict() | {"moments": [moment._asdict() for moment in each.moments]} for each in explanations]
+    data = json.dumps({"arms": _finite(arms), "decades": DECADES}, separators=(",", ":")).replace("</", "<\\/")
+    environment = Environment(
+        loader=PackageLoader("unrolled.tasks.language_model", "."), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("explain.html.jinja").render(text=text, data=data)
+
+
+def write_page(explanations: Sequence[Explanation], text: str, place: Path) -> None:
+    whole_text(place, page(explanations, text))
+
+
+def _finite(value: Any) -> Any:
+    """What JSON can say, in as many digits as anyone looks at: what is not finite is null."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
