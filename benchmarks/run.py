@@ -18,6 +18,7 @@ from benchmarks.generation import generation_section
 from benchmarks.jobs import jobs_section
 from benchmarks.lengths import lengths_section
 from benchmarks.memory import memory_section
+from benchmarks.modules import modules_section
 from benchmarks.scaling import scaling_section
 from benchmarks.stage import stage_section
 from benchmarks.text import text_section
@@ -28,6 +29,7 @@ from benchmarks.vocabulary import vocabulary_section
 PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "layer": ("One layer, forward and backward", layer_section),
     "lengths": ("One layer, columns of different lengths", lengths_section),
+    "modules": ("In place of torch's modules", modules_section),
     "step": ("A whole training step", step_section),
     "stage": ("Training as the stage runs it", stage_section),
     "breakdown": ("Where the time of a step goes", breakdown_section),

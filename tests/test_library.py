@@ -1,7 +1,11 @@
 """What `import unrolled` offers beside its modules: the examples as they are written, and what is known exactly."""
 
+import ast
+import contextlib
 import doctest
+import io
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -129,3 +133,22 @@ def test_what_needs_the_laboratory_says_what_to_install(monkeypatch: pytest.Monk
         ImportError, match=r"^unrolled.load: this needs the laboratory, .* pip install 'unrolled\[lab\]'$"
     ):
         unrolled.load(tmp_path / "runs" / "lstm")
+
+
+def printed(program: str) -> str:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(program, "docs/library.md", "exec"), {})
+    return said.getvalue()
+
+
+def test_the_script_of_the_manual_learns_what_it_learns_with_torch_and_shows_how_far_back() -> None:
+    manual = (Path(__file__).parents[1] / "docs" / "library.md").read_text(encoding="utf-8")
+    assert all(f"`{name}" in manual for name in {*unrolled.__all__} - {"LSTM", "Norms"})
+    (script,) = re.findall(r"^```python\n(.*?)^```", manual, re.M | re.S)
+    assert len(script.splitlines()) == 15
+    own, last = script.rsplit("\n", 2)[0], "\nprint(loss.item())"
+    losses = [float(printed(each + last)) for each in (own, own.replace("from unrolled", "from torch.nn"))]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    shown = [ast.literal_eval(text) for text in (re.findall(r"^    (\[.*\])$", manual, re.M)[0], printed(script))]
+    assert [float(norm) for norm in shown[0]] == pytest.approx([float(norm) for norm in shown[1]], rel=0.5)

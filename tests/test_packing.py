@@ -20,14 +20,14 @@ any_lengths = st.lists(st.integers(1, T), min_size=1, max_size=9)
 
 
 def example(
-    cell: str, dtype: torch.dtype, reverse: bool, columns: int
+    cell: str, dtype: torch.dtype, reverse: bool, columns: int, features: int = E, hidden: int = H
 ) -> tuple[RecurrentLayer, Tensor, tuple[Tensor, ...], list[Tensor]]:
     """A layer, inputs [T, B, E], a state, and a weight of their own for each output and each final state."""
     torch.manual_seed(3)
-    layer = RecurrentLayer(cell, E, H, reverse=reverse).to(dtype)
-    state = tuple(torch.randn(columns, H).to(dtype).requires_grad_() for _ in range(layer.cell.states))
-    inputs = torch.randn(T, columns, E).to(dtype).requires_grad_()
-    weights = [torch.randn(T, columns, H).to(dtype), *(torch.randn(columns, H).to(dtype) for _ in state)]
+    layer = RecurrentLayer(cell, features, hidden, reverse=reverse).to(dtype)
+    state = tuple(torch.randn(columns, hidden).to(dtype).requires_grad_() for _ in range(layer.cell.states))
+    inputs = torch.randn(T, columns, features).to(dtype).requires_grad_()
+    weights = [torch.randn(T, columns, hidden).to(dtype), *(torch.randn(columns, hidden).to(dtype) for _ in state)]
     return layer, inputs, state, weights
 
 
@@ -90,7 +90,7 @@ def test_equals_torch_on_a_packed_sequence_in_outputs_and_all_gradients(
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_gradient_is_the_numerical_one(cell: str, reverse: bool) -> None:
-    layer, inputs, state, _ = example(cell, torch.float64, reverse, 3)
+    layer, inputs, state, _ = example(cell, torch.float64, reverse, 3, features=2, hidden=3)
     lengths = torch.tensor([2, 4, 1])
 
     def forward(inputs: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
