@@ -135,11 +135,12 @@ def test_what_needs_the_laboratory_says_what_to_install(monkeypatch: pytest.Monk
         unrolled.load(tmp_path / "runs" / "lstm")
 
 
-def printed(program: str) -> str:
-    said = io.StringIO()
+def run(program: str) -> tuple[str, float]:
+    """What it prints, and its last loss."""
+    said, names = io.StringIO(), {}
     with contextlib.redirect_stdout(said):
-        exec(compile(program, "docs/library.md", "exec"), {})
-    return said.getvalue()
+        exec(compile(program, "docs/library.md", "exec"), names)
+    return said.getvalue(), names["loss"].item()
 
 
 def test_the_script_of_the_manual_learns_what_it_learns_with_torch_and_shows_how_far_back() -> None:
@@ -147,8 +148,7 @@ def test_the_script_of_the_manual_learns_what_it_learns_with_torch_and_shows_how
     assert all(f"`{name}" in manual for name in {*unrolled.__all__} - {"LSTM", "Norms"})
     (script,) = re.findall(r"^```python\n(.*?)^```", manual, re.M | re.S)
     assert len(script.splitlines()) == 15
-    own, last = script.rsplit("\n", 2)[0], "\nprint(loss.item())"
-    losses = [float(printed(each + last)) for each in (own, own.replace("from unrolled", "from torch.nn"))]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-    shown = [ast.literal_eval(text) for text in (re.findall(r"^    (\[.*\])$", manual, re.M)[0], printed(script))]
-    assert [float(norm) for norm in shown[0]] == pytest.approx([float(norm) for norm in shown[1]], rel=0.5)
+    said, loss = run(script)
+    assert loss == pytest.approx(run(script.rsplit("\n", 2)[0].replace("from unrolled", "from torch.nn"))[1], rel=1e-3)
+    norms = [ast.literal_eval(text) for text in (said, re.findall(r"^    (\[.*\])$", manual, re.M)[0])]
+    assert [float(norm) for norm in norms[0]] == pytest.approx([float(norm) for norm in norms[1]], rel=0.5)
