@@ -1,5 +1,6 @@
 """Training on another device than the CPU: the same numbers, a checkpoint that goes on, a mistake told in one line."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -14,7 +15,11 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from stages.train import main as stage
 
+import unrolled
 from miniature import ROOT, SIZES, arm_of, lay_out, split_of, text_of
+from unrolled.library.distances import DistanceNorms
+from unrolled.library.modules import cell_of, layer_weights
+from unrolled.recurrence.bptt import unroll
 from unrolled.shell.device import CPU, find_device
 from unrolled.shell.errors import UserError
 from unrolled.training.checkpoint import Checkpoint
@@ -93,7 +98,24 @@ def test_whole_trainings_on_a_gpu(tmp_path: Path) -> None:
     check_runs(tmp_path, "cuda")
 
 
+def check_modules(device: str) -> None:
+    """Those of the library: outputs and profiles, also of columns of different lengths, as on the CPU."""
+    for kind in (unrolled.RNN, unrolled.GRU, unrolled.LSTM):
+        here, inputs, found = kind(3, 4, 2, bidirectional=True), torch.randn(5, 2, 3), []
+        for module in (here, copy.deepcopy(here).to(device)):
+            read, cell, norms = inputs.to(module.all_weights[0][0].device), cell_of(module), DistanceNorms()
+            outputs, _ = module(read)
+            outputs.sum().backward()
+            state = tuple(read.new_zeros(2, 4) for _ in range(cell.states))
+            lengths, weights = torch.tensor([2, 5]), layer_weights(module, "l0")
+            unroll(cell, read, weights, state, lengths=lengths, profile=norms, name="l0")[0].sum().backward()
+            profiles = {**module.profile, "ragged": norms.norms["l0"]}
+            found.append([outputs.cpu(), *(profile.cpu() for profile in profiles.values())])
+        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
 def leave_runs(folder: str, device: str) -> None:
+    check_modules(device)
     for arm in CASES:
         leave_run(Path(folder, device, arm), arm, torch.device(device))
     leave_run(Path(folder, "cut", CUT), CUT, torch.device(device), cut=15)

@@ -5,6 +5,7 @@ engine of `recurrence/`. What it does not do is refused in one line: projections
 of gradients.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -54,7 +55,9 @@ class Unrolled(nn.RNNBase):
         ValueError, as torch's, in one line for what does not fit.
         """
         window = opened(self, input, hx)
-        with torch.autocast(window.inputs.device.type, enabled=False):
+        device = window.inputs.device.type
+        mixed = torch.is_autocast_enabled(device)  # which not every device knows
+        with torch.autocast(device, enabled=False) if mixed else nullcontext():
             outputs, final = self._run(window)
         return closed(self, input, window, outputs, final)
 
