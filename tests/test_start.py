@@ -14,7 +14,7 @@ from stages import train as stage
 
 from miniature import SIZES, arm_of, lay_out, split_of, text_of
 from unrolled.ground.resolved import read_arm
-from unrolled.ground.start import Start, digest_of
+from unrolled.ground.start import Start, checkpoints_of, digest_of
 from unrolled.settings.start import pinned
 from unrolled.shell.errors import UserError
 from unrolled.training.fit import fit
@@ -211,3 +211,9 @@ def test_the_stages_go_on_and_the_run_in_their_way_is_not_lost(tmp_path: Path, m
     timings = json.loads(Path("timings/lstm-clipped-1.json").read_text())
     both = sum(pd.read_parquet("runs/lstm-clipped-1/steps.parquet")["tokens"])
     assert timings["tokens_per_second"] * timings["seconds"] == pytest.approx(both / 2, rel=0.05)  # of its own epoch
+
+
+def test_checkpoints_lie_where_all_machines_reach_them_or_at_the_root(tmp_path: Path) -> None:
+    assert checkpoints_of(tmp_path, {}) == tmp_path / "checkpoints"
+    assert checkpoints_of(tmp_path, {"UNROLLED_CHECKPOINTS": "/shared/ours"}) == Path("/shared/ours")
+    assert checkpoints_of(tmp_path, {"UNROLLED_CHECKPOINTS": "ours"}) == tmp_path / "ours"

@@ -6,6 +6,8 @@ checkpoints/start-<16 digits of its digest>/
 """
 
 import hashlib
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +15,16 @@ from unrolled.ground.checksums import sha256
 from unrolled.ground.corpus import NAMES, TOKENIZER
 from unrolled.shell.workspace import repository
 
-CHECKPOINTS = "checkpoints"  # at the repository's root: what trainings go on from
 WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
 VOCABULARY = (TOKENIZER, NAMES)
+
+
+def checkpoints_of(workspace: Path = Path(), environ: Mapping[str, str] = os.environ) -> Path:
+    """Where that lies which trainings go on from: `UNROLLED_CHECKPOINTS`, for several machines, or in the repository.
+
+    At its root, so that `dvc exp run --temp` and `--queue` find it too; a relative path counts from there.
+    """
+    return repository(workspace, environ) / Path(environ.get("UNROLLED_CHECKPOINTS") or "checkpoints").expanduser()
 
 
 class Start(NamedTuple):
@@ -35,8 +44,8 @@ class Start(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """Of its copy, at the repository's root: so `dvc exp run --temp` finds it too."""
-        return repository(Path()) / CHECKPOINTS / f"start-{self.digest[:16]}"
+        """Of its copy."""
+        return checkpoints_of() / f"start-{self.digest[:16]}"
 
 
 def digest_of(run: Path) -> str:

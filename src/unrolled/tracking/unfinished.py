@@ -21,6 +21,7 @@ from safetensors import safe_open
 
 from unrolled.ground.registry import task_part
 from unrolled.ground.score import Sums, by_name
+from unrolled.ground.start import checkpoints_of
 from unrolled.report.series import BY_STEP
 from unrolled.tracking.connection import log_metrics
 from unrolled.tracking.projection import as_param
@@ -29,7 +30,6 @@ from unrolled.tracking.saved_view import CORPUS
 Array = np.ndarray[Any, np.dtype[Any]]
 # Which checkpoint of which machine a run shows, and up to which step.
 CHECKPOINT, STEP = "unrolled.checkpoint", "unrolled.step"
-FOLDER = "checkpoints"
 
 
 class Unfinished(NamedTuple):
@@ -46,7 +46,7 @@ class Unfinished(NamedTuple):
 
 def checkpoints(root: Path) -> list[Path]:
     """Of all unfinished trainings in the repository, those of DVC's experiments too."""
-    return sorted((root / FOLDER).glob("*.safetensors"))
+    return sorted(checkpoints_of(root).glob("*.safetensors"))
 
 
 def begun(root: Path) -> dict[str, str]:
@@ -57,7 +57,7 @@ def begun(root: Path) -> dict[str, str]:
 
 def show(client: MlflowClient, experiment: str, task: str, root: Path) -> None:
     """Bring the runs of a task's unfinished trainings up to their checkpoints; delete those of trainings that ended."""
-    place = f"{socket.gethostname()}:{root.resolve() / FOLDER}"  # others may train for the same server
+    place = f"{socket.gethostname()}:{checkpoints_of(root).resolve()}"  # others may train for the same server
     # Compared here, as MLflow's filters have no way to write an apostrophe, and match any character by _ and %.
     found = {run.data.tags[CHECKPOINT]: run for run in client.search_runs([experiment], f"tags.`{CHECKPOINT}` != ''")}
     runs = {name: run for name, run in found.items() if name.rpartition("/")[0] == place}

@@ -27,8 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unrolled.ground.atomic import sweep, workplace
-from unrolled.ground.start import CHECKPOINTS
-from unrolled.shell.workspace import repository
+from unrolled.ground.start import checkpoints_of
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import Step
 from unrolled.training.history import History
@@ -62,8 +61,8 @@ class Checkpoint:
 
     @classmethod
     def resumed(cls, training: Training, history: History, arm: Mapping[str, Any], corpus: str) -> Self:
-        """Of the repository's folder, where DVC's experiments in a copy find it too; ``resume`` was called."""
-        checkpoint = cls(repository(Path()) / CHECKPOINTS, training, history, arm, corpus)
+        """In the folder that all trainings share; ``resume`` was called."""
+        checkpoint = cls(checkpoints_of(), training, history, arm, corpus)
         checkpoint.resume()
         return checkpoint
 
