@@ -11,7 +11,9 @@ for name in list(os.environ):
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 import random  # noqa: E402
+import sys  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
@@ -19,7 +21,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from unrolled.tracking.environment import DEFAULTS  # noqa: E402
-from warm import warm_path  # noqa: E402
+from warm import warm_shims  # noqa: E402
 
 # The same examples on every run, and none remembered; machines differ in speed, so no deadline.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
@@ -53,10 +55,18 @@ def seeded() -> None:
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The PATH on which programs start warm: one server for all tests of this process, as its own start takes longest.
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that is the same for all processes of a run of the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def warm(shared: Path) -> Iterator[str]:
+    """The PATH on which programs start warm: one server for all tests, as its own start takes longest.
 
     MLflow reads its settings while it is imported, which here is before any program could set them.
     """
-    with warm_path(tmp_path_factory.mktemp("warm"), **DEFAULTS) as path:
-        yield path
+    (shared / "warm").mkdir(exist_ok=True)
+    with warm_shims(shared / "warm", "python", "dvc", "unrolled", **DEFAULTS) as shims:
+        yield os.pathsep.join([shims, str(Path(sys.executable).parent), os.environ["PATH"]])

@@ -6,11 +6,12 @@ brings its own source by PYTHONPATH. A shim of the program's name, first on the 
 working directory and standard streams, hands on signals, and ends as the fork ends. What a fork cannot be true to is
 left to the real interpreter: options of Python's own, such as -c, and its variables, such as PYTHONHASHSEED.
 
-    warm.py serve SOCKET            the server; ends with its standard input
-    warm.py SOCKET PROGRAM ...      what a shim does
+    warm.py serve SOCKET PROGRAM ...    the server of these programs; ends with its standard input
+    warm.py SOCKET PROGRAM ...          what a shim does
 """
 
 import atexit
+import fcntl
 import gc
 import json
 import os
@@ -21,7 +22,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -29,32 +30,69 @@ from typing import NoReturn
 
 SHIM = '#!/bin/sh\nexec "{python}" -I -S "{file}" "{address}" "{program}" "$@"\n'
 SIGNALS = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
-# None of it starts a thread or computes in parallel as it is imported: a fork would lack the threads.
-MODULES = (
-    "click dulwich.porcelain dvc._debug dvc.cli.parser dvc.dvcfile dvc.repo.experiments.queue.celery "
-    "dvc.repo.open_repo dvc.repo.plots dvc.rwlock jinja2 matplotlib.backends.backend_agg matplotlib.pyplot "
-    "mlflow.pyfunc mlflow.store.tracking.sqlalchemy_store mlflow.tracking networkx numba numpy "
-    "opentelemetry.sdk.metrics pandas pooch pyarrow.dataset pyarrow.parquet pydantic pygit2 requests rich.console "
-    "ruamel.yaml safetensors.torch scipy.stats tokenizers torch._dynamo tqdm"
+# What stages import, and what DVC does. None of it starts a thread or computes in parallel as it is imported: a fork
+# would lack the threads.
+STAGES = (
+    "click jinja2 matplotlib.backends.backend_agg matplotlib.pyplot mlflow.pyfunc "
+    "mlflow.store.tracking.sqlalchemy_store mlflow.tracking numba numpy pandas pooch pyarrow.dataset pyarrow.parquet "
+    "pydantic requests ruamel.yaml safetensors.torch scipy.stats tokenizers torch._dynamo tqdm"
 )
+MODULES = {
+    "python": STAGES,
+    "dvc": "dulwich.porcelain dvc._debug dvc.cli.parser dvc.dvcfile dvc.repo.experiments.queue.celery "
+    "dvc.repo.open_repo dvc.repo.plots dvc.rwlock networkx opentelemetry.sdk.metrics pygit2 rich.console",
+    "unrolled": STAGES,
+}
 
 
 @contextmanager
-def warm_path(folder: Path, **environment: str) -> Iterator[str]:
-    """The PATH with the shims, which lie in ``folder``, of the programs beside this interpreter.
+def warm_shims(folder: Path, *programs: str, **environment: str) -> Iterator[str]:
+    """``folder``, with the shims of the programs beside this interpreter: it is to come first on the PATH.
 
-    ``environment``: what a module reads as it is imported, beside what is in this process's.
+    Several processes may share a folder: the first starts the server, which ends with the last of them, as the first
+    then does. ``environment``: what a module or the interpreter reads as it starts, beside what is in this process's.
     """
-    address, programs = folder / "server", Path(sys.executable).parent
-    for name in ("python", "dvc", "unrolled"):
-        places = {"python": sys.executable, "file": __file__, "address": address, "program": programs / name}
+    with locked(folder):
+        server = None
+        try:  # a pipe that nobody reads is of a server that has ended
+            holding = os.open(folder / "held", os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            server, holding = started(folder, programs, os.environ | environment)
+    yield str(folder)
+    if server is None:
+        os.close(holding)
+        return
+    with locked(folder):  # so that nobody comes to hold what is about to end
+        os.close(holding)
+        server.communicate()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def started(
+    folder: Path, programs: Sequence[str], variables: Mapping[str, str]
+) -> tuple["subprocess.Popen[bytes]", int]:
+    """The server, ready, and its shims; and the end of its standard input, a pipe by name, that keeps it alive."""
+    held, address = folder / "held", folder / "server"
+    for file in (held, address):
+        file.unlink(missing_ok=True)
+    os.mkfifo(held)
+    ending, holding = (os.open(held, mode | os.O_NONBLOCK) for mode in (os.O_RDONLY, os.O_WRONLY))
+    words = [sys.executable, __file__, "serve", address, *programs]
+    server = subprocess.Popen(words, env=variables, stdin=ending, stdout=subprocess.PIPE)
+    os.close(ending)
+    for name in programs:
+        beside = Path(sys.executable).with_name(name)
+        places = {"python": sys.executable, "file": __file__, "address": address, "program": beside}
         (folder / name).write_text(SHIM.format_map(places))
         (folder / name).chmod(0o755)
-    words, variables = [sys.executable, __file__, "serve", address], os.environ | environment
-    with subprocess.Popen(words, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None and server.stdout.readline() == b"ready\n"
-        yield os.pathsep.join([str(folder), str(programs), os.environ["PATH"]])
-        server.communicate()
+    assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+    return server, holding
 
 
 def ask(address: str, program: str, *arguments: str) -> None:
@@ -79,10 +117,10 @@ def ask(address: str, program: str, *arguments: str) -> None:
     os._exit(status)
 
 
-def serve(address: str) -> None:
+def serve(address: str, *programs: str) -> None:
     """Fork for every program that is asked for, until standard input ends."""
     path = sys.path[1:]
-    for name in MODULES.split():
+    for name in dict.fromkeys(" ".join(MODULES[program] for program in programs).split()):
         import_module(name)
     know_what_kernels_call()
     gc.collect()
@@ -167,6 +205,6 @@ def run(folder: str, environ: dict[str, str], words: list[str], streams: list[in
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(sys.argv[2])
+        serve(*sys.argv[2:])
     else:
         ask(*sys.argv[1:])

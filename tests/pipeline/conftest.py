@@ -11,13 +11,6 @@ from project import Project, copied, small
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that is the same for all processes of a run of the tests."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-
-
-@pytest.fixture(scope="session")
 def environment(shared: Path, warm: str) -> dict[str, str]:
     """Of a project's programs, which start warm; DVC keeps what it knows of every repository in a folder of its own."""
     return {"PATH": warm, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_SITE_CACHE_DIR": str(shared / "site")}
