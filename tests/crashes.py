@@ -3,11 +3,12 @@
     crashes.py WORKSPACE ARM operations STRIDE    dies at every STRIDE-th operation on a file, then goes on undisturbed
     crashes.py WORKSPACE ARM moments KILLS        dies at a random moment, goes on, dies again, until it is done
     crashes.py WORKSPACE ARM room STEP            has STEP bytes more on its disk each time, until it can finish; needs
-                                                  the right to mount, as `unshare --map-root-user --mount` gives it
+                                                  the right to mounts of its own, as `unshare --user --mount` does
 
 The training is stages/train.py in a fork of this process, which has all it needs in memory: a start takes no second.
 """
 
+import ctypes
 import hashlib
 import json
 import math
@@ -26,6 +27,7 @@ import unrolled.shell.progress  # noqa: F401  (before the fork: it is what takes
 from unrolled.training import checkpoint
 
 ROOT = Path(__file__).parents[1]
+NEW_MOUNTS, NEW_USER = 0x00020000, 0x10000000  # CLONE_NEWNS and CLONE_NEWUSER of unshare(2)
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 
 
@@ -145,8 +147,19 @@ def by_room(arm: str, step: int, whole: dict[str, str]) -> dict[str, int]:
     raise AssertionError
 
 
+def see_own_mounts() -> None:
+    """What is mounted from here on is there for this process and its children alone, in which it is root."""
+    user, group = os.getuid(), os.getgid()
+    if ctypes.CDLL(None, use_errno=True).unshare(NEW_MOUNTS | NEW_USER):
+        raise OSError(ctypes.get_errno(), "unshare")
+    for name, content in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        Path("/proc/self", name).write_text(content)
+
+
 def main(workspace: str, arm: str, how: str, number: str) -> None:
     os.chdir(workspace)
+    if how == "room":
+        see_own_mounts()  # which a process that has threads already may not, as one has that has trained
     train(arm)  # in this process, so that its forks find the kernels loaded
     clean()
     begun = time.monotonic()

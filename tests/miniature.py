@@ -109,11 +109,6 @@ def lay_out(place: Path, **changes: Any) -> None:
     )  # fmt: skip
 
 
-def stage_of(name: str, *words: str) -> list[str]:
-    """A stage as DVC calls it."""
-    return [sys.executable, str(ROOT / "stages" / f"{name}.py"), *words]
-
-
 def run_stage(name: str, *arguments: str) -> str:
     """Run a stage in this process and the working directory, which spares it a start of its own; what it said."""
     spec = importlib.util.spec_from_file_location(f"stage_{name}", ROOT / "stages" / f"{name}.py")

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from ruamel.yaml import YAML
+from stages.preprocess import main as preprocess
 
 from unrolled.settings.resolve import resolve
 
@@ -52,15 +54,18 @@ def test_a_text_goes_through_the_stages(tmp_path: Path) -> None:
         ({"a.txt": b"one line\n"}, "error: a.txt is too short"),
     ],
 )
-def test_bad_text_is_one_line(tmp_path: Path, content: dict[str, bytes] | None, message: str) -> None:
+def test_bad_text_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, bytes] | None, message: str
+) -> None:
     params(tmp_path)
     if content is not None:
         (tmp_path / "mine").mkdir()
         for name, data in content.items():
             (tmp_path / "mine" / name).write_bytes(data)
     resolve(tmp_path / "params.yaml", tmp_path / "resolved")
-    done = stage("preprocess", tmp_path)
-    assert done.returncode == 1
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(preprocess, catch_exceptions=False)
+    assert done.exit_code == 1
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.glob("data/*")) and not list(tmp_path.glob("data/.*"))

@@ -4,13 +4,12 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from miniature import environment, lay_out, stage_of
+from miniature import environment, lay_out
 
 ROOT = Path(__file__).parents[1]
 SMALL: dict[str, Any] = {"embedding": 8, "hidden": 8, "dropout": 0.2, "columns": 4, "window": 8, "learning_rate": 2.0}
@@ -19,14 +18,14 @@ OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """A corpus of some forty types, and networks that it takes a third of a second to train on it."""
-    lay_out(tmp_path, **SMALL, epochs=4)
+    """A corpus of some forty types, and networks that it takes a sixth of a second to train on it."""
+    lay_out(tmp_path, **SMALL, epochs=2)
     return tmp_path
 
 
-def crashes(workspace: Path, arm: str, how: str, number: int, *python: str, **variables: str) -> dict[str, float]:
-    words = [*python, str(ROOT / "tests" / "crashes.py"), str(workspace), arm, how, str(number)]
-    done = subprocess.run(words, env=environment(**variables), capture_output=True, text=True)
+def crashes(workspace: Path, warm: str, arm: str, how: str, number: int) -> dict[str, float]:
+    words = ["python", str(ROOT / "tests" / "crashes.py"), str(workspace), arm, how, str(number)]
+    done = subprocess.run(words, env=environment(PATH=warm), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, float] = json.loads(done.stdout)
     return found
@@ -34,7 +33,7 @@ def crashes(workspace: Path, arm: str, how: str, number: int, *python: str, **va
 
 @pytest.mark.parametrize(("how", "number"), [("operations", 3), ("moments", 15)])
 def test_a_kill_at_any_moment_costs_nothing(workspace: Path, warm: str, how: str, number: int) -> None:
-    found = crashes(workspace, "bilstm-clipped-1", how, number, "python", PATH=warm)
+    found = crashes(workspace, warm, "bilstm-clipped-1", how, number)
     assert found["kills"] >= 12
     assert found["survived"] == found["kills"]
 
@@ -43,23 +42,20 @@ def test_a_kill_at_any_moment_costs_nothing(workspace: Path, warm: str, how: str
     shutil.which("unshare") is None or subprocess.run([*OWN_MOUNTS, "true"], capture_output=True).returncode != 0,
     reason="a small disk needs the right to mount one",
 )
-def test_a_full_disk_costs_nothing_and_is_told_in_one_line(workspace: Path) -> None:
-    # Not warm: what a fork of the server mounts is there for all.
-    found = crashes(workspace, "lstm-clipped-1", "room", 8192, *OWN_MOUNTS, sys.executable)
+def test_a_full_disk_costs_nothing_and_is_told_in_one_line(workspace: Path, warm: str) -> None:
+    found = crashes(workspace, warm, "lstm-clipped-1", "room", 8192)
     assert found["full"] >= 5
     assert found["told"] == found["survived"] == found["full"]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_request_to_stop_is_met_at_once_with_one_line(workspace: Path, number: signal.Signals, status: int) -> None:
+def test_a_request_to_stop_is_met_at_once_with_one_line(
+    workspace: Path, warm: str, number: signal.Signals, status: int
+) -> None:
     lay_out(workspace, **SMALL, epochs=100_000)
-    words = stage_of("train", "rnn-clipped-1")
-
-    def hear() -> None:  # a shell makes what it runs in the background deaf to Ctrl-C, and so what that starts
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
+    words = ["python", str(ROOT / "stages" / "train.py"), "rnn-clipped-1"]
     with subprocess.Popen(
-        words, cwd=workspace, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=hear
+        words, cwd=workspace, env=environment(PATH=warm), stderr=subprocess.PIPE, text=True
     ) as training:
         assert training.stderr is not None
         while "epoch 2" not in training.stderr.readline():

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from miniature import made_of
+from miniature import environment, made_of
 from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import Corpus, Split, Text, corpus_digest
 from unrolled.ground.evaluation import Evaluation
@@ -359,9 +359,8 @@ def test_a_ladder_on_which_nobody_stood_can_be_shown(workspace: Path) -> None:
 def test_a_listing_whose_reader_has_gone_ends_without_a_word() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    listing = subprocess.run(
-        [sys.executable, "-m", "unrolled.shell.cli", "recipes"], stdout=writer, stderr=subprocess.PIPE
-    )
+    words = [sys.executable, "-m", "unrolled.shell.cli", "recipes"]
+    listing = subprocess.run(words, env=environment(), stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert listing.returncode != 0 and listing.stderr == b""
 

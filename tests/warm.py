@@ -185,6 +185,7 @@ def run(folder: str, environ: dict[str, str], words: list[str], streams: list[in
     own = [os.path.abspath(entry) for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.path[:] = [os.path.dirname(os.path.abspath(words[0])), *own, *path]
     sys.argv = words
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # to which a shell's background jobs are deaf
     sys.modules["numpy"].random.seed()
     status: object = 0
     try:
