@@ -4,6 +4,7 @@ Shapes and gradients may all be right where a mask, a rate or an initial weight 
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import fit
 from unrolled.training.training import Training
 
-SHORT = {"epochs": 1, "columns": 20, "window": 20}
-TRAIN, VALID = 200_000, 20_000  # tokens
-# Validation perplexity after the epoch. On 2026-11-23 seeds 1, 2 and 3 gave 361.0, 357.9 and 359.8 with the LSTM, 507.3
-# and 507.7 (1 and 2) with the RNN: four times that spread is the band.
-BANDS = {"lstm-clipped-1": 359.5, "rnn-clipped-1": 507.5}
-WIDTH = 0.02
+# A second epoch at a fourth of the rate ends with a tenth of the spread over seeds that two at the full rate end with.
+SHORT = {"epochs": 2, "anneal_after": 1, "columns": 20, "window": 20}
+TYPES, TRAIN, VALID = 1_000, 100_000, 20_000  # the most frequent, whose softmax is cheap; and tokens
+# Learning rate, and validation perplexity after the epochs. On 2026-11-27 seeds 1 to 4 gave 57.5 to 57.8 with the LSTM,
+# 68.8 to 69.4 with the RNN: about twice that spread is the band.
+BANDS = {"lstm-clipped-1": (8.0, 57.6), "rnn-clipped-1": (3.0, 69.2)}
+WIDTH = 0.01
 
 
 def treebank(split: str) -> list[str]:
@@ -36,15 +38,16 @@ def treebank(split: str) -> list[str]:
 def splits() -> tuple[Split, Split, int]:
     """The beginnings of the training and the validation split as ids, and how many types there are; <eos> is 1."""
     words = treebank("train")
-    ids = {word: number for number, word in enumerate(dict.fromkeys(["<unk>", "<eos>", *words]))}
+    frequent = (word for word, _ in Counter(words).most_common(TYPES))
+    ids = {word: number for number, word in enumerate(dict.fromkeys(["<unk>", "<eos>", *frequent]))}
     train, valid = (
-        np.array([ids[word] for word in of_split[:length]], dtype=np.uint16)
+        np.array([ids.get(word, 0) for word in of_split[:length]], dtype=np.uint16)
         for of_split, length in ((words, TRAIN), (treebank("valid"), VALID))
     )
     return split_of(train), split_of(valid), len(ids)
 
 
-def perplexity_after_an_epoch(arm: dict[str, Any], splits: tuple[Split, Split, int]) -> float:
+def perplexity_at_the_end(arm: dict[str, Any], splits: tuple[Split, Split, int]) -> float:
     train, valid, types = splits
     *_, last = fit(Training.of(arm, {"vocabulary": types}), train, valid)
     assert isinstance(last, Epoch)
@@ -53,5 +56,6 @@ def perplexity_after_an_epoch(arm: dict[str, Any], splits: tuple[Split, Split, i
 
 @pytest.mark.parametrize("arm", BANDS)
 def test_the_perplexity_after_a_short_training_stays_in_its_band(arm: str, splits: tuple[Split, Split, int]) -> None:
-    found = perplexity_after_an_epoch(whole_arm(arm, **SHORT), splits)
-    assert found == pytest.approx(BANDS[arm], rel=WIDTH)
+    rate, expected = BANDS[arm]
+    found = perplexity_at_the_end(whole_arm(arm, **SHORT, learning_rate=rate), splits)
+    assert found == pytest.approx(expected, rel=WIDTH)
