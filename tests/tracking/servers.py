@@ -5,7 +5,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -53,44 +52,38 @@ def postgres(programs: Path) -> Iterator[str]:
 
 @contextmanager
 def mlflow_server(
-    store: str, folder: Path, options: tuple[str, ...] = (), environ: Mapping[str, str] | None = None, port: int = 0
-) -> Iterator[str]:
+    store: str, folder: Path, warm: str, options: tuple[str, ...] = (), environ: Mapping[str, str] | None = None,
+    port: int = 0,
+) -> Iterator[str]:  # fmt: skip
     """The address of an MLflow server; its artifacts are in `folder`/artifacts, what it says in `folder`/server.log."""
     port = port or free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
-    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **(environ or {})}
+    command = ["python", str(Path(__file__).with_name("warm_server.py")), "--backend-store-uri", store]
+    command += ["--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PATH": warm, **(environ or {})}
     with (
         open(folder / "server.log", "a", encoding="utf-8") as log,
-        subprocess.Popen(
-            [*command, *options],
-            cwd=folder,
-            env={**os.environ, **settings},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        ) as server,
+        subprocess.Popen([*command, *options], cwd=folder, env=os.environ | settings, stdout=log, stderr=log) as server,
     ):
         try:
             wait_for(f"http://127.0.0.1:{port}/health", server)
             yield f"http://127.0.0.1:{port}"
         finally:
-            if server.poll() is None:
-                os.killpg(server.pid, signal.SIGKILL)  # SIGTERM would wait for its clients
+            server.kill()  # SIGTERM would wait for its clients
+            wait_for_port(port, listened=False)
 
 
 @contextmanager
-def user_interface(root: Path, **environment: str) -> Iterator[str]:
+def user_interface(root: Path, warm: str, **environment: str) -> Iterator[str]:
     """The link that `unrolled ui` prints in a workspace, once its server answers."""
-    code = f"from pathlib import Path; from unrolled.tracking.ui import serve; serve(Path(), {free_port()})"
+    settings = {"PATH": warm, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     with subprocess.Popen(
-        [sys.executable, "-c", code],
+        ["unrolled", "ui", "--port", str(free_port())],
         cwd=root,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")} | environment,
+        env=os.environ | settings | environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     ) as ui:
         try:
             assert ui.stdout is not None
@@ -98,42 +91,44 @@ def user_interface(root: Path, **environment: str) -> Iterator[str]:
             wait_for(link.partition("/#")[0] + "/health", ui)
             yield link
         finally:
-            os.killpg(ui.pid, signal.SIGTERM)
+            ui.terminate()  # which takes its server along
             ui.communicate(timeout=60)
 
 
-def wait_for_port(port: int) -> None:
-    for _ in range(600):
+def wait_for_port(port: int, *, listened: bool = True) -> None:
+    """Until somebody listens on it, or nobody does any more."""
+    for _ in range(2400):
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            if (probe.connect_ex(("127.0.0.1", port)) == 0) == listened:
                 return
-        time.sleep(0.1)
-    raise TimeoutError(f"nobody listens on {port}")
+        time.sleep(0.025)
+    raise TimeoutError(f"port {port} is not as expected")
 
 
 def wait_for(address: str, server: "subprocess.Popen[Any]") -> None:
-    for _ in range(600):
+    for _ in range(2400):
         if server.poll() is not None:
             raise ChildProcessError(f"the MLflow server ended with {server.returncode}")
         try:
             urllib.request.urlopen(address, timeout=5).close()
             return
         except OSError:
-            time.sleep(0.2)
+            time.sleep(0.05)
     raise TimeoutError(address)
 
 
 class Restartable:
     """An MLflow server on a SQLite file that can be stopped, and started again at its address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, warm: str) -> None:
+        self.warm = warm
         self.folder, self.store, self.port = folder, f"sqlite:///{folder}/mlflow.db", free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self._running = ExitStack()
         self.start()
 
     def start(self) -> None:
-        self._running.enter_context(mlflow_server(self.store, self.folder, port=self.port))
+        self._running.enter_context(mlflow_server(self.store, self.folder, self.warm, port=self.port))
 
     def stop(self) -> None:
         self._running.close()

@@ -26,8 +26,8 @@ BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @pytest.fixture
-def link(root: Path) -> Iterator[str]:
-    with user_interface(root) as link:
+def link(root: Path, warm: str) -> Iterator[str]:
+    with user_interface(root, warm) as link:
         yield link
 
 

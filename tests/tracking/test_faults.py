@@ -26,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("one_file_of_code")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restartable]:
-    server = Restartable(tmp_path_factory.mktemp("server"))
+def server(tmp_path_factory: pytest.TempPathFactory, warm: str) -> Iterator[Restartable]:
+    server = Restartable(tmp_path_factory.mktemp("server"), warm)
     yield server
     server.stop()
 

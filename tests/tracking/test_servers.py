@@ -43,7 +43,7 @@ class Team(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+def team(tmp_path_factory: pytest.TempPathFactory, warm: str) -> Iterator[Team]:
     """The server, and the folder of its artifacts."""
     assert PROGRAMS is not None
     folder = tmp_path_factory.mktemp("team")
@@ -54,7 +54,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
             "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": "of no secret",
         }
-        with mlflow_server(store, folder, ("--app-name", "basic-auth"), environ) as address:
+        with mlflow_server(store, folder, warm, ("--app-name", "basic-auth"), environ) as address:
             yield Team(address, folder / "artifacts")
 
 
