@@ -125,8 +125,8 @@ def queue_of(project: Project) -> dict[str, str]:
     return {name: status for _, name, *_, status in rows}
 
 
-def start_queue(project: Project) -> None:
-    """Run what is queued, two at a time, to its end."""
+def start_queue(project: Project, names: set[str]) -> None:
+    """Run what is queued, of these names, two at a time, to its end."""
     subprocess.run(  # its workers keep what it writes to: through a pipe this would wait for their end
         ["dvc", "queue", "start", "-j", "2"],
         cwd=project.place,
@@ -136,6 +136,12 @@ def start_queue(project: Project) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    end = time.monotonic() + 600
-    while {"Queued", "Running"} & set(queue_of(project).values()) and time.monotonic() < end:
-        time.sleep(3)  # to ask takes DVC a second of a core that the experiments want
+    begun = asked = time.monotonic()
+    while time.monotonic() < begun + 600:
+        time.sleep(0.1)
+        # To ask takes DVC a second of a core that the experiments want: who has ended well has left a ref.
+        ended = {path.name for path in (project.place / ".git" / "refs" / "exps").glob("*/*/*")} >= names
+        if time.monotonic() > asked + (1 if ended else 30):
+            if not {"Queued", "Running"} & set(queue_of(project).values()):
+                return
+            asked = time.monotonic()

@@ -26,7 +26,7 @@ def test_experiments_side_by_side_reach_one_store_each_under_its_own_name(projec
     before = project.must("git", "status", "--porcelain")
     for name, norm in norms.items():
         project.must("dvc", "exp", "run", "--queue", "-n", name, "-S", f"clipping.clipped.clip_norm={norm}")
-    start_queue(project)
+    start_queue(project, set(norms))
     logs = {name: project.run("dvc", "queue", "logs", name).stdout for name in norms}
     project.must("dvc", "queue", "stop", "--kill")
     assert queue_of(project) == dict.fromkeys(norms, "Success"), logs
