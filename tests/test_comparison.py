@@ -1,4 +1,5 @@
 import base64
+import copy
 import csv
 import itertools
 import json
@@ -6,9 +7,12 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass, field
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -113,9 +117,27 @@ class Grid:
         return self.of(params)
 
     def of(self, params: dict[str, Any]) -> "Grid":
-        PARAMS.write_text(json.dumps(params), encoding="utf-8")  # which is YAML too
-        resolve()
+        PARAMS.write_text(text := json.dumps(params), encoding="utf-8")  # which is YAML too
+        shutil.rmtree("resolved", ignore_errors=True)
+        for path, content in resolved_of(text).items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
         return self
+
+
+@cache
+def resolved_of(text: str) -> dict[Path, bytes]:
+    """The files that `resolve` makes of a params.yaml, made once for all tests."""
+    with TemporaryDirectory() as place, chdir(place):
+        PARAMS.write_text(text, encoding="utf-8")
+        resolve()
+        return {path: path.read_bytes() for path in Path("resolved").rglob("*") if path.is_file()}
+
+
+@cache
+def whole_params(path: Path) -> dict[str, Any]:
+    params: dict[str, Any] = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    return params
 
 
 def make(name: str, made: Made, scores: Sequence[Score] = SCORES) -> None:
@@ -250,7 +272,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, sketched: None) -> Callable[..., None
 @pytest.fixture
 def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Grid]:
     """Six arms in a folder of their own, with a params.yaml that holds them."""
-    params = YAML(typ="safe", pure=True).load(PARAMS.resolve().read_text(encoding="utf-8"))
+    params = copy.deepcopy(whole_params(PARAMS.resolve()))
     params["network"] |= {"embedding": 4, "hidden": 4}
     params["evaluate"] |= {"bootstrap_samples": 100, "bootstrap_block": 20}
     params["arch"] = {"rnn": {"cell": "rnn"}, "lstm": {"cell": "lstm"}, "bilstm": {"bidirectional": True}}
