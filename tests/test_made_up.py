@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from miniature import ROOT, arm_of, run_stage, section_of
+from miniature import ROOT, arm_of, compare_drawing_svg_alone, run_stage, section_of
 from speakers import Oracle, check_perfect
 from unrolled.corpus import plain_text
 from unrolled.corpus.made_up import NAMES, made_up
@@ -348,7 +348,7 @@ def test_the_pipeline_says_what_is_paid_over_the_floor(tmp_path: Path, monkeypat
     for name in ("train", "evaluate", "probe"):
         for arm in ("bilstm-clipped-1", "rnn-clipped-1"):
             run_stage(name, arm)
-    run_stage("compare")
+    compare_drawing_svg_alone()
     metrics = json.loads(Path("metrics.json").read_text())
     arm, peer = metrics["bilstm-clipped"], metrics["kneser_ney"]
     assert {"forward_excess", "backward_excess", "joined_excess", "reset_excess", "memory_span"} <= set(arm)
