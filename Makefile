@@ -8,11 +8,11 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 PIPELINE ?=
 SECONDS ?= 60
 bin := .venv/bin
-slow := pipeline tracking $(patsubst %,test_%.py,crashes comparison convergence shell device threads memory recipes python_docs kernel_cache any_recipe warm made_of fetch set_up any_damage doctor store tagging_stages classification_pipeline)
+slow := pipeline tracking $(patsubst %,test_%.py,crashes comparison convergence shell device threads memory recipes python_docs kernel_cache any_recipe warm made_of fetch set_up any_damage doctor store tagging_stages classification_pipeline speech_pipeline)
 
 # Stages say `python`, and mean that of the environment; what another project exported must not reach them.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DVC_ROOT
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV DVC_ROOT
 ifdef PYTHON
 export PYTHON
 endif
@@ -27,10 +27,10 @@ repro: ready ## train, evaluate, compare and record all arms (JOBS=1: one at a t
 	@scripts/repro.sh $(JOBS) $(PIPELINE)
 
 test: ready ## run the tests
-	@$(bin)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@TMPDIR=$$(scripts/scratch.sh) $(bin)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: ready ## the oracles alone, without pipeline, servers, crashes and figures
-	@$(bin)/python -m pytest -q -n 2 --dist worksteal $(addprefix --ignore=tests/,$(slow))
+	@TMPDIR=$$(scripts/scratch.sh) $(bin)/python -m pytest -q -n 2 --dist worksteal $(addprefix --ignore=tests/,$(slow))
 
 ui: ready ## open the results in MLflow's user interface
 	@$(bin)/unrolled ui
