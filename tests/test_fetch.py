@@ -72,7 +72,6 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gc.freeze()  # so that what is collected below is the test's alone: all else takes the collector half a second
     yield
     gc.collect()
-    gc.unfreeze()
 
 
 def file(server: Server, name: str = "good.txt", data: bytes = DATA) -> PublicFile:
