@@ -71,6 +71,7 @@ FLOORS: dict[str, set[str]] = {
     "task/over_folds": {"report", "task/corpus"},
     "task/distances": {"ground", "report"},
     "task/units": {"report"},
+    "task/lecture": {"report"},
     "task/explain": {"corpus", "probing", "task/text", *MODEL},
     "task/loaded": {"corpus", "task/text", *MODEL},
     "task/commands": {
@@ -102,7 +103,7 @@ LATE_IMPORTS = {
     "src/unrolled/tasks/tagging/commands.py": {f"unrolled.tasks.tagging.text.{name}" for name in ("formats", "tagger")},
     "src/unrolled/settings/start.py": {"mlflow.artifacts", "mlflow.exceptions"},
     "src/unrolled/shell/cli.py": {
-        *(f"unrolled.report.{name}" for name in ("ladder", "recipe_results")),
+        *(f"unrolled.report.{name}" for name in ("ladder", "lecture", "recipe_results")),
         *(f"unrolled.shell.{name}" for name in ("doctor", "dvc_leftovers", "store")),
         *(f"unrolled.tracking.{name}" for name in ("relocation", "ui")),
         "unrolled.corpus.of_task",

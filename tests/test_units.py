@@ -13,6 +13,11 @@ def experiment(unit: str, types: int, window: int = 35, size: int = 800, **bits:
     metrics = {
         name: {"forward_perplexity": 2**cost, "spelled_bits_per_byte": cost, **shared} for name, cost in bits.items()
     }
+    metrics["uniform"] = {
+        "forward_perplexity": 9.0,
+        "spelled_bits_per_byte": 9.0,
+        **shared,
+    }  # beside the others it is nothing
     metrics["bilstm-clipped"] = {"pseudo_perplexity": 1.0, **shared}  # no perplexity
     files: dict[str, Any] = {
         "params": {"params.yaml": {"data": {"vocabulary": vocabulary, "train": {"window": window}}}},

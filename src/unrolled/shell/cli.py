@@ -16,7 +16,7 @@ from unrolled.settings.recipes import names as all_recipes
 from unrolled.settings.recipes import use as use_recipe
 from unrolled.shell.endings import ending, one_line_errors
 from unrolled.shell.errors import UserError
-from unrolled.shell.workspace import pipeline
+from unrolled.shell.workspace import pipeline, repository
 from unrolled.tracking.environment import set_mlflow_defaults
 
 P = ParamSpec("P")
@@ -153,6 +153,17 @@ def keep(name: str) -> None:
     for arm in keep_measurements(name):
         click.echo(f"{name}: {arm} noted")
     write(climb(load_params(PARAMS).task, corpus=read(name).section("corpus").get("name")), Path("docs"))
+
+
+@main.command()
+@one_line_errors
+def lecture() -> None:
+    """Write docs/lecture.md: what the lecture says, and whether it held in the pipelines that have run here."""
+    from unrolled.report.lecture import write  # here: a task's report takes seconds to import
+
+    root = repository(Path())
+    for folder in write(root, root / "docs" / "lecture.md"):
+        click.echo(f"of {folder if folder != '.' else 'the root'}: told")
 
 
 @main.command()

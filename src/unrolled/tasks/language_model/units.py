@@ -22,6 +22,7 @@ from unrolled.report.experiments import Metrics, Settings, finished, unlike
 
 BITS, PERPLEXITY = "spelled_bits_per_byte", "forward_perplexity"
 KEYS = ("unit", "min_count", "max_size", "subwords", "size")  # of the section vocabulary: what makes a row
+COUNTED = "kneser_ney"  # the one baseline that is worth standing beside the arms
 ORDER = ("character", "subword", "word")
 
 
@@ -50,7 +51,11 @@ def over_units(shown: Sequence[Mapping[str, Any]], folder: str) -> list[tuple[Se
 
 
 def _row(vocabulary: Mapping[str, Any], metrics: Metrics) -> Row | None:
-    known = {name: each for name, each in metrics.items() if BITS in each and PERPLEXITY in each}
+    known = {
+        name: each
+        for name, each in metrics.items()
+        if ("-" in name or name == COUNTED) and {BITS, PERPLEXITY} <= {*each}
+    }
     if not known:
         return None
     first = next(iter(known.values()))
