@@ -223,6 +223,22 @@ def test_another_codes_checkpoint_is_not_used(
     assert capsys.readouterr().err.endswith("is of another code\n")
 
 
+@pytest.mark.parametrize(
+    ("edited", "same"),
+    [
+        ('"""Other words."""\n\n\ndef f(x):\n    # why\n    return x + 1\n', True),
+        ('def f(x):\n    """Said."""\n    return x+1', True),
+        ("def f(x):\n    return x + 2\n", False),
+        ('def f(x):\n    "a"\n    "b"\n    return x + 1\n', False),
+    ],
+)
+def test_a_comment_makes_no_other_code(tmp_path: Path, edited: str, same: bool) -> None:
+    (tmp_path / "now.py").write_text('"""Words."""\n\n\ndef f(x):\n    return x + 1\n')
+    (tmp_path / "edited.py").write_text(edited)
+    one, other = (checkpoints._said_in(str(tmp_path / name)) for name in ("now.py", "edited.py"))
+    assert (one == other) == same
+
+
 @pytest.mark.parametrize("harm", ["emptied", "truncated", "one byte flipped"])
 def test_a_damaged_checkpoint_is_not_used(tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]) -> None:
     settings = small("lstm-clipped-1")
