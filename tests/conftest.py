@@ -14,6 +14,7 @@ import gc  # noqa: E402
 import random  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
+from functools import cache  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import hypothesis  # noqa: E402
@@ -22,6 +23,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from unrolled.tracking.environment import DEFAULTS  # noqa: E402
+from unrolled.training import checkpoint  # noqa: E402
 from warm import warm_shims  # noqa: E402
 
 # The same examples on every run, and none remembered; machines differ in speed, so no deadline.
@@ -60,6 +62,14 @@ def seeded() -> None:
     random.seed(1)
     np.random.seed(1)
     torch.manual_seed(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sources_read_once() -> Iterator[None]:
+    """A checkpoint states what all sources say; parsing them takes longer than most trainings of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "_said_in", cache(checkpoint._said_in))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 import traceback
+from functools import cache
 from pathlib import Path
 
 import unrolled.shell.progress  # noqa: F401  (before the fork: it is what takes seconds)
@@ -160,7 +161,8 @@ def main(workspace: str, arm: str, how: str, number: str) -> None:
     os.chdir(workspace)
     if how == "room":
         see_own_mounts()  # which a process that has threads already may not, as one has that has trained
-    train(arm)  # in this process, so that its forks find the kernels loaded
+    checkpoint._said_in = cache(checkpoint._said_in)
+    train(arm)  # in this process, so that its forks find the kernels loaded and the sources read
     clean()
     begun = time.monotonic()
     assert ended(started(arm)) == "done"
