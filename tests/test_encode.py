@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from unrolled.corpus import encode as encoding
-from unrolled.corpus import vocabulary
+from unrolled.corpus import blocks, vocabulary
 from unrolled.corpus.catalogue import CATALOGUE, facts
-from unrolled.corpus.encode import encode_corpus, encode_file
+from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.encode_file import Encoder, encode_file
 from unrolled.corpus.fetch import fetch
 from unrolled.corpus.readers import READERS
 from unrolled.corpus.splits import write_splits
@@ -41,7 +41,9 @@ def borders(
     lines = [line for document in documents for line in document]
     tokenizer = build_tokenizer(lines, unit=unit, tokenised=tokenised)
     (place / "text").write_bytes("".join(f"{line}\n" for line in lines).encode())
-    encoded = encode_file(tokenizer, place / "text", place / "ids.npy", [len(document) for document in documents])
+    encoded = encode_file(
+        Encoder(tokenizer), place / "text", place / "ids.npy", [len(document) for document in documents]
+    )
     assert encoded.documents.dtype == np.int64
     return Split(np.load(place / "ids.npy"), encoded.documents), tokenizer
 
@@ -100,7 +102,7 @@ def test_each_document_cut_at_its_borders_gives_its_lines(
     unit, tokenised = way
     with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(vocabulary, "BATCH", batch)
-        patch.setattr(encoding, "BATCH", batch)
+        patch.setattr(blocks, "SIZE", batch)
         split, tokenizer = borders(Path(name), documents, unit, tokenised=tokenised)
     by_library = [[index for line in document for index in tokenizer.encode(line).ids] for document in documents]
     assert documents_of(split) == by_library
@@ -152,7 +154,7 @@ def test_bytes_are_the_same_again_and_for_every_batch_size(tmp_path: Path, monke
 
     first = outputs()
     assert outputs() == first
-    monkeypatch.setattr(vocabulary, "BATCH", 50)
+    monkeypatch.setattr(blocks, "SIZE", 50)
     assert outputs() == first
 
 
@@ -161,7 +163,7 @@ def test_ids_take_two_bytes_while_they_fit(tmp_path: Path, size: int, dtype: typ
     words = " ".join(f"w{i:05}" for i in range(size - 2))
     (tmp_path / "train.txt").write_text(f"{words}\n", encoding="utf-8")
     tokenizer = build_tokenizer([words], unit="word", tokenised=True)
-    encode_file(tokenizer, tmp_path / "train.txt", tmp_path / "train.npy", [1])
+    encode_file(Encoder(tokenizer), tmp_path / "train.txt", tmp_path / "train.npy", [1])
     found = np.load(tmp_path / "train.npy")
     assert found.dtype == dtype
     assert found.tolist() == [*range(2, size), 1]
@@ -169,7 +171,7 @@ def test_ids_take_two_bytes_while_they_fit(tmp_path: Path, size: int, dtype: typ
 
 def test_an_array_longer_than_its_first_header_loads(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a\n" * 20_001, encoding="utf-8")
-    encode_file(build_tokenizer(["a"], unit="word"), tmp_path / "train.txt", tmp_path / "train.npy", [20_001])
+    encode_file(Encoder(build_tokenizer(["a"], unit="word")), tmp_path / "train.txt", tmp_path / "train.npy", [20_001])
     found = np.load(tmp_path / "train.npy", mmap_mode="r")
     assert found.shape == (40_002,)
     assert (found[::2] == 2).all()

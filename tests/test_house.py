@@ -90,6 +90,7 @@ LATE_IMPORTS = {
     "src/unrolled/corpus/packed.py": {"pyarrow"},
     "src/unrolled/corpus/rows.py": {"pyarrow", "pyarrow.parquet"},
     "src/unrolled/library/trained.py": {f"unrolled.ground.{name}" for name in ("registry", "trained")},
+    "src/unrolled/corpus/stretches.py": {"pyarrow"},
     "src/unrolled/tasks/classification/commands.py": {
         f"unrolled.tasks.classification.{name}" for name in ("over_folds", "text.inference")
     },

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from unrolled.corpus import encode as encoding
-from unrolled.corpus import vocabulary
-from unrolled.corpus.encode import encode_file
+from unrolled.corpus import blocks, vocabulary
+from unrolled.corpus.encode_file import Encoder, encode_file
 from unrolled.corpus.spelling import Letters
 from unrolled.corpus.vocabulary import build_tokenizer
 from unrolled.ground.special_tokens import UNKNOWN_ID
@@ -47,7 +46,7 @@ def check(lines: list[str], unit: str, lowercase: bool, tokenised: bool) -> None
     with TemporaryDirectory() as folder:
         text, path = Path(folder) / "text", Path(folder) / "ids.npy"
         text.write_bytes("".join(f"{line}\n" for line in lines).encode())
-        encoded = encode_file(tokenizer, text, path, [len(lines)])
+        encoded = encode_file(Encoder(tokenizer), text, path, [len(lines)])
         ids = np.load(path)
     assert ids.tolist() == by_lines(tokenizer, lines)
     assert encoded.counts.tolist() == np.bincount(ids, minlength=len(types)).tolist()
@@ -71,11 +70,10 @@ def test_any_text(lines: list[str], unit: str, lowercase: bool, tokenised: bool)
 
 @pytest.mark.parametrize(("unit", "lowercase", "tokenised"), OPTIONS)
 @given(lines=LINES)
-def test_any_text_with_room_for_few_stretches(lines: list[str], unit: str, lowercase: bool, tokenised: bool) -> None:
+def test_any_text_in_small_blocks(lines: list[str], unit: str, lowercase: bool, tokenised: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vocabulary, "BATCH", 4)
-        patch.setattr(vocabulary, "STRETCHES", 6)
-        patch.setattr(encoding, "STRETCHES", 6)
+        patch.setattr(blocks, "SIZE", 4)
         check(lines, unit, lowercase, tokenised)
 
 

@@ -19,5 +19,6 @@ def test_tables_put_aside_lose_nothing(
 ) -> None:
     counts = Counter(token for batch in batches for token in batch)
     expected = sorted((t for t in counts if counts[t] >= min_count), key=lambda t: (-counts[t], t))[:max_types]
-    found = rank(batches, min_count=min_count, max_types=max_types, types_in_memory=types_in_memory)
+    pairs = [(batch, [1] * len(batch)) for batch in batches]
+    found = rank(pairs, min_count=min_count, max_types=max_types, types_in_memory=types_in_memory)
     assert found == expected

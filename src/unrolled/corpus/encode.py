@@ -5,80 +5,30 @@
 Memory stays flat as the text grows: lines are encoded in batches and their ids appended to the file.
 """
 
-import io
 import json
-from array import array
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
-from numpy.lib import format as npy
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from unrolled.corpus.blocks import Block, blocks_of, in_order
+from unrolled.corpus.encode_file import Encoded, Encoder, encode_file
 from unrolled.corpus.kept_arrays import keep_the_source, keep_what_is_known
 from unrolled.corpus.repeats import share_in_training
 from unrolled.corpus.spelling import Letters, Spelling
-from unrolled.corpus.vocabulary import (
-    BATCH,
-    STRETCHES,
-    batches,
-    build_subwords,
-    build_tokenizer,
-    pieces_in,
-    spelled,
-    stretches,
-    unit_of,
-)
+from unrolled.corpus.stretches import Pieces
+from unrolled.corpus.vocabulary import BATCH, build_subwords, pieces_for, spelled, tokenizer_of
 from unrolled.corpus.warning_signs import warnings_of
 from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.checksums import load, read_sealed, seal
-from unrolled.ground.corpus import MANIFEST, NO_ARRAYS, SPLITS, Text, corpus_digest
+from unrolled.ground.corpus import MANIFEST, NO_ARRAYS, SPLITS, corpus_digest
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 
 MOST_FREQUENT = 20
-LONG = 40  # characters of a line that two texts do not share by chance
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What is known of a split once it is encoded; ``counts`` int64 [V] holds how often each id occurs.
-
-    ``characters`` are those of the text, its line ends among them; ``lines`` stand for its lines of LONG characters
-    and more, a hash each (int64), as long as this process lives; ``documents`` int64 [D]: at which token each begins.
-    ``unknown``: the letters of what became ``<unk>``.
-    """
-
-    counts: np.ndarray[tuple[int], np.dtype[np.int64]]
-    characters: int
-    lines: np.ndarray[tuple[int], np.dtype[np.int64]]
-    documents: np.ndarray[tuple[int], np.dtype[np.int64]]
-    unknown: Letters
-
-    @property
-    def tokens(self) -> int:
-        return int(self.counts.sum())
-
-    @property
-    def unknown_share(self) -> float:
-        """Of all tokens, ``<eos>`` included."""
-        return int(self.counts[UNKNOWN_ID]) / self.tokens
-
-    def text(self, size: int, spelling: Spelling) -> Text:
-        """Of ``size`` bytes."""
-        return Text(self.characters, size, self.unknown.words, spelling.nats(self.unknown))
-
-    def report(self, documents: int) -> dict[str, Any]:
-        return {
-            "documents": documents,
-            "tokens": self.tokens,
-            "characters": self.characters,
-            "unknown_share": round(self.unknown_share, 6),
-        }
 
 
 def encode_corpus(
@@ -114,22 +64,21 @@ def encode_corpus(
     if as_published:
         lowercase, min_count, max_size = False, 1, None
     facts = read_sealed(text, "documents.json")
-    train = partial(_lines, text / "train.txt", "counting")
+    train = text / "train.txt"
     if unit == "subword":
-        tokenizer = build_subwords(train, subwords=subwords, size=size, lowercase=lowercase, normalise=normalise)
+        lines = partial(_lines, train)
+        tokenizer = build_subwords(lines, subwords=subwords, size=size, lowercase=lowercase, normalise=normalise)
         built = f"built: {subwords}, {size=}, {lowercase=}"
     else:
-        tokenizer = build_tokenizer(
-            train(), unit=unit, lowercase=lowercase, tokenised=tokenised, normalise=normalise, min_count=min_count,
-            max_size=max_size,
-        )  # fmt: skip
+        pieces = pieces_for(unit, lowercase=lowercase, tokenised=tokenised, normalise=normalise)
+        tokenizer = tokenizer_of(_counted(train, pieces), pieces, min_count=min_count, max_size=max_size)
         built = "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}"
     with whole_folder(encoded) as place:
         tokenizer.save(str(place / "tokenizer.json"))
-        ids_of = StretchIds(tokenizer)
-        lines = {s: load(text, f"{s}.lines.npy", lambda path: np.load(path, allow_pickle=False)) for s in SPLITS}
+        encoder = Encoder(tokenizer)
+        of_documents = {s: load(text, f"{s}.lines.npy", lambda path: np.load(path, allow_pickle=False)) for s in SPLITS}
         splits = {
-            s: encode_file(tokenizer, text / f"{s}.txt", place / f"{s}.npy", lines[s].tolist(), ids_of) for s in SPLITS
+            s: encode_file(encoder, text / f"{s}.txt", place / f"{s}.npy", of_documents[s].tolist()) for s in SPLITS
         }
         np.save(place / "counts.npy", splits["train"].counts)
         for s in SPLITS:
@@ -164,80 +113,6 @@ def encode_corpus(
     whole_text(report, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
 
 
-class StretchIds(dict[str, bytes]):
-    """The ids of each stretch of text as an array's bytes, asked of the tokenizer where it is met for the first time.
-
-    The end of a line is a stretch of its own.
-    """
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__()
-        self.dtype = np.dtype(np.uint16 if tokenizer.get_vocab_size() < 65536 else np.uint32)
-        self._unknown: dict[str, list[str]] = {}  # of the stretches that hold some
-        self._tokenizer, self._held = tokenizer, 0
-
-    def make_room(self) -> None:
-        """Start anew once STRETCHES characters are held."""
-        if self._held > STRETCHES:
-            self.clear()
-            self._unknown.clear()
-            self._held = 0
-
-    def __missing__(self, stretch: str) -> bytes:
-        self._held += len(stretch)
-        ids = [END_ID] if stretch == "\n" else self._tokenizer.encode(stretch, add_special_tokens=False).ids
-        if UNKNOWN_ID in ids:
-            pieces = pieces_in(stretch, self._tokenizer.normalizer, self._tokenizer.pre_tokenizer)
-            self._unknown[stretch] = [piece for piece, index in zip(pieces, ids, strict=True) if index == UNKNOWN_ID]
-        encoded = self[stretch] = np.array(ids, dtype=self.dtype).tobytes()
-        return encoded
-
-    def unknown_in(self, met: Sequence[str]) -> Iterator[tuple[str, int]]:
-        """What of these stretches, met since room was made, is ``<unk>``: words or characters, each so many times."""
-        for stretch, times in Counter(filter(self._unknown.__contains__, met)).items():
-            yield from ((piece, times) for piece in self._unknown[stretch])
-
-
-def encode_file(
-    tokenizer: Tokenizer, text: Path, path: Path, lines_of: Sequence[int], ids_of: StretchIds | None = None
-) -> Encoded:
-    """Encode a text file, ``<eos>`` after each line, into a 1-D .npy array.
-
-    Its type is uint16 if the vocabulary has fewer than 65,536 types, else uint32. ``lines_of``: how many lines each of
-    its documents has. ``ids_of`` is what files of the same tokenizer share.
-    """
-    ids_of = StretchIds(tokenizer) if ids_of is None else ids_of
-    size, dtype, unit = tokenizer.get_vocab_size(), ids_of.dtype, unit_of(tokenizer)
-    counts, characters, lines, unknown = np.zeros(size, dtype=np.int64), 0, array("q"), Letters()
-    end = " \n " if unit == "word" else "\n"
-    with path.open("wb") as file:
-        file.write(_header(dtype, 0))
-        counted, left, tokens, starts = iter(lines_of), 0, 0, array("q")
-        for batch in batches(_lines(text, "encoding")):
-            ids_of.make_room()
-            parts, at = [], 0
-            while at < len(batch):
-                if not left:
-                    left = next(counted)
-                    starts.append(tokens)
-                part = batch[at : at + left]
-                cut = stretches(end.join([*part, ""]), unit)
-                parts.append(b"".join(map(ids_of.__getitem__, cut)))
-                unknown.add(ids_of.unknown_in(cut))
-                tokens += len(parts[-1]) // dtype.itemsize
-                at, left = at + len(part), left - len(part)
-            encoded = b"".join(parts)
-            file.write(encoded)
-            counts += np.bincount(np.frombuffer(encoded, dtype=dtype), minlength=size)
-            characters += sum(map(len, batch)) + len(batch)
-            lines.extend(hash(line) for line in batch if len(line) >= LONG)
-        # npy leaves room in its header for a longer first axis, so that an array can grow in its file
-        file.seek(0)
-        file.write(_header(dtype, int(counts.sum())))
-    borders = np.array(starts, dtype=np.int64)
-    return Encoded(counts, characters, np.frombuffer(lines, dtype=np.int64), borders, unknown)
-
-
 def _spelling(tokenizer: Tokenizer, train: Encoded, unit: str) -> tuple[Spelling, str]:
     """How ``<unk>`` is spelled out, and, for a reader, whose letters that is counted on.
 
@@ -252,28 +127,36 @@ def _spelling(tokenizer: Tokenizer, train: Encoded, unit: str) -> tuple[Spelling
     return Spelling(rare, ends=unit == "word"), f"letters counted on the {unit}s that {which}: {rare.words:,}"
 
 
-def _header(dtype: np.dtype[Any], length: int) -> bytes:
-    header = io.BytesIO()
-    npy.write_array_header_1_0(header, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)})
-    return header.getvalue()
+def _counted(train: Path, pieces: Pieces) -> Iterator[tuple[list[str], list[int]]]:
+    """How often each piece occurs, block by block."""
+    whole = train.stat().st_size
+    with _bar(train) as bar:
+        for size, counts in in_order(partial(_counts, pieces), blocks_of(train), whole):
+            bar.update(size)
+            yield counts
 
 
-def _lines(path: Path, verb: str) -> Iterator[str]:
-    with (
-        path.open(encoding="utf-8", newline="\n") as file,
-        tqdm(total=path.stat().st_size, desc=f"{verb} {path.name}", unit="B", unit_scale=True, disable=None) as bar,
-    ):
+def _counts(pieces: Pieces, block: Block) -> tuple[int, tuple[list[str], list[int]]]:
+    return block.size, pieces.counts(block.read())
+
+
+def _lines(train: Path) -> Iterator[str]:
+    with train.open(encoding="utf-8", newline="\n") as file, _bar(train) as bar:
         while lines := file.readlines(BATCH):
             bar.update(sum(map(len, lines)))
             for line in lines:
                 yield line.removesuffix("\n")
 
 
+def _bar(train: Path) -> "tqdm[NoReturn]":
+    size = train.stat().st_size
+    return tqdm(total=size, desc=f"counting {train.name}", unit="B", unit_scale=True, disable=None)
+
+
 def _seen(split: Encoded, train: Encoded) -> dict[str, float]:
     """How much of a split training shows word for word: the share of its long lines that stand in ``train`` too."""
-    if split is train or not len(split.lines):
-        return {}
-    return {"long_lines_in_train": round(float(np.isin(split.lines, train.lines).mean()), 6)}
+    share = None if split is train else split.long_lines.share_in(train.long_lines)
+    return {} if share is None else {"long_lines_in_train": round(share, 6)}
 
 
 def _most_frequent(tokenizer: Tokenizer, train: Encoded) -> str:

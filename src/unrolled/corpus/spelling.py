@@ -7,7 +7,7 @@ likely as any other code point. So every string has a probability, and all toget
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -34,10 +34,18 @@ class Letters:
 
         One that the text itself spells ``<unk>`` hides nothing, and counts as a word without letters.
         """
+        alike: defaultdict[int, list[str]] = defaultdict(list)
         for word, times in words:
             self.words += times
-            for letter in word if word != UNKNOWN else "":
-                self.counts[letter] += times
+            if word != UNKNOWN:
+                alike[times].append(word)
+        for times, some in alike.items():
+            for letter, count in Counter("".join(some)).items():
+                self.counts[letter] += times * count
+
+    def merge(self, others: "Letters") -> None:
+        self.words += others.words
+        self.counts.update(others.counts)
 
 
 class Spelling:

@@ -7,19 +7,23 @@ the unigram model (Kudo 2018), which keeps the pieces that a text is likeliest f
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, filterfalse
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from unrolled.corpus.stretches import Ints, stretches_in
+from unrolled.ground.special_tokens import END_ID
+
 Lines = Callable[[], Iterable[Sequence[str]]]  # reads a text anew, a batch of lines at a time
 Normalizer = normalizers.Normalizer | None
 
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
 DIGITS = 6  # of a unigram piece's ln p: further ones hang on the order in which threads summed
+HELD = 1 << 21  # characters of stretches whose subwords are kept at hand: about 250,000 of them, 60 MB
 ADDED = 0.0001  # nats between the bytes that the library adds to a unigram model
 
 # A space behind something that is none begins a piece, whatever stands around, as a line does: a text may be cut there.
@@ -95,11 +99,32 @@ def _unigram(lines: Lines, size: int, specials: Sequence[str], normalizer: Norma
 
 
 def _counts(tokenizer: Tokenizer, batches: Iterable[Sequence[str]]) -> NDArray[np.int64]:
-    """How often each id occurs, [V]."""
-    counts = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
+    """How often each id occurs, [V]; nothing of the ends of lines but END_ID."""
+    counts, subwords = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64), SubwordIds(tokenizer)
     for batch in batches:
-        stretches = Counter(stretch for line in batch for stretch in subword_stretches(line))
-        for stretch, times in stretches.items():
-            for index in tokenizer.encode(stretch, add_special_tokens=False).ids:
-                counts[index] += times
+        different, places = stretches_in("".join(f"{line}\n" for line in batch).encode(), "subword")
+        ids, lengths = subwords.of(different)
+        times = np.repeat(np.bincount(places, minlength=len(different)), lengths)
+        counts += np.bincount(ids, times, minlength=len(counts)).astype(np.int64)
     return counts
+
+
+class SubwordIds(dict[str, list[int]]):
+    """Of stretches that were met; the library is asked for new ones, many at a time."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__({"\n": [END_ID]})
+        self._tokenizer, self._held = tokenizer, 0
+
+    def of(self, stretches: Sequence[str]) -> tuple[Ints, Ints]:
+        """The ids of all, one after the other, and how many each has; <eos> of a line's end."""
+        if self._held > HELD:
+            self.clear()
+            self._held, self["\n"] = 0, [END_ID]
+        new = list(filterfalse(self.__contains__, stretches))
+        read = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
+        self.update((stretch, each.ids) for stretch, each in zip(new, read, strict=True))
+        self._held += sum(map(len, new))
+        found = list(map(self.__getitem__, stretches))
+        lengths = np.fromiter(map(len, found), np.int64, len(found))
+        return np.fromiter(chain.from_iterable(found), np.int64, int(lengths.sum())), lengths

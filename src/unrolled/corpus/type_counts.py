@@ -2,8 +2,7 @@
 
 import heapq
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import groupby
 from operator import itemgetter
@@ -13,7 +12,7 @@ TYPES_IN_MEMORY = 1_000_000  # about 150 MB
 
 
 def rank(
-    batches: Iterable[Iterable[str] | Mapping[str, int]],
+    batches: Iterable[tuple[Iterable[str], Iterable[int]]],
     *,
     min_count: int = 1,
     max_types: int | None = None,
@@ -21,15 +20,17 @@ def rank(
 ) -> list[str]:
     """The types of ``batches`` of tokens by descending count, ties by text: those that occur ``min_count`` times.
 
-    A batch is tokens, or says how often each occurs. A table that grows beyond ``types_in_memory`` is put aside,
-    sorted, in a temporary file, and the files are merged at the end. So memory holds a table, a batch and the types
-    that are kept. Tokens must not hold tabs or line ends if there are more types than that.
+    A batch is tokens, and how often each occurs; one may come twice. A table that grows beyond ``types_in_memory`` is
+    put aside, sorted, in a temporary file, and the files are merged at the end. So memory holds a table, a batch and
+    the types that are kept. Tokens must not hold tabs or line ends if there are more types than that.
     """
-    counts: Counter[str] = Counter()
+    counts: dict[str, int] = {}
+    known = counts.get
     with ExitStack() as stack:
         aside: list[TextIO] = []
-        for batch in batches:
-            counts.update(batch)
+        for tokens, times in batches:
+            for token, count in zip(tokens, times, strict=True):
+                counts[token] = known(token, 0) + count
             if len(counts) > types_in_memory:
                 file = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n"))
                 aside.append(file)

@@ -3,14 +3,13 @@
 Token ids: ``<unk>`` = 0, ``<eos>`` = 1, then by descending training count, ties by text. ``<eos>`` ends each line.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby, islice
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from unrolled.corpus.lines import PLAIN, Reading, opened
+from unrolled.corpus.stretches import Pieces
 from unrolled.corpus.subwords import subword_stretches, subword_tokenizer
 from unrolled.corpus.type_counts import rank
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
@@ -19,7 +18,6 @@ from unrolled.shell.errors import UserError
 UNKNOWN, END = "<unk>", "<eos>"
 BATCH = 1 << 17  # characters tokenised at a time: what a processor's cache holds
 _ENDED = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, END_ID)])
-STRETCHES = 1 << 21  # characters of different stretches in memory: about 250,000 of them, 40 MB
 
 
 def batches(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -82,26 +80,38 @@ def build_tokenizer(
     max_size counts ``<unk>`` and ``<eos>``. A word of the text spelled ``<unk>`` is the unknown word.
     Raises UserError if nothing occurs ``min_count`` times.
     """
-    normalizer = _normalizer(normalise, lowercase)
+    pieces = pieces_for(unit, lowercase=lowercase, tokenised=tokenised, normalise=normalise)
+    blocks = ("".join(f"{line}\n" for line in batch).encode() for batch in batches(lines))
+    return tokenizer_of(map(pieces.counts, blocks), pieces, min_count=min_count, max_size=max_size)
+
+
+def pieces_for(unit: str, *, lowercase: bool, tokenised: bool, normalise: str | None) -> Pieces:
+    """What a text is cut into, as the arguments of `build_tokenizer` say."""
     splitter = pre_tokenizers.WhitespaceSplit() if tokenised else pre_tokenizers.BertPreTokenizer()
-    pieces = _pieces(lines, normalizer, splitter if unit == "word" else None)
-    ranked = rank(pieces, min_count=min_count, max_types=max_size)
+    return Pieces(_normalizer(normalise, lowercase), splitter if unit == "word" else None)
+
+
+def tokenizer_of(
+    counts: Iterable[tuple[list[str], list[int]]], pieces: Pieces, *, min_count: int = 1, max_size: int | None = None
+) -> Tokenizer:
+    """As `build_tokenizer`; ``counts``: pieces and how often each occurs, part by part of the training text."""
+    ranked = rank(counts, min_count=min_count, max_types=max_size)
     kept = [word for word in ranked if word not in (UNKNOWN, END)][: None if max_size is None else max_size - 2]
     if not kept:
         raise UserError(
-            f"the vocabulary comes out empty: no {unit} of the training text occurs {min_count} times; "
+            f"the vocabulary comes out empty: no {pieces.unit} of the training text occurs {min_count} times; "
             "lower vocabulary.min_count or give more text"
         )
     vocabulary = {word: index for index, word in enumerate([UNKNOWN, END, *kept])}
-    if unit == "word":
+    if pieces.splitter is not None:
         tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-        tokenizer.pre_tokenizer = splitter
+        tokenizer.pre_tokenizer = pieces.splitter
     else:
         # Byte-pair encoding without a merge is one token a character, three times as fast as splitting words into them.
         tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNKNOWN))
         tokenizer.decoder = decoders.Fuse()
-    if normalizer is not None:
-        tokenizer.normalizer = normalizer
+    if pieces.normalizer is not None:
+        tokenizer.normalizer = pieces.normalizer
     tokenizer.post_processor = _ENDED
     return tokenizer
 
@@ -109,33 +119,6 @@ def build_tokenizer(
 def _normalizer(form: str | None, lowercase: bool) -> normalizers.Normalizer | None:
     steps = ([normalizers.NFC()] if form == "NFC" else []) + ([normalizers.Lowercase()] if lowercase else [])
     return None if not steps else steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
-
-
-def _pieces(
-    lines: Iterable[str], normalizer: normalizers.Normalizer | None, splitter: pre_tokenizers.PreTokenizer | None
-) -> Iterator[Counter[str]]:
-    """How often the tokenizer will look up what: words, or characters where there is no splitter."""
-    counts: Counter[str] = Counter()
-    size = 0
-    for batch in batches(lines):
-        known = len(counts)
-        counts.update(stretches((" " if splitter else "").join(batch), "word" if splitter else "character"))
-        size += sum(map(len, islice(reversed(counts), len(counts) - known)))  # the new ones stand last
-        if size >= STRETCHES:
-            yield _pieces_of(counts, normalizer, splitter)
-            counts, size = Counter(), 0
-    yield _pieces_of(counts, normalizer, splitter)
-
-
-def _pieces_of(
-    counts: Counter[str], normalizer: normalizers.Normalizer | None, splitter: pre_tokenizers.PreTokenizer | None
-) -> Counter[str]:
-    """The pieces of counted stretches; those that occur equally often go through the library together."""
-    pieces: Counter[str] = Counter()
-    for count, alike in groupby(sorted(counts, key=counts.__getitem__), key=counts.__getitem__):
-        for piece in pieces_in((" " if splitter else "").join(alike), normalizer, splitter):
-            pieces[piece] += count
-    return pieces
 
 
 def pieces_in(
