@@ -7,9 +7,11 @@ likely as any other code point. So every string has a probability, and all toget
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from unrolled.corpus.vocabulary import UNKNOWN
 
@@ -34,14 +36,17 @@ class Letters:
 
         One that the text itself spells ``<unk>`` hides nothing, and counts as a word without letters.
         """
-        alike: defaultdict[int, list[str]] = defaultdict(list)
-        for word, times in words:
-            self.words += times
+        hiding: list[str] = []
+        times: list[int] = []
+        for word, count in words:
+            self.words += count
             if word != UNKNOWN:
-                alike[times].append(word)
-        for times, some in alike.items():
-            for letter, count in Counter("".join(some)).items():
-                self.counts[letter] += times * count
+                hiding.append(word)
+                times.append(count)
+        letters = np.frombuffer("".join(hiding).encode("utf-32-le"), dtype=np.uint32)
+        counts = np.bincount(letters, np.repeat(times, np.array(list(map(len, hiding)), dtype=np.int64)))
+        for letter in np.flatnonzero(counts).tolist():
+            self.counts[chr(letter)] += int(counts[letter])
 
     def merge(self, others: "Letters") -> None:
         self.words += others.words
