@@ -21,11 +21,13 @@ from unrolled.corpus.repeats import Sample
 from unrolled.corpus.spelling import Letters, Spelling
 from unrolled.corpus.stretches import Ints, Pieces, stretches_in
 from unrolled.corpus.subwords import SubwordIds
-from unrolled.corpus.vocabulary import unit_of
+from unrolled.corpus.vocabulary import END, UNKNOWN, unit_of
 from unrolled.ground.corpus import Text
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 
 LONG = 40  # characters of a line that two texts do not share by chance
+
+FREQUENT = 1 << 16  # words that are looked up as they stand between blanks
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -112,24 +114,30 @@ class Encoder:
         self.tokenizer, self._pieces = tokenizer, Pieces(tokenizer.normalizer, tokenizer.pre_tokenizer)
         self._ids = tokenizer.get_vocab() | {"\n": END_ID}
         self._subwords = SubwordIds(tokenizer)
+        frequent = sorted(self._ids, key=self._ids.__getitem__)[:FREQUENT] if self.unit == "word" else []
+        words = [word for word in frequent if word.isascii() and word not in (UNKNOWN, END, "\n")]
+        self._frequent = [f" {word}" for word in words]
+        self._frequent_ids = np.array([self._ids[word] for word in words], dtype=np.int64)
 
     def __call__(self, task: tuple[Block, Sequence[int]]) -> EncodedBlock:
         """``task``: a block of whole lines, and at which of them a document begins."""
         block, begins = task
         text = block.read()
-        different, places = stretches_in(text, self.unit)
-        unknown = Letters()
+        different, places = stretches_in(text, self.unit, self._frequent)
+        unknown, known = Letters(), len(self._frequent)
         if self.unit == "subword":
             ids, lengths = self._subwords.of(different)
         else:
             pieces, lengths = self._pieces.of(different)
             ids = np.fromiter(map(self._ids.get, pieces, repeat(UNKNOWN_ID)), np.int64, len(pieces))
-            times = np.repeat(np.bincount(places, minlength=len(different)), lengths)
+            times = np.repeat(np.bincount(places, minlength=known + len(different))[known:], lengths)
             hidden = np.flatnonzero(ids == UNKNOWN_ID).tolist()
             unknown.add(zip(map(pieces.__getitem__, hidden), times[hidden].tolist(), strict=True))
+        ids = np.concatenate([self._frequent_ids, ids])
+        lengths = np.concatenate([np.ones(known, dtype=np.int64), lengths])
         of_place = lengths[places]
         ends = np.cumsum(of_place)
-        line_ends = ends[places == 0]
+        line_ends = ends[places == known]
         documents = np.array([line_ends[line - 1] if line else 0 for line in begins], dtype=np.int64)
         found = _spread(ids.astype(self.dtype), lengths, places, of_place, ends)
         return EncodedBlock(block.size, found, documents, _characters(text), _long_lines(text), unknown)
