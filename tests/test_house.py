@@ -88,6 +88,7 @@ FLOORS: dict[str, set[str]] = {
 # only who installed the laboratory has it.
 LATE_IMPORTS = {
     "src/unrolled/corpus/packed.py": {"pyarrow"},
+    "src/unrolled/corpus/plain_text.py": {"unrolled.corpus.made_up"},
     "src/unrolled/corpus/rows.py": {"pyarrow", "pyarrow.parquet"},
     "src/unrolled/library/trained.py": {f"unrolled.ground.{name}" for name in ("registry", "trained")},
     "src/unrolled/corpus/stretches.py": {"pyarrow"},

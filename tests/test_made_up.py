@@ -19,7 +19,8 @@ from torch.nn.functional import cross_entropy
 from miniature import ROOT, arm_of, compare_drawing_svg_alone, run_stage, section_of
 from speakers import Oracle, check_perfect
 from unrolled.corpus import plain_text
-from unrolled.corpus.made_up import NAMES, made_up
+from unrolled.corpus.catalogue import MADE_UP
+from unrolled.corpus.made_up import made_up
 from unrolled.corpus.sources.agreement import Role
 from unrolled.corpus.sources.hidden_markov import HiddenMarkov
 from unrolled.corpus.sources.topics import topics
@@ -68,7 +69,7 @@ def encoded(place: Path, name: str, tokens: int = 6000, **source: Any) -> Corpus
 
 
 def test_every_source_is_tried_here() -> None:
-    assert tuple(SOURCES) == NAMES == tuple(sections.SOURCES)
+    assert tuple(SOURCES) == MADE_UP == tuple(sections.SOURCES)
 
 
 @pytest.mark.parametrize("name", SOURCES)

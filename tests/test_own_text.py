@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.corpus import plain_text, repeats
+from unrolled.corpus.catalogue import MADE_UP
 from unrolled.corpus.evidence import Forms, evidence_of
-from unrolled.corpus.made_up import NAMES
 from unrolled.corpus.repeats import STRETCH, share_in_training
 from unrolled.corpus.vocabulary import build_tokenizer, load_tokenizer
 from unrolled.settings.stated import stated
@@ -143,7 +143,7 @@ def test_many_unknown_words_few_types_and_a_test_that_repeats_training_are_warne
             assert warned(tmp_path, again, unit=unit) == {"seen_in_training"}
 
 
-@pytest.mark.parametrize("name", ["text", "ptb", *NAMES])
+@pytest.mark.parametrize("name", ["text", "ptb", *MADE_UP])
 def test_text_that_is_made_up_is_as_it_should_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Its few words are all that it is to have, and what repeats itself is what is measured."""
     judged: list[bool] = []
@@ -153,7 +153,7 @@ def test_text_that_is_made_up_is_as_it_should_be(tmp_path: Path, monkeypatch: py
         (tmp_path / f"{split}.txt").touch()
     vocabulary = {"unit": "word", "lowercase": False, "min_count": 1, "max_size": None}
     plain_text.encode({"corpus": {"name": name}, "vocabulary": vocabulary}, tmp_path, tmp_path, tmp_path)
-    assert judged == [name not in NAMES]
+    assert judged == [name not in MADE_UP]
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["word", "character"]), st.integers(1, 500))

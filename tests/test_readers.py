@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from unrolled.corpus import own_text
-from unrolled.corpus.catalogue import CATALOGUE
+from unrolled.corpus.catalogue import CATALOGUE, MADE_UP
 from unrolled.corpus.lines import Reading
-from unrolled.corpus.made_up import NAMES
 from unrolled.corpus.readers import READERS, tagged_words
 
 
 def test_every_corpus_of_the_catalogue_has_its_reader() -> None:
-    assert {*READERS, *NAMES, own_text.NAME} == CATALOGUE.keys()
+    assert {*READERS, *MADE_UP, own_text.NAME} == CATALOGUE.keys()
 
 
 def test_brown_gives_the_words_of_its_files(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ class Source:
     blank_lines: Literal["drop", "keep"] = "drop"
 
 
+MADE_UP = ("agreement", "topics", "brackets", "hidden-markov")
 CATALOGUE: dict[str, Source] = {
     "python-docs": Source(),
     "ptb": Source(
@@ -99,8 +100,8 @@ CATALOGUE: dict[str, Source] = {
         tokenised=True,
     ),
     "text": Source(own=True),
-    **dict.fromkeys(("agreement", "topics", "brackets"), Source(tokenised=True, own_vocabulary=True)),
-    "hidden-markov": Source(own=True, tokenised=True, own_vocabulary=True),
+    **dict.fromkeys(MADE_UP[:3], Source(tokenised=True, own_vocabulary=True)),
+    MADE_UP[3]: Source(own=True, tokenised=True, own_vocabulary=True),
 }
 
 

@@ -135,20 +135,20 @@ class Encoder:
             unknown.add(zip(map(pieces.__getitem__, hidden), times[hidden].tolist(), strict=True))
         ids = np.concatenate([self._frequent_ids, ids])
         lengths = np.concatenate([np.ones(known, dtype=np.int64), lengths])
-        of_place = lengths[places]
-        ends = np.cumsum(of_place)
-        line_ends = ends[places == known]
+        found, ends = _spread(ids.astype(self.dtype), lengths, places)
+        line_ends = ends[places == known] if any(begins) else ends[:0]
         documents = np.array([line_ends[line - 1] if line else 0 for line in begins], dtype=np.int64)
-        found = _spread(ids.astype(self.dtype), lengths, places, of_place, ends)
         return EncodedBlock(block.size, found, documents, _characters(text), _long_lines(text), unknown)
 
 
-def _spread(ids: Array, lengths: Ints, places: Ints, of_place: Ints, ends: Ints) -> Array:
-    """The ids of a text from those of its different stretches."""
+def _spread(ids: Array, lengths: Ints, places: Ints) -> tuple[Array, Ints]:
+    """The ids of a text from those of its different stretches, and where among them each place ends."""
     if len(ids) == len(lengths) and (lengths == 1).all():
-        return ids[places]
+        return ids[places], np.arange(1, len(places) + 1, dtype=np.int32)
+    of_place = lengths[places]
+    ends = np.cumsum(of_place)
     first = np.cumsum(lengths) - lengths
-    return ids[np.repeat(first[places] - (ends - of_place), of_place) + np.arange(ends[-1])]
+    return ids[np.repeat(first[places] - (ends - of_place), of_place) + np.arange(ends[-1])], ends
 
 
 def _with_documents(blocks: Iterable[Block], lines_of: Sequence[int]) -> Iterator[tuple[Block, list[int]]]:

@@ -39,7 +39,6 @@ from unrolled.corpus.vocabulary import END, UNKNOWN
 from unrolled.ground.corpus import SOURCE, SPLITS
 from unrolled.shell.errors import UserError
 
-NAMES = ("agreement", "topics", "brackets", "hidden-markov")  # of the corpus
 NGRAMS = 8  # the longest whose floor is computed
 SENTENCES = 20  # in a document: what intervals resample together
 

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.corpus import own_text
-from unrolled.corpus.catalogue import CATALOGUE, facts
+from unrolled.corpus.catalogue import CATALOGUE, MADE_UP, facts
 from unrolled.corpus.encode import encode_corpus
-from unrolled.corpus.made_up import NAMES, made_up
 from unrolled.corpus.readers import READERS
 from unrolled.corpus.splits import write_splits
 from unrolled.corpus.text_files import Document
@@ -23,6 +22,8 @@ def read(corpus: Mapping[str, Any], raw: Path, text: Path) -> None:
     arrays: Mapping[str, Any] = {}
     about: dict[str, Any] = facts(name) | {"settings": corpus}
     if corpus["source"]:
+        from unrolled.corpus.made_up import made_up  # here, not above: scipy and numba take a second to import
+
         documents, arrays = made_up(corpus)
     elif name == own_text.NAME:
         documents, how = own_text.documents(corpus)
@@ -37,7 +38,7 @@ def read(corpus: Mapping[str, Any], raw: Path, text: Path) -> None:
         seed=corpus["seed"],
         facts=about,
         arrays=arrays,
-        drawn=name in NAMES,
+        drawn=name in MADE_UP,
     )
     if name == own_text.NAME:
         own_text.say_what_was_left_out(how)
@@ -48,7 +49,7 @@ def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path)
     corpus, vocabulary = settings["corpus"], settings["vocabulary"]
     name = corpus["name"]
     source = CATALOGUE[name]
-    if name in NAMES and (vocabulary["unit"] != "word" or vocabulary["min_count"] > 1 or vocabulary["max_size"]):
+    if name in MADE_UP and (vocabulary["unit"] != "word" or vocabulary["min_count"] > 1 or vocabulary["max_size"]):
         raise UserError(
             f"the floors of {name} are of its words, all of them: set vocabulary.unit to word, min_count to 1 and "
             "max_size to null"
@@ -62,7 +63,7 @@ def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path)
         tokenised=source.tokenised or own.tokenised,
         own_vocabulary=source.own_vocabulary,
         normalise=corpus.get("normalise"),
-        judged=name not in NAMES,
+        judged=name not in MADE_UP,
         told=own.told,
         warned=own.warned,
     )

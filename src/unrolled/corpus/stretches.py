@@ -40,22 +40,41 @@ def stretches_in(block: bytes, unit: str, known: Sequence[str] = ()) -> Stretche
 
     ``known``: frequent stretches, a line's end not among them, which are looked up in half the time.
     """
-    from pyarrow import StringArray, array, compute, py_buffer, string  # here: they take a fifth of a second to import
+    from pyarrow import compute  # here, not above: it takes a tenth of a second to import
 
-    borders = np.append(np.flatnonzero(_cuts(block, unit)), len(block)).astype(np.int32)
-    text = StringArray.from_buffers(len(borders) - 1, py_buffer(borders), py_buffer(block))
-    places = np.full(len(text), -1, dtype=np.int32)
+    text = _strings(block, np.append(np.flatnonzero(_cuts(block, unit)), len(block)))
+    places: Ints = np.full(len(text), -1, dtype=np.int32)
     if known:
-        places = compute.index_in(text, value_set=array(known, string())).fill_null(-1).to_numpy().copy()
-    rest = (text.filter(array(places < 0)) if known else text).dictionary_encode()
+        found = compute.index_in(text, value_set=_strings(*_joined(known)))
+        new = compute.is_null(found)
+        is_new = np.unpackbits(np.frombuffer(new.buffers()[1], dtype=np.uint8), count=len(new), bitorder="little")
+        places, text = np.where(is_new, -1, _numbers(found)), text.filter(new)
+    rest = text.dictionary_encode()
     different = rest.dictionary.to_pylist()
     rank = 2 - np.fromiter(map(str.isascii, different), np.int8, len(different))
     rank[different.index("\n")] = 0
     order = np.argsort(rank, kind="stable")
     place = np.empty(len(order), dtype=np.int32)
     place[order] = np.arange(len(known), len(known) + len(order), dtype=np.int32)
-    places[places < 0] = place[rest.indices.to_numpy()]
+    places[places < 0] = place[_numbers(rest.indices)]
     return Stretches(list(map(different.__getitem__, order.tolist())), places)
+
+
+def _strings(text: bytes, borders: Ints) -> Any:
+    """Arrow's array of what stands between the borders, which are one more."""
+    from pyarrow import StringArray, py_buffer  # here, not above: see `stretches_in`
+
+    return StringArray.from_buffers(len(borders) - 1, py_buffer(borders.astype(np.int32)), py_buffer(text))
+
+
+def _joined(texts: Sequence[str]) -> tuple[bytes, Ints]:
+    encoded = [text.encode() for text in texts]
+    return b"".join(encoded), np.cumsum([0, *map(len, encoded)])
+
+
+def _numbers(array: Any) -> Ints:
+    """What a whole int32 array of Arrow's holds; its own to_numpy imports pandas, which takes half a second."""
+    return np.frombuffer(array.buffers()[1], dtype=np.int32)[: len(array)]
 
 
 def _cuts(block: bytes, unit: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
