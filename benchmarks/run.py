@@ -20,6 +20,7 @@ from benchmarks.lengths import lengths_section
 from benchmarks.memory import memory_section
 from benchmarks.modules import modules_section
 from benchmarks.scaling import scaling_section
+from benchmarks.size import size_section
 from benchmarks.stage import stage_section
 from benchmarks.text import text_section
 from benchmarks.timing import Conditions
@@ -37,11 +38,12 @@ PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "vocabulary": ("Many types", vocabulary_section),
     "memory": ("Peak memory of training", memory_section),
     "text": ("Preparing text", text_section),
+    "size": ("Preparing large text", size_section),
     "generation": ("Generating text", generation_section),
     "jobs": ("The whole pipeline, two jobs beside one", jobs_section),
 }
 CELLS = ["lstm", "rnn"]
-LONG = {"jobs"}  # ten minutes: only if asked for
+LONG = {"jobs", "size"}  # ten minutes: only if asked for
 
 
 @click.command()
@@ -49,7 +51,9 @@ LONG = {"jobs"}  # ten minutes: only if asked for
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count(), show_default="cores")
 @click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True)
 @click.option("--cell", "cells", type=click.Choice(list(PLAIN)), multiple=True, default=CELLS, show_default=True)
-@click.option("--only", type=click.Choice(list(PARTS)), multiple=True, help="These parts; all but jobs if not given.")
+@click.option(
+    "--only", type=click.Choice(list(PARTS)), multiple=True, help="These parts; all but jobs and size if not given."
+)
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False, writable=True),
     default=Path(__file__).with_name("results.md"), show_default="benchmarks/results.md",

@@ -23,8 +23,8 @@ from benchmarks.timing import Conditions, race
 from unrolled.corpus.catalogue import facts
 from unrolled.corpus.encode import encode_corpus
 from unrolled.corpus.python_docs import python_documents
-from unrolled.corpus.readers import READERS
 from unrolled.corpus.splits import split_of, write_splits
+from unrolled.corpus.text_files import text_documents
 from unrolled.ground.corpus import SPLITS
 
 TARGET = 1.0
@@ -108,7 +108,7 @@ def contestants(place: Path, words: Words) -> dict[str, Callable[[], object]]:
 def our_files(files: Path, place: Path, words: Words) -> None:
     """What stages/preprocess.py and stages/vocabulary.py call for a folder of text."""
     write_splits(
-        READERS["text"](files, None),
+        text_documents(files, None),
         place / "text",
         valid_share=VALID,
         test_share=TEST,

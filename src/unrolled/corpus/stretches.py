@@ -42,7 +42,7 @@ def stretches_in(block: bytes, unit: str, known: Sequence[str] = ()) -> Stretche
     """
     from pyarrow import compute  # here, not above: it takes a tenth of a second to import
 
-    text = _strings(block, np.append(np.flatnonzero(_cuts(block, unit)), len(block)))
+    text = _strings(block, np.flatnonzero(np.append(_cuts(block, unit), True)))
     places: Ints = np.full(len(text), -1, dtype=np.int32)
     if known:
         found = compute.index_in(text, value_set=_strings(*_joined(known)))
