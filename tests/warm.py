@@ -58,13 +58,15 @@ def warm_shims(folder: Path, *programs: str, **environment: str) -> Iterator[str
             holding = os.open(folder / "held", os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
             server, holding = started(folder, programs, os.environ | environment)
-    yield str(folder)
-    if server is None:
-        os.close(holding)
-        return
-    with locked(folder):  # so that nobody comes to hold what is about to end
-        os.close(holding)
-        server.communicate()
+    try:
+        yield str(folder)
+    finally:
+        if server is None:
+            os.close(holding)
+        else:
+            with locked(folder):  # so that nobody comes to hold what is about to end
+                os.close(holding)
+                server.communicate()
 
 
 @contextmanager
