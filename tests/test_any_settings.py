@@ -130,7 +130,10 @@ def loaded(raw: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]
             return
         params, probes = load_params(ROOT / "params.yaml"), read_resolved("probe", folder)
         arms = [read_arm(arm["arm"], folder) for arm in read_resolved("grid", folder)["arms"]]
-    assert arms == list(params.arms.values())
+    assert arms == [
+        {**arm, "train": {key: value for key, value in arm["train"].items() if key != "start_from"}}
+        for arm in params.arms.values()
+    ]  # no run is there from which one could start
     assert all(probes[section] == params.sections[section] for section in ("evaluate", "probe"))
     for arm in arms:
         yield arm, probes

@@ -145,6 +145,10 @@ def test_a_run_that_is_not_there_or_not_fit_is_named_where_params_are_read() -> 
     arm = small("lstm-clipped-1")
     with pytest.raises(UserError, match=r"train\.start_from: nowhere is not there; a run directory is due"):
         from_run(arm, "nowhere")
+    for odd in ("a\nb", "a\0", "\ud800", "x" * 9999, "x" * 300, "~nobody-here/runs"):
+        with pytest.raises(UserError, match="a run directory is due") as error:
+            from_run(arm, odd)
+        assert str(error.value).isprintable()
     train(small("rnn-clipped-1"), Path("runs/rnn-clipped-1"))
     with pytest.raises(UserError, match="runs holds no run of lstm-clipped-1, but of rnn-clipped-1"):
         from_run(arm, "runs")

@@ -11,11 +11,13 @@ from unrolled.ground.atomic import whole_folder
 from unrolled.ground.checksums import json_of, load, read_sealed
 from unrolled.ground.corpus import MANIFEST, corpus_digest
 from unrolled.ground.start import SETTINGS, VOCABULARY, WEIGHTS, Start, digest_of
+from unrolled.settings.messages import shown
 from unrolled.settings.own_path import where_dvc_was_called
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact
 from unrolled.shell.store import Store
 
+LONGEST = 1000  # characters of an address
 OF_MLFLOW = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
@@ -69,14 +71,19 @@ def _before(address: str, run: Path, arm: str, settings: Mapping[str, Any]) -> S
 @contextmanager
 def _found(address: str, arm: str) -> Iterator[Path]:
     """The folder that holds the run's weights and settings, as long as the block lasts."""
+    if not address.isprintable() or len(address) > LONGEST:
+        raise UserError(f"train.start_from: {shown(address)} can be no path; a run directory is due")
     if address.startswith(OF_MLFLOW):
         with TemporaryDirectory() as temporary:
             yield _downloaded(address, temporary)
         return
-    place = Path(address).expanduser()
-    if not place.exists() and (there := where_dvc_was_called(address)):
-        place = there  # what DVC keeps is not always in the copy that it runs an experiment in
-    found = next((each for each in (place, place / arm) if (each / SETTINGS).is_file()), None)
+    try:
+        place = Path(address).expanduser()
+        if not place.exists() and (there := where_dvc_was_called(address)):
+            place = there  # what DVC keeps is not always in the copy that it runs an experiment in
+        found = next((each for each in (place, place / arm) if (each / SETTINGS).is_file()), None)
+    except (OSError, ValueError, RuntimeError):  # part of it too long, or of a user that there is not
+        raise UserError(f"train.start_from: {shown(address)} can be no path; a run directory is due") from None
     if found is None:
         raise UserError(f"train.start_from: {_why_not(address, place, arm)}")
     if not (found / WEIGHTS).is_file():
