@@ -91,7 +91,11 @@ def test_before_training_the_network_is_the_one_that_was_drawn(place: Path, expl
 def test_a_word_is_named_by_itself_or_by_its_number(explanations: list[Explanation]) -> None:
     said = [plain.sub("", "\n".join(told(explanations[0], word))) for word in (None, "c", "4", "-1", "b", "2")]
     assert said[0] == said[1] == said[2] == said[3] != said[4] == said[5]
-    assert "in place of c it expected" in said[0] and "norm of d loss / d h of forward.1" in said[0]
+    assert (
+        "new·<unk>·" in said[0]
+        and "in place of c it expected" in said[0]
+        and "norm of d loss / d h of forward.1" in said[0]
+    )
     assert f"{explanations[0].moments[-1].reach['embedding'][3][0]:.1e}" in said[0]
     for wrong in ("0", "5", "-5", "nowhere", "²"):
         with pytest.raises(UserError, match="no such word; name one of the text, or its number from 1 to 4"):

@@ -139,7 +139,7 @@ def told(explanation: Explanation, word: str | None) -> Iterator[str]:
     moment, words = explanation.moments[-1], explanation.words
     place = _place(word, words)
     yield click.style(f"{explanation.arm}, bits of each word:", dim=True)
-    yield " ".join(_coloured(*each) for each in zip(words, moment.bits, strict=True))
+    yield " ".join(_coloured(*each) for each in zip(words, moment.bits, explanation.known, strict=True))
     likeliest = ", ".join(f"{name} {share:.0%}" for name, share in moment.expected[place])
     said = f"in place of {words[place]} it expected {likeliest}; how far back the loss of it reaches:"
     yield click.style(said, dim=True)
@@ -167,9 +167,13 @@ def _place(word: str | None, words: Sequence[str]) -> int:
     return number - 1 if number > 0 else len(words) + number
 
 
-def _coloured(word: str, bits: float) -> str:
+def _coloured(word: str, bits: float, known: bool) -> str:
+    """An unknown word as `unrolled score` has it: the network saw <unk> in its place."""
+    said = f"{bits:.1f}" if bits < 1000 else f"{bits:.1e}"
+    if not known:
+        return click.style(f"{word}·<unk>·{said}", underline=True)
     colour = next((name for limit, name in ((4, "green"), (8, "yellow"), (12, "red")) if bits <= limit), "magenta")
-    return click.style(f"{word}·{bits:.1f}", fg=colour)
+    return click.style(f"{word}·{said}", fg=colour)
 
 
 def _bar(norm: float, largest: float) -> str:
