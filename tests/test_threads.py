@@ -167,6 +167,6 @@ def test_an_arm_leaves_the_same_files_with_one_thread_and_with_two(
         probe(place / "probes", run, evaluation, corpus, {"probe": probing, "evaluate": scoring})
         assert len(pd.read_csv(place / "probes" / "cliff.csv")) > 0
     first = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*.*"))
-    assert len(first) == 9 + 6 + 6 + 7
+    assert len(first) == 10 + 6 + 6 + 7
     for path in first:
         assert (tmp_path / "2" / path).read_bytes() == (tmp_path / "1" / path).read_bytes(), path

@@ -12,7 +12,7 @@ STACK = "left_to_right"  # which every arm has: of its lowest layer are the char
 LOADER = "unrolled.tasks.classification.text.serving"
 FILES = ("data/encoded/tokenizer.json", "data/encoded/names.json")
 PACKAGES = (
-    "charset-normalizer", "llvmlite", "numba", "numpy", "pandas", "safetensors", "tokenizers", "torch",
+    "charset-normalizer", "llvmlite", "numba", "numpy", "pandas", "pyarrow", "safetensors", "tokenizers", "torch",
 )  # fmt: skip
 
 

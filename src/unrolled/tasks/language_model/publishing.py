@@ -14,7 +14,7 @@ STACK = "forward"  # which every arm has: of its lowest layer are the charts of 
 LOADER = "unrolled.tasks.language_model.text.serving"
 FILES = ("data/encoded/tokenizer.json", "data/encoded/manifest.json")
 PACKAGES = (
-    "charset-normalizer", "llvmlite", "numba", "numpy", "pandas", "safetensors", "tokenizers", "torch",
+    "charset-normalizer", "llvmlite", "numba", "numpy", "pandas", "pyarrow", "safetensors", "tokenizers", "torch",
 )  # fmt: skip
 
 
