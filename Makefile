@@ -6,6 +6,7 @@ SHELL := bash
 
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 PIPELINE ?=
+CLUSTER ?=
 SECONDS ?= 60
 bin := .venv/bin
 slow := pipeline tracking $(patsubst %,test_%.py,crashes comparison convergence shell device threads memory recipes python_docs kernel_cache any_recipe warm made_of fetch set_up any_damage doctor store tagging_stages classification_pipeline speech_pipeline)
@@ -23,8 +24,8 @@ help: ## list the targets
 ready: ## set up .venv, and nothing else
 	@scripts/set-up.sh
 
-repro: ready ## train, evaluate, compare and record all arms (JOBS=1: one at a time; PIPELINE=<task>: of pipelines/<task>)
-	@scripts/repro.sh $(JOBS) $(PIPELINE)
+repro: ready ## train, evaluate, compare and record all arms (JOBS=1: one at a time; PIPELINE=<task>: of pipelines/<task>; CLUSTER=<address>: by its workers)
+	@CLUSTER=$(CLUSTER) scripts/repro.sh $(JOBS) $(PIPELINE)
 
 test: ready ## run the tests
 	@TMPDIR=$$(scripts/scratch.sh) $(bin)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder

@@ -23,7 +23,9 @@ if [ -n "$pipeline" ]; then
   cd "pipelines/$pipeline"
 fi
 unrolled check
-[ "$jobs" -gt 1 ] || exec dvc repro
+cluster=${CLUSTER:-}  # a scheduler's address: its workers make the arms
+[ -z "$cluster" ] || unrolled distribute --check "$cluster"
+[ "$jobs" -gt 1 ] || [ -n "$cluster" ] || exec dvc repro
 
 arm() {  # trained, scored and probed, each line of its output under its name
   dvc --wait-for-lock repro -s "train@$1" "evaluate@$1" "probe@$1" 2>&1 |
@@ -32,6 +34,10 @@ arm() {  # trained, scored and probed, each line of its output under its name
 export -f arm
 
 if grep -q '^  baseline:' dvc.yaml; then dvc repro baseline; else dvc repro vocabulary; fi
+if [ -n "$cluster" ]; then
+  unrolled distribute "$cluster"
+  exec dvc repro
+fi
 arms=$(unrolled arms)
 most=$(wc -l <<<"$arms")
 [ "$jobs" -le "$most" ] || jobs=$((most))  # or the threads of those without an arm would idle

@@ -191,6 +191,49 @@ def relocate() -> None:
     click.echo(told if moved else f"{store.database} is where it was made; nothing to change")
 
 
+@main.command()
+@click.argument("address")
+@click.option("--any-worker", is_flag=True, envvar="UNROLLED_ANY_WORKER", help="Whatever its versions and processor.")
+@click.option("--check", is_flag=True, help="Send nothing; see that there are a remote and workers.")
+@ending("arms that were pushed stand, the others end; the same command goes on")
+@in_pipeline
+def distribute(address: str, any_worker: bool, check: bool) -> None:
+    """Have the arms that are out of date made by the workers of the Dask scheduler at ADDRESS."""
+    # Here, not above: Dask takes a second to import, and the other commands are to answer at once.
+    from unrolled.cluster import client
+
+    if check:
+        client.check(address, any_worker)
+    else:
+        client.distribute(address, list(load_params(PARAMS).arms), any_worker)
+
+
+@main.command()
+@click.option("--local", default=0, metavar="N", help="Start N workers on this machine.")
+@click.option("--ssh", default="", metavar="HOST,HOST", help="Start a worker on each host, in the same folder there.")
+@click.option("--slurm", type=click.Path(dir_okay=False), metavar="FILE", help="Write a job script that starts one.")
+@click.option("--folder", type=click.Path(), help="Of the clone that stands on the hosts; as here, if not given.")
+@click.option("--threads", default=1, show_default=True, help="Of each worker.")
+@click.option("--host", help="Where others reach the scheduler; found out if not given.")
+@click.option("--port", default=8786, show_default=True, help="Where the scheduler listens.")
+@ending("the cluster is closed; arms that were pushed stand")
+def cluster(
+    local: int, ssh: str, slurm: str | None, folder: str | None, threads: int, host: str | None, port: int
+) -> None:
+    """Start a Dask scheduler and workers, for `make repro CLUSTER=ADDRESS`; Ctrl-C ends them."""
+    from unrolled.cluster import start  # here, as above
+
+    hosts, clone = [each for each in ssh.split(",") if each], Path(folder or repository(Path()).resolve())
+    host = host or (start.reachable_host() if hosts or slurm else None)
+    with start.scheduler(local, threads, host, port) as address:
+        if slurm:
+            Path(slurm).write_text(start.slurm_script(address, threads, clone), encoding="utf-8")
+            click.echo(f"{slurm} starts a worker; sbatch --array=1-8 {slurm} starts eight")
+        with start.by_ssh(hosts, address, threads, clone) as processes:
+            click.echo(f"the scheduler is ready; in another terminal: make repro CLUSTER={address}")
+            start.wait_for(processes)
+
+
 for _task in task_names():  # what can be done with the networks of one task alone
     for _command in task_part(_task, "commands").COMMANDS if has_part(_task, "commands") else ():
         main.add_command(_command)
