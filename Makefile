@@ -2,7 +2,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help ready repro test quick ui record lint check bench fuzz lock
+.PHONY: help ready repro test quick ui record lint check check-cluster bench fuzz lock
 
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 PIPELINE ?=
@@ -19,7 +19,7 @@ export PYTHON
 endif
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 ready: ## set up .venv, and nothing else
 	@scripts/set-up.sh
@@ -44,6 +44,9 @@ lint: ready ## ruff and mypy
 	@$(bin)/mypy
 
 check: lint test ## all that a change must pass
+
+check-cluster: ready ## arms over workers that are processes of their own
+	@$(bin)/python -m pytest -q -m cluster tests/test_cluster_workers.py
 
 bench: ready ## speed, memory and scaling beside what everyone writes
 	@PYTHONPATH=src $(bin)/python -m benchmarks.run

@@ -55,9 +55,12 @@ def made_before(repo: Repo, arms: Iterable[str]) -> list[str]:
 
 @contextmanager
 def locked_repo(place: Path) -> Iterator[Repo]:
-    """DVC's repository around ``place``, which no other DVC writes to meanwhile."""
-    with Repo(str(place)) as repo, repo.lock:
-        yield repo
+    """DVC's repository around ``place``, which no other DVC writes to meanwhile; its errors as a UserError."""
+    try:
+        with Repo(str(place)) as repo, repo.lock:
+            yield repo
+    except DvcException as error:
+        raise UserError(f"DVC: {error}") from error
 
 
 def bring_run_cache(repo: Repo) -> None:
@@ -79,8 +82,6 @@ def restored(repo: Repo, arm: str) -> bool:
                 repo.stage_cache.restore(stage, pull=True)
         except RunCacheNotFoundError:
             return False
-        except DvcException as error:
-            raise UserError(f"{address}: {error}") from error
     return True
 
 

@@ -6,6 +6,7 @@ run cache of the remote, and in the end `dvc repro` finds each stage cached here
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from unrolled.shell.workspace import repository
 CONNECT, LOOK, ALONE = 10.0, 5.0, 60.0  # seconds: to connect; between two looks at the workers; that arms wait for one
 RETRIES = 2  # of an arm that failed; beside those that Dask allows for workers that died
 HANDED_ON = ("UNROLLED_DEVICE", "UNROLLED_COMPILED", "UNROLLED_DEBUG", "NO_COLOR")  # of the environment, to the stages
+ADDRESS = re.compile(r"(tcp|tls|wss?)://[^\s/:]+:\d+|(tcp|tls|wss?)://\[[\da-fA-F:]+\]:\d+")
 CHECKPOINTS = "UNROLLED_CHECKPOINTS"
 
 
@@ -83,11 +85,13 @@ def check(address: str, any_worker: bool) -> None:
 @contextmanager
 def connected(address: str) -> Iterator[distributed.Client]:
     """A client of the scheduler at ``address``; UserError where there is none."""
+    if not ADDRESS.fullmatch(address):
+        raise UserError(f"CLUSTER={address} is no address of a Dask scheduler; it looks like tcp://host:8786")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of versions; they are compared by ourselves
         try:
             client = distributed.Client(address, timeout=CONNECT, set_as_default=False)
-        except (OSError, ValueError, TypeError, ImportError) as error:  # whatever Dask makes of an address
+        except OSError as error:
             why = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(
                 f"CLUSTER={address}: no Dask scheduler answers there ({why}); "

@@ -100,12 +100,10 @@ def make(job: Mapping[str, Any]) -> dict[str, str]:
             _link(clone / "checkpoints", Path(job["checkpoints"]))
         arm = Arm(worker, clone / job["pipeline"], job, host)
         arm.dvc("pull", "-q", "-f", *job["before"], attempts=ATTEMPTS)
-        client, begun = distributed.get_client(), ["unrolled", arm.key]
-        if client.get_metadata(begun, default=False):  # another worker had it, and may have pushed some of it
+        if arm.begun_before():  # by a worker that died or failed, and may have pushed some of it
             arm.dvc("fetch", "-q", "--run-cache", *job["before"], attempts=ATTEMPTS)
             for partial in (clone / ".dvc" / "cache" / "runs").glob("*/*/.*"):
                 partial.unlink()
-        client.set_metadata(begun, True)
         train, *others = job["stages"]
         for stages in ([train], others):  # what took longest is safe first
             arm.dvc("repro", "--pull", "-s", *stages)
@@ -135,6 +133,14 @@ class Arm:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         threads = {"OMP_NUM_THREADS": str(worker.state.nthreads), "OMP_WAIT_POLICY": "PASSIVE"}
         self._environ = own | threads | dict(job["environ"]) | {"PATH": path}
+
+    def begun_before(self) -> bool:
+        """Whether another worker had this arm already; from now on, one had."""
+        # A client in a worker would print what all the workers say.
+        scheduler, loop, keys = self._worker.scheduler, self._worker.loop, ["unrolled", self.key]
+        before = distributed.utils.sync(loop, scheduler.get_metadata, keys=keys, default=False)
+        distributed.utils.sync(loop, scheduler.set_metadata, keys=keys, value=True)
+        return bool(before)
 
     def dvc(self, *words: str, attempts: int = 1) -> None:
         """Run DVC, forwarding what it says; RuntimeError with its last line of error where all ``attempts`` fail."""

@@ -1,0 +1,205 @@
+"""Arms over a cluster, as far as one process can tell: the code that travels, who is admitted, what is sent.
+
+With workers that are processes of their own: tests/test_cluster_workers.py.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from dvc.repo import Repo
+
+from unrolled.cluster import client, worker
+from unrolled.cluster.arms import CHAIN, Remote, chain, made_before, missing
+from unrolled.cluster.code import bundled
+from unrolled.cluster.environment import differences, digest, environment, packages_of
+from unrolled.cluster.start import slurm_script
+from unrolled.shell.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+def git(place: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=place, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with one commit."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    place = tmp_path / "root"
+    place.mkdir()
+    git(place, "init", "-q")
+    for name, text in {
+        ".gitignore": "*.big\n",
+        "kept.txt": "1",
+        "edited.txt": "1",
+        "gone.txt": "1",
+        "a.big": "1",
+    }.items():
+        (place / name).write_text(text)
+    git(place, "add", "-f", ".")
+    git(place, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
+    return place
+
+
+def test_the_working_tree_arrives_as_it_is_and_stays_as_it_was(root: Path, tmp_path: Path) -> None:
+    (root / "edited.txt").write_text("2")
+    (root / "gone.txt").unlink()
+    (root / "new.txt").write_text("new")
+    (root / "ignored.big").write_text("big")
+    (root / "b.big").symlink_to("kept.txt")
+    git(root, "add", "edited.txt")
+    (root / "edited.txt").write_text("3")
+    (root / ".git" / "info" / "exclude").write_text("private.txt\n")
+    (root / "private.txt").write_text("mine")
+    before = [git(root, "status", "--porcelain"), git(root, "count-objects", "-v"), git(root, "for-each-ref")]
+    code = bundled(root)
+    assert [git(root, "status", "--porcelain"), git(root, "count-objects", "-v"), git(root, "for-each-ref")] == before
+    assert bundled(root).commit == code.commit
+    place = SimpleNamespace(local_directory=tmp_path / "worker")
+    for _ in range(2):
+        told = {"name": "ours", "url": str(tmp_path), "options": {"jobs": "2"}}
+        (tmp_path / "worker" / "unrolled" / "clone" / ".dvc").mkdir(parents=True, exist_ok=True)
+        assert asyncio.run(worker.receive(code.commit, code.bundle, told, dask_worker=place)) == ""
+    clone = tmp_path / "worker" / "unrolled" / "clone"
+    git(clone, "checkout", "-q", "--detach", code.commit)
+    found = {path.name: path.read_text() for path in clone.iterdir() if path.is_file()}
+    assert found == {".gitignore": "*.big\n", "kept.txt": "1", "edited.txt": "3", "new.txt": "new", "a.big": "1"}
+    config = (clone / ".dvc" / "config.local").read_text()
+    assert config == f"[core]\n    remote = ours\n['remote \"ours\"']\n    url = {tmp_path}\n    jobs = 2\n"
+    said = asyncio.run(worker.receive(code.commit, b"", told | {"url": "/nowhere"}, dask_worker=place))
+    assert said == "the remote /nowhere is no folder there"
+
+
+def test_what_cannot_be_unpacked_is_said(tmp_path: Path) -> None:
+    place, told = SimpleNamespace(local_directory=tmp_path), {"name": "ours", "url": "s3://x", "options": {}}
+    assert "git fetch" in asyncio.run(worker.receive("0" * 40, b"no bundle", told, dask_worker=place))
+    (tmp_path / "file").touch()
+    place = SimpleNamespace(local_directory=tmp_path / "file")
+    assert "Not a directory" in asyncio.run(worker.receive("0" * 40, b"", told, dask_worker=place))
+
+
+def test_no_commit_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^git rev-parse in .*: fatal: not a git repository"):
+        bundled(tmp_path)
+
+
+def test_environments_differ_by_what_reaches_the_bytes() -> None:
+    packages = packages_of(ROOT / "requirements.lock")
+    here = environment([*packages, "no-such-package"])
+    assert {"torch", "numpy", "distributed"} <= set(packages) and here["no-such-package"] == "missing"
+    assert differences(here, environment([*packages, "no-such-package"])) == ""
+    there = here | {"torch": "9.9", "dvc": "1", "numpy": "2", "Python": "3.10", "scipy": "0"}
+    said = differences(here, there)
+    assert said.startswith(f"Python 3.10, here {here['Python']}; torch 9.9, here {here['torch']}; ")
+    assert said.endswith("; and 2 more") and digest(here) == digest(dict(here)) != digest(there)
+
+
+@pytest.fixture
+def pipeline(root: Path, tmp_path: Path) -> Path:
+    """Two arms over one stage that both stand on, as DVC sees them; and a remote."""
+    stages: dict[str, Any] = {"resolve": {"cmd": "echo r > resolved", "deps": ["kept.txt"], "outs": ["resolved"]}}
+    before = "resolved"
+    for name in CHAIN:
+        made = f"{name}-${{item.arm}}"
+        stages[name] = {"matrix": {"arm": ["a", "b"]}, "cmd": f"echo {name} ${{item.arm}} > {made}"}
+        stages[name] |= {"deps": [before], "outs": [made]}
+        before = made
+    (root / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+    with Repo.init(str(root)) as repo, repo.config.edit("local") as settings:
+        settings["core"] = {"remote": "ours", "analytics": False}
+        settings["remote"] = {"ours": {"url": str(tmp_path / "remote")}}
+    return root
+
+
+@pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of DVC's own
+def test_what_a_remote_holds_is_not_sent(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pipeline)
+    with Repo() as repo:
+        assert made_before(repo, ["a", "b"]) == ["resolve"]
+        repo.reproduce("resolve")
+    assert missing(["a", "b"], Path()) == ["a", "b"]
+    other = tmp_path / "other"  # that of a worker, which makes one of them
+    git(tmp_path, "clone", "-q", str(pipeline), str(other))
+    for name in ("dvc.yaml", "dvc.lock", "resolved", ".dvc/config.local"):
+        (other / name).parent.mkdir(exist_ok=True)
+        (other / name).write_bytes((pipeline / name).read_bytes())
+    monkeypatch.chdir(other)
+    with Repo() as repo:
+        repo.reproduce(chain("a"), single_item=True)
+        repo.push(chain("a"), run_cache=True)
+    monkeypatch.chdir(pipeline)
+    (tmp_path / "remote/files/md5/runs/ab/cd").mkdir(parents=True)
+    (tmp_path / "remote/files/md5/runs/ab/cd/.half.tmp").touch()  # another worker is at pushing it
+    assert missing(["a", "b"], Path()) == ["b"]
+    assert (pipeline / "probe-a").read_text() == "probe a\n"
+    with Repo() as repo:
+        assert not list(Path(repo.stage_cache.cache_dir).rglob(".*"))
+        done = {stage.addressing for stage in repo.reproduce()}
+    assert done >= set(chain("b")) and missing(["a", "b"], Path()) == []
+    assert {path.name for path in pipeline.glob("*-?")} == {f"{name}-{arm}" for name in CHAIN for arm in "ab"}
+
+
+def test_a_remote_travels_without_its_secrets(pipeline: Path) -> None:
+    with Repo(str(pipeline)) as repo:
+        repo.config["remote"]["ours"] |= {
+            "url": "s3://bucket/x",
+            "region": "eu",
+            "secret_access_key": "k",
+            "user": "me",
+        }
+        assert Remote.default(repo) == ("ours", "s3://bucket/x", {"region": "eu", "user": "me"})
+        del repo.config["core"]["remote"]
+        with pytest.raises(UserError, match=r"DVC has no default one; dvc remote add -d ours "):
+            Remote.default(repo)
+
+
+@pytest.mark.parametrize("address", ["", "host", "host:8786", "tcp://host", "http://host:8786", "tcp://a b:1"])
+def test_what_is_no_address_is_one_line(address: str) -> None:
+    with pytest.raises(UserError, match=r"is no address of a Dask scheduler; it looks like tcp://host:8786"):
+        client.connected(address).__enter__()
+
+
+def test_nobody_answers_at_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "CONNECT", 0.2)
+    with pytest.raises(UserError, match=r"^CLUSTER=tcp://127.0.0.1:9: no Dask scheduler answers there"):
+        client.connected("tcp://127.0.0.1:9").__enter__()
+
+
+def test_a_remote_that_fails_is_asked_three_times(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = subprocess.CompletedProcess([], 1, "", "Traceback\nERROR: unreachable\nHaving any troubles?\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(client.time, "sleep", lambda _: None)
+    with pytest.raises(UserError, match=r"^dvc push failed three times: unreachable; the same command tries again$"):
+        client._dvc("push")
+    assert capsys.readouterr().err.splitlines() == [
+        f"dvc push failed (unreachable); tried again in {seconds} s" for seconds in (3, 6)
+    ]
+
+
+def test_timings_say_what_another_machine_differs_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = {"timings": '{"seconds": 1.0, "device": "cpu"}', "worker": "tcp://w", "host": "box:1"}
+    client._take_timings("a", made, {"tcp://w": ""})
+    assert json.loads(Path("timings/a.json").read_text()) == {"seconds": 1.0, "device": "cpu"}
+    client._take_timings("a", made, {"tcp://w": "torch 9.9, here 2.13"})
+    assert (
+        json.loads(Path("timings/a.json").read_text())["device"]
+        == "cpu of box:1, another machine: torch 9.9, here 2.13"
+    )
+    client._take_timings("b", made | {"timings": ""}, {})
+    assert not Path("timings/b.json").exists()
+
+
+def test_a_job_script_is_a_script() -> None:
+    script = slurm_script("tcp://head:8786", 4, Path("/a folder/clone"))
+    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+    assert "cd '/a folder/clone'\n" in script and '--nthreads "${SLURM_CPUS_PER_TASK:-4}"' in script

@@ -1,0 +1,203 @@
+"""Arms over a cluster whose workers are processes, each with its clone and its cache: `make check-cluster`."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import distributed
+import pytest
+from ruamel.yaml import YAML
+
+from project import ARMS, ROOT, Project, copied, running, small
+from unrolled.cluster.start import scheduler, slurm_script
+
+pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("default")]  # Dask's processes end when they will
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A small project, committed and never reproduced; not to be written to."""
+    place = tmp_path_factory.mktemp("fresh") / "project"
+    place.mkdir()
+    site = str(tmp_path_factory.mktemp("site"))
+    project = small(place, {"GIT_CONFIG_GLOBAL": os.devnull, "DVC_SITE_CACHE_DIR": site}).cold()
+    shutil.copy(ROOT / "requirements.lock", place)
+    project.must("git", "init", "-q")
+    project.must("git", "config", "user.name", "test")
+    project.must("git", "config", "user.email", "test@example.org")
+    project.must("git", "add", "-A")
+    project.must("git", "commit", "-qm", "first")
+    return project
+
+
+@pytest.fixture
+def project(fresh: Project, tmp_path: Path) -> Project:
+    """The same, with a remote."""
+    project = copied(fresh, tmp_path / "project")
+    (tmp_path / "remote").mkdir()
+    project.must("dvc", "remote", "add", "--local", "-d", "ours", tmp_path / "remote")
+    return replace(project, environment=project.environment | {"PYTHONPATH": str(project.place / "src")})
+
+
+@contextmanager
+def workers(number: int, place: Path) -> Iterator[str]:
+    """A scheduler and its workers, whose clones lie in ``place``."""
+    with pytest.MonkeyPatch.context() as patch:
+        place.mkdir(exist_ok=True)
+        patch.chdir(place)
+        with scheduler(number, 1, None, 0) as address:
+            yield address
+
+
+def whole_lock(project: Project) -> object:
+    """Arms side by side stand in any order."""
+    return YAML(typ="safe", pure=True).load(project.place / "dvc.lock")
+
+
+def outputs(project: Project) -> dict[str, bytes]:
+    folders = ("resolved", "data", "runs", "baselines", "evaluation", "probes", "report")
+    files = [path for folder in folders for path in (project.place / folder).rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(project.place)): path.read_bytes() for path in [*files, project.place / "metrics.json"]
+    }
+
+
+def test_the_same_bytes_as_on_one_machine_and_nothing_is_sent_twice(
+    project: Project, fresh: Project, tmp_path: Path
+) -> None:
+    alone = copied(fresh, tmp_path / "alone")
+    project.append("src/unrolled/training/fit.py", "\n# not committed\n")
+    alone.append("src/unrolled/training/fit.py", "\n# not committed\n")
+    alone.must("scripts/repro.sh", "2", PYTHONPATH=str(alone.place / "src"))
+    status = project.must("git", "status", "--porcelain")
+    with workers(2, tmp_path / "workers") as address:
+        said = project.must("scripts/repro.sh", "2", CLUSTER=address)
+        assert {arm for arm in ARMS if re.search(rf"^{arm}: made by .*:\d+, and pushed$", said, re.M)} == set(ARMS)
+        assert len(set(re.findall(r"^\S+: made by (\S+),", said, re.M))) == 2
+        assert all(re.search(rf"^{arm} \| \S+:\d+ \| {arm}: epoch 1: valid .* tokens/s$", said, re.M) for arm in ARMS)
+        here = {stage for stage in running(said) if not stage.startswith("baseline")}
+        assert here == {"resolve", "fetch", "preprocess", "vocabulary", "compare", "record"}
+        assert len(list((tmp_path / "workers").glob("**/unrolled/clone/.dvc/cache"))) == 2
+        assert all(json.loads((project.place / f"timings/{arm}.json").read_text())["device"] == "cpu" for arm in ARMS)
+        again = project.must("scripts/repro.sh", "2", CLUSTER=address)
+        assert "4 of 4 arms are up to date or in the run cache" in again and running(again) == set()
+        project.edit(clipping__clipped__clip_norm=0.5)
+        said = project.must("scripts/repro.sh", "2", CLUSTER=address)
+        assert set(re.findall(r"^(\S+): made by", said, re.M)) == {"rnn-clipped-1", "lstm-clipped-1"}
+        project.edit(clipping__clipped__clip_norm=0.25)
+        said = project.must("scripts/repro.sh", "2", CLUSTER=address)
+        assert "4 of 4 arms are up to date or in the run cache" in said
+    assert whole_lock(project) == whole_lock(alone) and outputs(project) == outputs(alone)
+    changed = set(project.must("git", "status", "--porcelain").splitlines()) - set(status.splitlines())
+    assert {line[3:] for line in changed} <= {"dvc.lock", "data/corpus.json", "metrics.json", "params.yaml"}
+
+
+def test_an_arm_whose_worker_is_killed_goes_on_elsewhere(project: Project, tmp_path: Path) -> None:
+    project.edit(train__epochs=40, arch={"lstm": {"cell": "lstm"}}, clipping={"clipped": {"clip_norm": 0.25}})
+    (tmp_path / "checkpoints").mkdir()
+    with workers(2, tmp_path / "workers") as address:
+        head = subprocess.Popen(
+            ["scripts/repro.sh", "2"],
+            cwd=project.place,
+            env=project.environ(CLUSTER=address, UNROLLED_CHECKPOINTS=str(tmp_path / "checkpoints")),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert head.stdout is not None
+        said = []
+        for line in head.stdout:
+            said.append(line)
+            if found := re.match(r"\S+ \| (\S+) \| \S+: epoch 3:", line):
+                break
+        port = found[1].rpartition(":")[2] if found else "".join(said)
+        with distributed.Client(address, set_as_default=False) as client:
+            pids = client.run(os.getpid)
+        (killed,) = (pid for worker, pid in pids.items() if worker.endswith(f":{port}"))
+        stage = training(project.environ()["PATH"])
+        os.kill(killed, signal.SIGKILL)
+        rest, _ = head.communicate(timeout=300)
+        assert head.returncode == 0, "".join(said) + rest
+        assert re.search(r"training goes on after step \d+, from .*/checkpoints/lstm-clipped-1-", rest), rest
+        made = re.search(r"lstm-clipped-1: made by (\S+), and pushed", rest)
+        assert made and made[1] != found[1]
+        assert not [pid for pid in stage if alive(pid)]  # what the dead worker had started
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def training(path: str) -> list[int]:
+    """The processes that train now."""
+    lines = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [int(line.split()[0]) for line in lines if re.search(r" python stages/train.py lstm-clipped-1$", line)]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "train.py" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
+
+
+def test_a_worker_with_another_torch_is_refused_or_noted(project: Project, tmp_path: Path) -> None:
+    project.edit(arch={"rnn": {"cell": "rnn"}}, clipping={"clipped": {"clip_norm": 0.25}})
+    other = tmp_path / "packages" / "torch-9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 9.9\n")
+    with workers(0, tmp_path / "workers") as address:
+        said = project.run("unrolled", "distribute", "--check", address)
+        assert said.returncode == 1 and "error: the cluster has no workers" in said.stderr
+        script = tmp_path / "job.sh"
+        script.write_text(slurm_script(address, 1, tmp_path / "clone"))
+        (tmp_path / "clone" / ".venv").mkdir(parents=True)
+        (tmp_path / "clone" / ".venv" / "bin").symlink_to(ROOT / ".venv" / "bin")
+        environ = project.environ(PYTHONPATH=str(other.parent), TMPDIR=str(tmp_path))
+        job = subprocess.Popen(["bash", script], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            with distributed.Client(address, set_as_default=False) as client:
+                client.wait_for_workers(1, timeout=60)
+            said = project.run("scripts/repro.sh", "2", CLUSTER=address)
+            assert said.returncode == 1 and not (project.place / "resolved").exists()
+            (line,) = (line for line in said.stderr.splitlines() if line.startswith("error: "))
+            assert re.search(r"no worker of the cluster is admitted \(tcp://\S+: torch 9.9, here \d", line)
+            project.must("scripts/repro.sh", "2", CLUSTER=address, UNROLLED_ANY_WORKER="1")
+        finally:
+            job.terminate()
+            job.wait()
+    device = json.loads((project.place / "timings/rnn-clipped-1.json").read_text())["device"]
+    assert re.match(r"cpu of \S+:\d+, another machine: torch 9\.9, here \d", device)
+
+
+def test_an_arm_that_fails_is_named_and_the_others_stand(project: Project, tmp_path: Path) -> None:
+    """A failing stage is tried on other workers, then said; what was made is fetched."""
+    project.edit(arch={"rnn": {"cell": "rnn"}, "lstm": {"cell": "lstm"}}, clipping={"clipped": {"clip_norm": 0.25}})
+    broken = '\n\nimport sys\nif sys.argv[1:] == ["lstm-clipped-1"]:\n    sys.exit("error: no room")\n'
+    stage = project.place / "stages" / "evaluate.py"
+    stage.write_text(
+        stage.read_text().replace('\n\nif __name__ == "__main__"', f'{broken}\n\nif __name__ == "__main__"')
+    )
+    with workers(2, tmp_path / "workers") as address:
+        said = project.run("scripts/repro.sh", "2", CLUSTER=address)
+    assert said.returncode == 1 and "Traceback" not in said.stderr
+    (line,) = (line for line in said.stderr.splitlines() if line.startswith("error: "))
+    assert re.match(
+        r"error: 1 of 2 arms failed, the others are fetched: lstm-clipped-1: dvc repro failed on \S+: ", line
+    )
+    assert "error: no room" in line
+    assert (project.place / "probes" / "rnn-clipped-1").is_dir()
+    assert "train" not in {stage.split("@")[0] for stage in project.would_run()}  # it was pushed
+
+
+def test_without_a_remote_nothing_begins(fresh: Project, tmp_path: Path) -> None:
+    project = copied(fresh, tmp_path / "project")
+    started = time.monotonic()
+    done = project.run("scripts/repro.sh", "2", CLUSTER="tcp://127.0.0.1:9", PYTHONPATH=str(project.place / "src"))
+    assert done.returncode == 1 and "dvc remote add -d ours" in done.stderr and time.monotonic() - started < 60
+    assert not (project.place / "resolved").exists()
