@@ -6,19 +6,22 @@ import re
 import shutil
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import distributed
 import pytest
 from ruamel.yaml import YAML
 
-from project import ARMS, ROOT, Project, copied, running, small
+from project import GRID, ROOT, Project, copied, running, small
 from unrolled.cluster.start import scheduler, slurm_script
 
+CLIPPED = {"clipped": {"clip_norm": 0.25}}
+ARMS = ["rnn-clipped-1", "lstm-clipped-1"]
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("default")]  # Dask's processes end when they will
 
 
@@ -50,11 +53,8 @@ def project(fresh: Project, tmp_path: Path) -> Project:
 @contextmanager
 def workers(number: int, place: Path) -> Iterator[str]:
     """A scheduler and its workers, whose clones lie in ``place``."""
-    with pytest.MonkeyPatch.context() as patch:
-        place.mkdir(exist_ok=True)
-        patch.chdir(place)
-        with scheduler(number, 1, None, 0) as address:
-            yield address
+    with dask.config.set({"temporary-directory": str(place)}), scheduler(number, 1, None, 0) as address:
+        yield address
 
 
 def whole_lock(project: Project) -> object:
@@ -74,34 +74,34 @@ def test_the_same_bytes_as_on_one_machine_and_nothing_is_sent_twice(
     project: Project, fresh: Project, tmp_path: Path
 ) -> None:
     alone = copied(fresh, tmp_path / "alone")
-    project.append("src/unrolled/training/fit.py", "\n# not committed\n")
-    alone.append("src/unrolled/training/fit.py", "\n# not committed\n")
+    for each in (project, alone):
+        each.append("src/unrolled/training/fit.py", "\n# not committed\n")
+        each.edit(clipping=CLIPPED)
     alone.must("scripts/repro.sh", "2", PYTHONPATH=str(alone.place / "src"))
-    status = project.must("git", "status", "--porcelain")
     with workers(2, tmp_path / "workers") as address:
         said = project.must("scripts/repro.sh", "2", CLUSTER=address)
-        assert {arm for arm in ARMS if re.search(rf"^{arm}: made by .*:\d+, and pushed$", said, re.M)} == set(ARMS)
+        assert whole_lock(project) == whole_lock(alone) and outputs(project) == outputs(alone)
+        assert made(said) == set(ARMS)
         assert len(set(re.findall(r"^\S+: made by (\S+),", said, re.M))) == 2
         assert all(re.search(rf"^{arm} \| \S+:\d+ \| {arm}: epoch 1: valid .* tokens/s$", said, re.M) for arm in ARMS)
         here = {stage for stage in running(said) if not stage.startswith("baseline")}
         assert here == {"resolve", "fetch", "preprocess", "vocabulary", "compare", "record"}
         assert len(list((tmp_path / "workers").glob("**/unrolled/clone/.dvc/cache"))) == 2
         assert all(json.loads((project.place / f"timings/{arm}.json").read_text())["device"] == "cpu" for arm in ARMS)
-        again = project.must("scripts/repro.sh", "2", CLUSTER=address)
-        assert "4 of 4 arms are up to date or in the run cache" in again and running(again) == set()
-        project.edit(clipping__clipped__clip_norm=0.5)
+        project.edit(arch=GRID | {"lstm": {"cell": "lstm", "learning_rate": 1.0}})
+        assert made(project.must("scripts/repro.sh", "2", CLUSTER=address)) == {"lstm-clipped-1"}
+        project.edit(arch=GRID)
         said = project.must("scripts/repro.sh", "2", CLUSTER=address)
-        assert set(re.findall(r"^(\S+): made by", said, re.M)) == {"rnn-clipped-1", "lstm-clipped-1"}
-        project.edit(clipping__clipped__clip_norm=0.25)
-        said = project.must("scripts/repro.sh", "2", CLUSTER=address)
-        assert "4 of 4 arms are up to date or in the run cache" in said
-    assert whole_lock(project) == whole_lock(alone) and outputs(project) == outputs(alone)
-    changed = set(project.must("git", "status", "--porcelain").splitlines()) - set(status.splitlines())
-    assert {line[3:] for line in changed} <= {"dvc.lock", "data/corpus.json", "metrics.json", "params.yaml"}
+        assert "2 of 2 arms are up to date or in the run cache" in said and made(said) == set()
+
+
+def made(said: str) -> set[str]:
+    """The arms that workers made."""
+    return set(re.findall(r"^(\S+): made by \S+:\d+, and pushed$", said, re.M))
 
 
 def test_an_arm_whose_worker_is_killed_goes_on_elsewhere(project: Project, tmp_path: Path) -> None:
-    project.edit(train__epochs=40, arch={"lstm": {"cell": "lstm"}}, clipping={"clipped": {"clip_norm": 0.25}})
+    project.edit(train__epochs=40, arch={"lstm": {"cell": "lstm"}}, clipping=CLIPPED)
     (tmp_path / "checkpoints").mkdir()
     with workers(2, tmp_path / "workers") as address:
         head = subprocess.Popen(
@@ -122,7 +122,7 @@ def test_an_arm_whose_worker_is_killed_goes_on_elsewhere(project: Project, tmp_p
         with distributed.Client(address, set_as_default=False) as client:
             pids = client.run(os.getpid)
         (killed,) = (pid for worker, pid in pids.items() if worker.endswith(f":{port}"))
-        stage = training(project.environ()["PATH"])
+        stage = training()
         os.kill(killed, signal.SIGKILL)
         rest, _ = head.communicate(timeout=300)
         assert head.returncode == 0, "".join(said) + rest
@@ -133,7 +133,7 @@ def test_an_arm_whose_worker_is_killed_goes_on_elsewhere(project: Project, tmp_p
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def training(path: str) -> list[int]:
+def training() -> list[int]:
     """The processes that train now."""
     lines = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
     return [int(line.split()[0]) for line in lines if re.search(r" python stages/train.py lstm-clipped-1$", line)]
@@ -147,7 +147,7 @@ def alive(pid: int) -> bool:
 
 
 def test_a_worker_with_another_torch_is_refused_or_noted(project: Project, tmp_path: Path) -> None:
-    project.edit(arch={"rnn": {"cell": "rnn"}}, clipping={"clipped": {"clip_norm": 0.25}})
+    project.edit(arch={"rnn": {"cell": "rnn"}}, clipping=CLIPPED)
     other = tmp_path / "packages" / "torch-9.9.dist-info"
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 9.9\n")
@@ -156,8 +156,8 @@ def test_a_worker_with_another_torch_is_refused_or_noted(project: Project, tmp_p
         assert said.returncode == 1 and "error: the cluster has no workers" in said.stderr
         script = tmp_path / "job.sh"
         script.write_text(slurm_script(address, 1, tmp_path / "clone"))
-        (tmp_path / "clone" / ".venv").mkdir(parents=True)
-        (tmp_path / "clone" / ".venv" / "bin").symlink_to(ROOT / ".venv" / "bin")
+        (tmp_path / "clone").mkdir()
+        (tmp_path / "clone" / ".venv").symlink_to(sys.prefix)
         environ = project.environ(PYTHONPATH=str(other.parent), TMPDIR=str(tmp_path))
         job = subprocess.Popen(["bash", script], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -177,7 +177,7 @@ def test_a_worker_with_another_torch_is_refused_or_noted(project: Project, tmp_p
 
 def test_an_arm_that_fails_is_named_and_the_others_stand(project: Project, tmp_path: Path) -> None:
     """A failing stage is tried on other workers, then said; what was made is fetched."""
-    project.edit(arch={"rnn": {"cell": "rnn"}, "lstm": {"cell": "lstm"}}, clipping={"clipped": {"clip_norm": 0.25}})
+    project.edit(clipping=CLIPPED)
     broken = '\n\nimport sys\nif sys.argv[1:] == ["lstm-clipped-1"]:\n    sys.exit("error: no room")\n'
     stage = project.place / "stages" / "evaluate.py"
     stage.write_text(
@@ -192,12 +192,11 @@ def test_an_arm_that_fails_is_named_and_the_others_stand(project: Project, tmp_p
     )
     assert "error: no room" in line
     assert (project.place / "probes" / "rnn-clipped-1").is_dir()
-    assert "train" not in {stage.split("@")[0] for stage in project.would_run()}  # it was pushed
+    assert running(project.must("dvc", "repro", "-s", *(f"train@{arm}" for arm in ARMS))) == set()  # they were pushed
 
 
 def test_without_a_remote_nothing_begins(fresh: Project, tmp_path: Path) -> None:
     project = copied(fresh, tmp_path / "project")
-    started = time.monotonic()
     done = project.run("scripts/repro.sh", "2", CLUSTER="tcp://127.0.0.1:9", PYTHONPATH=str(project.place / "src"))
-    assert done.returncode == 1 and "dvc remote add -d ours" in done.stderr and time.monotonic() - started < 60
+    assert done.returncode == 1 and "dvc remote add -d ours" in done.stderr
     assert not (project.place / "resolved").exists()
