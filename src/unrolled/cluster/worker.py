@@ -30,9 +30,10 @@ exec 3<&-
 wait $stage"""
 # What DVC tells a person at a keyboard.
 ASIDE = ("To track the changes", "To enable auto staging", "Use `dvc push`", "\tgit add", "Updating lock file", "> ")
-# What of a caller's shell must not reach a pipeline in another repository.
-FOREIGN = ("DVC_ROOT", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-FOREIGN += ("SSH_CLIENT", "SSH2_CLIENT", "SSH_CONNECTION")  # or bash reads ~/.bashrc, and finds another Python
+# What of a caller's shell must not reach a pipeline in another repository; and what makes bash read ~/.bashrc, in which
+# another Python may be put first.
+FOREIGN = {"DVC_ROOT", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
+FOREIGN |= {"SSH_CLIENT", "SSH2_CLIENT", "SSH_CONNECTION"}
 
 
 def _place(worker: Any) -> Path:
