@@ -219,9 +219,13 @@ def test_only_pythons_that_the_lock_has_wheels_for(clone: Clone, version: str, f
 
 def test_one_arm_a_core_unless_told_otherwise() -> None:
     def recipe(*words: str) -> str:
-        environ = {name: value for name, value in os.environ.items() if name not in ("JOBS", "MAKEFLAGS", "MAKELEVEL")}
+        environ = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("JOBS", "CLUSTER", "MAKEFLAGS", "MAKELEVEL")
+        }
         done = subprocess.run(["make", "-n", "repro", *words], cwd=ROOT, env=environ, capture_output=True, text=True)
         return done.stdout.splitlines()[-1].rstrip()
 
-    assert recipe() == f"scripts/repro.sh {os.sysconf('SC_NPROCESSORS_ONLN')}"
-    assert recipe("JOBS=1") == "scripts/repro.sh 1"
+    assert recipe() == f"CLUSTER= scripts/repro.sh {os.sysconf('SC_NPROCESSORS_ONLN')}"
+    assert recipe("JOBS=1", "CLUSTER=tcp://a:1") == "CLUSTER=tcp://a:1 scripts/repro.sh 1"
