@@ -1,7 +1,7 @@
 """`unrolled generate`, `score`, `explain`, `distances` and `units`: what can be done with language models alone."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -128,20 +128,14 @@ def distances(place: Path | None) -> None:
     """
     from unrolled.tasks.language_model import distances as found  # here: matplotlib takes a while to import
 
-    here = pipeline()
-    shown, folder = shown_by_dvc(here), folder_in_repository(here)
-    groups = found.over_distances(list(found.trials(shown, folder)))
-    if not groups:
-        raise UserError(
-            "no two distances were tried, in experiments with one each; in pipelines/known-entropy: dvc exp run "
-            "--queue -S 'corpus.source.distances=[4],[16],[64]' -S 'seeds=[1],[2],[3]', then dvc queue start"
-        )
-    for settings, arms in groups:
-        for line in found.table(settings, arms, settings_of(shown[0].get("data") or {}, folder)):
-            click.echo(line)
-    if place is not None:
-        found.draw(groups[-1][1], place)
-        click.echo(f"drawn in {place}" + (", the last of these alone" if len(groups) > 1 else ""))
+    def gathered(shown: list[Any], folder: str) -> list[Any]:
+        return found.over_distances(list(found.trials(shown, folder)))
+
+    _tell_of_experiments(
+        gathered, found.table, found.draw, place,
+        "no two distances were tried, in experiments with one each; in pipelines/known-entropy: dvc exp run --queue "
+        "-S 'corpus.source.distances=[4],[16],[64]' -S 'seeds=[1],[2],[3]', then dvc queue start",
+    )  # fmt: skip
 
 
 @click.command()
@@ -157,19 +151,32 @@ def units(place: Path | None) -> None:
     """
     from unrolled.tasks.language_model import units as found  # here: matplotlib takes a while to import
 
+    _tell_of_experiments(
+        found.over_units, found.table, found.draw, place,
+        "no two units were tried with settings that are alike otherwise; try some with: dvc exp run --queue -S "
+        "vocabulary.unit=character,subword,word, then dvc queue start",
+    )  # fmt: skip
+
+
+def _tell_of_experiments(
+    gathered: Callable[[list[Any], str], Sequence[tuple[Any, Any]]], table: Callable[..., Iterator[str]],
+    draw: Callable[[Any, Path], None], place: Path | None, none: str,
+) -> None:  # fmt: skip
+    """The tables of what was ``gathered`` from DVC's experiments, by settings; the last of them drawn at ``place`` too.
+
+    UserError with the text ``none`` where there is nothing to compare.
+    """
     here = pipeline()
     shown, folder = shown_by_dvc(here), folder_in_repository(here)
-    groups = found.over_units(shown, folder)
+    groups = gathered(shown, folder)
     if not groups:
-        raise UserError(
-            "no two units were tried with settings that are alike otherwise; try some with: dvc exp run --queue -S "
-            "vocabulary.unit=character,subword,word, then dvc queue start"
-        )
-    for settings, rows in groups:
-        for line in found.table(settings, rows, settings_of(shown[0].get("data") or {}, folder)):
+        raise UserError(none)
+    beside = settings_of(shown[0].get("data") or {}, folder)
+    for settings, compared in groups:
+        for line in table(settings, compared, beside):
             click.echo(line)
     if place is not None:
-        found.draw(groups[-1][1], place)
+        draw(groups[-1][1], place)
         click.echo(f"drawn in {place}" + (", the last of these alone" if len(groups) > 1 else ""))
 
 
