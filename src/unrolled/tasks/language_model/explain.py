@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from unrolled.ground.atomic import whole_text
+from unrolled.ground.checksums import read_sealed
 from unrolled.ground.run import Run
 from unrolled.ground.special_tokens import END_ID
 from unrolled.probing.gates import gate_values_of_stack
@@ -24,12 +25,13 @@ from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.stack import Stack
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.network import Network
+from unrolled.tasks.language_model.text.formats import HEAT
 from unrolled.tasks.language_model.text.inference import Trained
 
 MOST = 200  # tokens: each has a backward pass of its own
 LIKELIEST = 5  # words that are told of what was expected
 EMBEDDING = "embedding"
-HEAT = "▁▂▃▄▅▆▇█"
+LEVELS = "▁▂▃▄▅▆▇█"
 DECADES = 6.0  # below the largest norm; what is smaller has no bar
 
 Row = list[float]
@@ -63,10 +65,9 @@ class Explanation(NamedTuple):
 def arms(workspace: Path, wanted: Sequence[str]) -> Iterator[tuple[Trained, Run]]:
     """Those of runs/ that are wanted, or all that did not diverge; UserError as ``Trained.read``."""
     there = sorted(path.parent.name for path in workspace.glob("runs/[!.]*/summary.json"))
-    finite = [name for name in there if Run.read(workspace / "runs" / name).summary["status"] == "finished"]
+    finite = [name for name in there if read_sealed(workspace / "runs" / name, "summary.json")["status"] == "finished"]
     for name in wanted or finite or (None,):
-        trained = Trained.read(name, workspace)
-        yield trained, Run.read(workspace / "runs" / trained.arm)
+        yield Trained.with_run(name, workspace)
 
 
 def explain(arm: tuple[Trained, Run], text: str) -> Explanation:
@@ -172,7 +173,7 @@ def _coloured(word: str, bits: float, known: bool) -> str:
     said = f"{bits:.1f}" if bits < 1000 else f"{bits:.1e}"
     if not known:
         return click.style(f"{word}·<unk>·{said}", underline=True)
-    colour = next((name for limit, name in ((4, "green"), (8, "yellow"), (12, "red")) if bits <= limit), "magenta")
+    colour = next(colour for limit, colour in HEAT if bits <= limit)
     return click.style(f"{word}·{said}", fg=colour)
 
 
@@ -185,7 +186,7 @@ def _bar(norm: float, largest: float) -> str:
 
 def _sparkline(gate: str, values: Row) -> str:
     low = -1.0 if min(values) < 0 else 0.0
-    return "".join(HEAT[min(int((each - low) / (1 - low) * len(HEAT)), len(HEAT) - 1)] for each in values)
+    return "".join(LEVELS[min(int((each - low) / (1 - low) * len(LEVELS)), len(LEVELS) - 1)] for each in values)
 
 
 # ---- on a page

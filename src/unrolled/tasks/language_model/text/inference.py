@@ -61,6 +61,11 @@ class Trained:
 
     @classmethod
     def read(cls, arm: str | None = None, workspace: Path = Path()) -> "Trained":
+        """As ``with_run``, without the run."""
+        return cls.with_run(arm, workspace)[0]
+
+    @classmethod
+    def with_run(cls, arm: str | None = None, workspace: Path = Path()) -> tuple["Trained", Run]:
         """``arm`` of runs/; without a name, of the arms that read from left to right the best by validation loss.
 
         UserError where it is not trained or damaged, or was trained on another corpus than data/encoded now holds; or
@@ -80,7 +85,8 @@ class Trained:
             load_tokenizer(encoded / "tokenizer.json"),
             Reading.of_manifest(read_sealed(encoded, MANIFEST)),
         )
-        return cls(run.arm, network, tokenizer, reading, UnknownWords(tokenizer, encoded), flaw)
+        trained = cls(run.arm, network, tokenizer, reading, UnknownWords(tokenizer, encoded), flaw)
+        return trained, run
 
     @property
     def title(self) -> str:
