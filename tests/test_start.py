@@ -67,7 +67,7 @@ def words(names: list[str], place: Path) -> None:
 
 
 def from_run(arm: dict[str, Any], address: str, **changes: Any) -> dict[str, Any]:
-    return pinned({**arm, "train": {**arm["train"], "start_from": address, **changes}})
+    return pinned({"arm": {**arm, "train": {**arm["train"], "start_from": address, **changes}}})["arm"]
 
 
 # ---- for more epochs
@@ -194,6 +194,21 @@ def test_an_altered_copy_is_not_begun_from(harm: str) -> None:
         path = copy / ("weights.safetensors" if harm == "weights" else "settings.json")
         path.write_bytes(path.read_bytes()[:-1] + b"!")
     assert "is missing or altered; make it again with: dvc repro -f -s resolve" in refused(arm)
+
+
+def test_a_model_of_mlflow_is_downloaded_once_for_all_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name such as @champion may come to mean another one meanwhile."""
+    train(small("lstm-clipped-1"), Path("model"))
+    asked: list[str] = []
+
+    def downloaded(address: str, folder: str) -> Path:
+        asked.append(address)
+        return Path("model")
+
+    monkeypatch.setattr("unrolled.settings.start._downloaded", downloaded)
+    arms = {name: small(name, start_from="models:/ours@champion") for name in ("lstm-clipped-1", "lstm-unclipped-1")}
+    stated = {arm["train"]["start_from"] for arm in pinned(arms).values()}
+    assert asked == ["models:/ours@champion"] and stated == {f"models:/ours@champion@{digest_of(Path('model'))}"}
 
 
 # ---- through the stages

@@ -41,7 +41,7 @@ def resolve(path: Path = PARAMS, folder: Path = Path("resolved")) -> None:
                 for arm in params.arms.values()
             ],
         },
-        **{f"arms/{name}": pinned(arm) for name, arm in params.arms.items()},
+        **{f"arms/{name}": arm for name, arm in pinned(params.arms).items()},
     }
     check_path(corpus.get("path"))
     with whole_folder(folder) as place:

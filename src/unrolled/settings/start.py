@@ -1,10 +1,10 @@
 """`train.start_from` while params.yaml is resolved: the run is found, copied and pinned by its digest."""
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from unrolled.ground.atomic import whole_folder
@@ -20,38 +20,46 @@ from unrolled.shell.store import Store
 LONGEST = 1000  # characters of an address
 OF_MLFLOW = ("models:/", "runs:/", "mlflow-artifacts:/")
 
+Arm = Mapping[str, Any]
+Download = Callable[[str], Path]
 
-def pinned(arm: Mapping[str, Any]) -> dict[str, Any]:
-    """The arm as it is resolved: with ``start_from`` pinned by a digest, or without it where it says nothing.
+
+def pinned(arms: Mapping[str, Arm]) -> dict[str, dict[str, Any]]:
+    """The arms as they are resolved: with ``start_from`` pinned by a digest, or without it where it says nothing.
 
     UserError where there is no run at that place, or it is of another task or diverged.
     """
+    with TemporaryDirectory() as folder:
+        download = cache(partial(_downloaded, folder=folder))  # a model is fetched once, and is the same for all arms
+        return {name: _pinned(arm, download) for name, arm in arms.items()}
+
+
+def _pinned(arm: Arm, download: Download) -> dict[str, Any]:
     train = dict(arm["train"])
     if (address := train.pop("start_from")) is not None:
-        train["start_from"] = _copied(address, arm).stated
+        train["start_from"] = _copied(address, arm, _found(address, arm["arm"], download)).stated
     return {**arm, "train": train}
 
 
-def _copied(address: str, arm: Mapping[str, Any]) -> Start:
-    with _found(address, arm["arm"]) as run:
-        settings = load(run, SETTINGS, json_of)
-        if settings.get("task") != arm["task"]:
-            raise UserError(f"train.start_from: {address} is of the task {settings.get('task')}, not {arm['task']}")
-        if (before := _before(address, run, arm["arm"], settings)) is not None:
-            return before
-        summary = read_sealed(run, "summary.json") if (run / "summary.json").is_file() else {}
-        if summary.get("status") == "diverged":
-            raise UserError(f"train.start_from: {run} diverged: there is nothing to go on from")
-        start = Start(address, digest_of(run))
-        vocabulary = _vocabulary(run, settings["corpus_digest"])
-        if not (start.folder / "run").is_dir() or (vocabulary and not (start.folder / "vocabulary").is_dir()):
-            with whole_folder(start.folder) as place:
-                shutil.copytree(run, place / "run")
-                if vocabulary:
-                    (place / "vocabulary").mkdir()
-                for file in vocabulary:
-                    shutil.copyfile(file, place / "vocabulary" / file.name)
-        return start
+def _copied(address: str, arm: Arm, run: Path) -> Start:
+    settings = load(run, SETTINGS, json_of)
+    if settings.get("task") != arm["task"]:
+        raise UserError(f"train.start_from: {address} is of the task {settings.get('task')}, not {arm['task']}")
+    if (before := _before(address, run, arm["arm"], settings)) is not None:
+        return before
+    summary = read_sealed(run, "summary.json") if (run / "summary.json").is_file() else {}
+    if summary.get("status") == "diverged":
+        raise UserError(f"train.start_from: {run} diverged: there is nothing to go on from")
+    start = Start(address, digest_of(run))
+    vocabulary = _vocabulary(run, settings["corpus_digest"])
+    if not (start.folder / "run").is_dir() or (vocabulary and not (start.folder / "vocabulary").is_dir()):
+        with whole_folder(start.folder) as place:
+            shutil.copytree(run, place / "run")
+            if vocabulary:
+                (place / "vocabulary").mkdir()
+            for file in vocabulary:
+                shutil.copyfile(file, place / "vocabulary" / file.name)
+    return start
 
 
 def _before(address: str, run: Path, arm: str, settings: Mapping[str, Any]) -> Start | None:
@@ -68,15 +76,12 @@ def _before(address: str, run: Path, arm: str, settings: Mapping[str, Any]) -> S
     return before
 
 
-@contextmanager
-def _found(address: str, arm: str) -> Iterator[Path]:
-    """The folder that holds the run's weights and settings, as long as the block lasts."""
+def _found(address: str, arm: str, download: Download) -> Path:
+    """The folder that holds the run's weights and settings."""
     if not address.isprintable() or len(address) > LONGEST:
         raise UserError(f"train.start_from: {shown(address)} can be no path; a run directory is due")
     if address.startswith(OF_MLFLOW):
-        with TemporaryDirectory() as temporary:
-            yield _downloaded(address, temporary)
-        return
+        return download(address)
     try:
         place = Path(address).expanduser()
         if not place.exists() and (there := where_dvc_was_called(address)):
@@ -88,7 +93,7 @@ def _found(address: str, arm: str) -> Iterator[Path]:
         raise UserError(f"train.start_from: {_why_not(address, place, arm)}")
     if not (found / WEIGHTS).is_file():
         raise UserError(f"train.start_from: {found} has no {WEIGHTS}; get it back with: dvc checkout")
-    yield found
+    return found
 
 
 def _why_not(address: str, place: Path, arm: str) -> str:
@@ -110,7 +115,7 @@ def _downloaded(address: str, folder: str) -> Path:
     store = Store.locate(Path())
     store.check()
     try:
-        place = Path(download_artifacts(address, dst_path=folder, tracking_uri=store.uri))
+        place = Path(download_artifacts(address, dst_path=mkdtemp(dir=folder), tracking_uri=store.uri))
     except (MlflowException, OSError) as error:
         said = redact(str(error).partition("\n")[0])[:300]
         raise UserError(f"train.start_from: no {address} at {redact(store.uri)}: {said}") from None
