@@ -62,7 +62,8 @@ def fetch(files: Sequence[PublicFile], folder: Path, mirror: str | None = None, 
                 raise UserError(
                     f"{address}: wrong sha256 (expected {file.sha256}): the file is damaged or another one; not used"
                 ) from None
-            check(partial / file.name, file, address)
+            if file.members or file.blob:  # of the others pooch has seen to the sha256
+                check(partial / file.name, file, address)
 
 
 def check(path: Path, file: PublicFile, address: str) -> None:
