@@ -9,11 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML
-
 from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.checksums import json_of, load
-from unrolled.ground.registry import has_part, task_part
+from unrolled.ground.registry import has_part, task_names, task_part
+from unrolled.settings.loader import sections_in, text_of
 from unrolled.shell.errors import UserError
 
 PARTS = {
@@ -28,9 +27,8 @@ PARTS = {
     "bidirectional": "Both directions, and why that is no language model",
 }
 INTRODUCTION = (
-    "Written by `unrolled lecture` from the comparisons that stand here: each statement with the command that tries "
-    "it, what came",
-    "out on this machine, and whether it held. Some did not, or not as the textbook has it; those teach most.",
+    "Written by `unrolled lecture` from the comparisons that stand here: each statement with the command that tries it,",
+    "what came out on this machine, and whether it held. Some did not, or not as the textbook has it; those teach most.",
 )
 
 
@@ -87,8 +85,8 @@ def _results(root: Path) -> Iterator[Results]:
         params, report = folder / "params.yaml", folder / "report"
         if not (params.is_file() and (report / "comparison.json").is_file()):
             continue
-        task = YAML(typ="safe", pure=True).load(params.read_text(encoding="utf-8"))["task"]
-        if has_part(task, "lecture"):
+        task = sections_in(text_of(params), str(params)).get("task")
+        if task in task_names() and has_part(task, "lecture"):
             comparison = load(report, "comparison.json", json_of)
             rows: dict[str, Any] = {}
             for row in comparison["arms"].values():
