@@ -27,8 +27,9 @@ PARTS = {
     "bidirectional": "Both directions, and why that is no language model",
 }
 INTRODUCTION = (
-    "Written by `unrolled lecture` from the comparisons that stand here: each statement with the command that tries it,",
-    "what came out on this machine, and whether it held. Some did not, or not as the textbook has it; those teach most.",
+    "Written by `unrolled lecture` from the comparisons that stand here: each statement with the command that tries",
+    "it, what came out on this machine, and whether it held. Some did not, or not as the textbook has it; those teach",
+    "most.",
 )
 
 
