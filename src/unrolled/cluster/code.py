@@ -50,6 +50,7 @@ def bundled(root: Path) -> Code:
 def _git(root: Path, environ: "os._Environ[str] | dict[str, str]", *words: str) -> str:
     done = subprocess.run(["git", *words], cwd=root, env=environ, capture_output=True, text=True)
     if done.returncode:
-        reason = done.stderr.strip().splitlines()
-        raise UserError(f"git {words[0]} in {root}: {reason[-1] if reason else f'status {done.returncode}'}")
+        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        reason = next((line for line in said if line.startswith("fatal: ")), said[-1])  # it may explain itself below
+        raise UserError(f"git {words[0]} in {root}: {reason}")
     return done.stdout.strip()
