@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.corpus import lines as cutting
-from unrolled.corpus.encodings import likeliest
+from unrolled.corpus.encodings import likeliest, shown_in
 from unrolled.corpus.lines import BlankLines, Reading, decoded_lines, lines_of, opened
 from unrolled.settings.stated import LATER
 from unrolled.shell.errors import UserError
@@ -70,7 +70,10 @@ def test_a_text_to_be_continued_is_its_lines_and_what_follows_them(text: str, bl
 
 @pytest.mark.parametrize("read", [lambda text: list(lines_of(text)), opened])
 def test_a_nul_and_half_a_character_are_refused_wherever_text_comes_from(read: Callable[[str], object]) -> None:
-    for text, message in (("a\nb\0", "the text: not text but binary"), ("a\ud800", "the text: not UTF-8 at byte 1")):
+    for text, message in (
+        ("a\nb\0", "the text: not text but binary"),
+        ("a\ud800", r"the text: \\ud800, in line 1, is half"),
+    ):
         with pytest.raises(UserError, match=message):
             read(text)
 
@@ -101,7 +104,7 @@ SAMPLES = {
     "shift_jis": ["吾輩は猫である。名前はまだ無い。\n" * 5],
     "euc_jp": ["吾輩は猫である。名前はまだ無い。\n" * 5],
     "gb18030": ["我们都有一个家，名字叫中国。\n" * 5],
-    "utf-16-le": [ENGLISH, "Все счастливые семьи.\n" * 9],
+    "utf-16-le": [ENGLISH, "Все счастливые семьи.\n" * 9, "élève, été, ça où dés lâché\n" * 9],
     "utf-16-be": [ENGLISH],
     "utf-32-le": [ENGLISH],
 }
@@ -112,7 +115,8 @@ def test_the_error_names_an_encoding_and_that_one_reads_the_text(encoding: str, 
     data = b"plain\n" * (not encoding.startswith("utf")) + text.encode(encoding)
     with pytest.raises(UserError) as caught:
         lines(data, Reading.of_settings({}))
-    said = re.search(r"in line (\d+).*most likely it is (\S+): set corpus\.encoding to (\S+)$", str(caught.value))
+    guessed = r"in line (\d+).*most likely it is (\S+) \(“.+”\): set corpus\.encoding to (\S+)$"
+    said = re.search(guessed, str(caught.value))
     assert said and said[2] == said[3], caught.value
     wide = encoding.startswith("utf")
     assert said[1] == "1" if wide else int(said[1]) == 2 + (text.split("\n", 1)[0].isascii())
@@ -144,6 +148,19 @@ def test_the_line_and_the_byte_are_those_of_the_first_bad_one(before: list[str],
 def test_a_codec_that_needs_a_mark_and_has_none_is_told() -> None:
     with pytest.raises(UserError, match="no byte order mark, so utf-16 may be utf-16-le or utf-16-be; name one"):
         lines("abc".encode("utf-16-le"), Reading(encoding="utf-16"))
+
+
+def test_what_was_guessed_is_shown_for_a_person_to_judge() -> None:
+    """Of few letters beyond ASCII no statistics tell encodings apart; who knows the text does."""
+    sample = "once in the old town,\nŁódź, there was a well\n".encode("iso8859_2")
+    assert shown_in(sample, "iso8859_2") == "“ce in the old town, Łódź, there was a we”"
+    assert shown_in(sample, "cp1252") == "“ce in the old town, £ód¼, there was a we”"
+    assert shown_in(b"\x1b[2J\xff", "cp1252") == "“\ufffd[2Jÿ”"  # nothing that moves a terminal's cursor
+
+
+def test_zeros_that_are_no_text_are_taken_for_no_encoding() -> None:
+    for data in (bytes(5000), b"a.txt" + bytes(500), b"SQLite format 3" + bytes(99)):
+        assert likeliest(data) is None
 
 
 @given(st.binary(max_size=200))

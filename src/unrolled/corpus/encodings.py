@@ -15,6 +15,7 @@ MARKS = (
 )
 LONGEST_MARK = 4
 FEWEST_ZEROS = 8  # bytes
+SHOWN = 20  # characters on either side
 SAMPLE = 1 << 16  # bytes that a guess is made on
 # What Windows-1252 has of languages of the west, and no other text that is read with it by mistake.
 LETTERS = "àáâãäåæçèéêëìíîïñòóôõöøùúûüÿœßÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŸŒ"
@@ -23,7 +24,7 @@ SIGNS = "\u20ac\u2026\u2022\u2013\u2014°§©®\u2122\xb4\xb7¡¿£½¼"
 WESTERN = {*LETTERS, *QUOTES, *SIGNS}
 COMMON_CYRILLIC = frozenset("\u043e\u0435\u0430\u0438\u043d\u0442\u0440\u0441\u0432\u043b")  # in small letters
 FEW = 0.3  # share of letters beyond ASCII that no text of the west reaches
-PARTS_OF_WORDS = re.compile(r"\w[¡¿«»°§£½¼\u201a\u201e\u2022]\w")  # what stands between words, within one
+PARTS_OF_WORDS = re.compile(r"\w[¡¿«»°§£½¼\u201a\u201e\u2022]\w|£[^\W\d]")  # what stands between words, within one
 NAMES = ("shift_jis", "euc_jp", "euc_kr", "gb18030", "big5")  # the usual ones among codecs that read the same
 
 
@@ -55,17 +56,26 @@ def likeliest(sample: bytes) -> str | None:
     return next((name for name in NAMES if name in best.could_be_from_charset), best.encoding)
 
 
+def shown_in(sample: bytes, encoding: str) -> str:
+    """How bytes read in an encoding that was guessed, around the first letter beyond ASCII, for a person to judge."""
+    text = " ".join(sample[:SAMPLE].decode(encoding, "replace").split())
+    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    at = next((index for index, letter in enumerate(text) if letter > "\x7f"), 0)
+    return f"“{text[max(0, at - SHOWN) : at + SHOWN].strip()}”"
+
+
 def _wide(sample: bytes) -> str | None:
     """UTF-16 or UTF-32 without a mark, by where the zeros stand where ASCII does, if only as blanks and line ends."""
     zeros = [sample[at::4].count(0) for at in range(4)]
     if sum(zeros) < FEWEST_ZEROS:
         return None
     if sum(zeros) > 0.6 * len(sample):
-        return "utf-32-le" if zeros[3] >= zeros[0] else "utf-32-be"
+        name = "utf-32-le" if zeros[3] >= zeros[0] else "utf-32-be"
+        return name if _reads_as_text(sample[: len(sample) // 4 * 4].decode(name, "replace")) else None
     even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
     name = "utf-16-le" if odd > even else "utf-16-be"
     text = sample[: len(sample) // 2 * 2].decode(name, "replace")
-    narrow = sum(letter < "\x80" for letter in text)
+    narrow = sum(letter < "\x80" or letter in WESTERN for letter in text)
     few = max(even, odd) < len(sample) / 20 or min(even, odd) > max(even, odd) / 10
     return None if few or not _reads_as_text(text) or narrow < 0.9 * max(even, odd) else name
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 from unrolled.corpus.catalogue import CATALOGUE, Source
-from unrolled.corpus.encodings import LONGEST_MARK, SAMPLE, codec_of, likeliest
+from unrolled.corpus.encodings import LONGEST_MARK, SAMPLE, codec_of, likeliest, shown_in
 from unrolled.shell.errors import UserError
 
 BLOCK = 1 << 20  # bytes read at a time
@@ -157,7 +157,14 @@ def _pieces(line: str) -> Iterator[str]:
 
 
 def _blocks_of(text: str, name: str) -> Iterator[str]:
-    return decoded(io.BytesIO(text.encode("utf-8", "surrogatepass")), name)
+    """UserError for half a surrogate pair, which JSON and the bytes of a command line can hold, and no file of text."""
+    try:
+        return decoded(io.BytesIO(text.encode()), name)
+    except UnicodeEncodeError as error:
+        number = 1 + text.count("\n", 0, error.start)
+        half = f"\\u{ord(text[error.start]):04x}"
+        what = "is half of a character, or a byte that is not UTF-8; take it out"
+        raise UserError(f"{name}: {half}, in line {number:,}, {what}") from None
 
 
 def _not_in(codec: str, error: UnicodeDecodeError, before: int, number: int) -> str:
@@ -168,10 +175,13 @@ def _not_in(codec: str, error: UnicodeDecodeError, before: int, number: int) -> 
 
 
 def _mend(error: UnicodeDecodeError, reading: Reading) -> str:
-    guess = likeliest(_sample(error.object, error.start))
-    if guess is None:
-        return f"it is in no other encoding that is likely; {reading.mend.format('<its encoding>')}"
-    return f"most likely it is {guess}: {reading.mend.format(guess)}"
+    none = f"it is in no other encoding that is likely; {reading.mend.format('<its encoding>')}"
+    return _guessed(_sample(error.object, error.start), reading) or none
+
+
+def _guessed(sample: bytes, reading: Reading) -> str | None:
+    guess = likeliest(sample)
+    return guess and f"most likely it is {guess} ({shown_in(sample, guess)}): {reading.mend.format(guess)}"
 
 
 def _sample(held: bytes, at: int) -> bytes:
@@ -185,6 +195,5 @@ def _sample(held: bytes, at: int) -> bytes:
 def _binary(codec: str, block: bytes, text: str, offset: int, number: int, reading: Reading) -> str:
     number += text.count("\n", 0, text.index("\0"))
     at = f" at byte {offset + block.index(0)}" if codec.startswith("utf-8") and b"\0" in block else ""
-    guess = None if codec.startswith(("utf-16", "utf-32")) else likeliest(block)
-    mend = f"; most likely it is {guess}: {reading.mend.format(guess)}" if guess else ""
-    return f"not text but binary (NUL{at}, in line {number:,}){mend}"
+    guess = None if codec.startswith(("utf-16", "utf-32")) else _guessed(block, reading)
+    return f"not text but binary (NUL{at}, in line {number:,})" + (f"; {guess}" if guess else "")
