@@ -105,6 +105,13 @@ def test_values_of_jsonl_and_a_single_field(tmp_path: Path) -> None:
     assert list(read(tmp_path).values()) == [["one"], ["two"], [], ["one"], ["two"]]
 
 
+def test_a_csv_of_semicolons_or_tabs_is_read(tmp_path: Path) -> None:
+    """As spreadsheets write it where a comma stands within numbers."""
+    for data in (b"id;text\n1;one, two\n", b"id\ttext\n1\tone, two\n", b"sep=;\r\nid;text\r\n1;one, two\r\n"):
+        (tmp_path / "a.csv").write_bytes(data)
+        assert list(read(tmp_path).values()) == [["one, two"]]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
@@ -114,6 +121,8 @@ def test_values_of_jsonl_and_a_single_field(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "a"}\n{"text": "caf\xe9 au lait"}\n', r"in line 2 .*most likely it is cp1252"),
         ("a.csv", b"id,text\n1,a\n2,b,c\n", r"a\.csv, line 3: 3 fields where the first line names 2"),
         ("a.csv", b'id,text\n1,"a"b\n', r"a\.csv, line 2: .*quote"),
+        ("a.jsonl", b'[{"text": "a"}]\n', r"line 1: a list, and a line is one object; jq -c '\.\[\]'"),
+        ("a.jsonl", b'{"text": "a \\ud83d"}\n', r"row 1: \\ud83d, in line 1, is half of a character"),
         ("a.csv", b"", r"is empty"),
         ("a.parquet", b"PAR1 and no more", r"a\.parquet: truncated or damaged"),
     ],

@@ -33,14 +33,24 @@ def jsonl_texts(stream: BinaryIO, label: str, reading: Reading) -> Texts:
         try:
             found: Any = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{place}: not JSON ({str(error).partition(':')[0]}); a line is one object") from None
+            said = str(error).partition(":")[0]
+            raise UserError(f"{place}: not JSON ({said}); a line is one object, as jq -c . writes it") from None
+        if isinstance(found, list):
+            raise UserError(f"{place}: a list, and a line is one object; jq -c '.[]' writes those of a list so")
         if isinstance(found, dict):
             found = found[_field(list(found), reading.field, place)]
         yield number, _text(found, place)
 
 
 def csv_texts(stream: BinaryIO, label: str, reading: Reading) -> Texts:
-    return _table_texts(csv.reader(_ended_lines(stream, label, reading), strict=True), label, reading)
+    """Between commas, or where the first line has none semicolons or tabs, as some countries' spreadsheets write it."""
+    lines = _ended_lines(stream, label, reading)
+    first = next(lines, "")
+    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
+    rows = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
+    if first.rstrip() == f"sep={delimiter}":  # for Excel, above the names
+        next(rows)
+    return _table_texts(rows, label, reading)
 
 
 def tsv_texts(stream: BinaryIO, label: str, reading: Reading) -> Texts:
