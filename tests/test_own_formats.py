@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import lzma
 import os
 import tarfile
 import zipfile
@@ -172,10 +173,21 @@ def test_a_page_is_the_same_wherever_its_blocks_end(size: int) -> None:
     assert words == " ".join("".join(text_of([PAGE])).split())
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "shift_jis"])
-def test_a_page_that_names_its_encoding_is_read_with_that(tmp_path: Path, encoding: str) -> None:
-    text = {"cp1252": "\u201cnaïve\u201d", "shift_jis": "\u732b"}[encoding]
-    (tmp_path / "a.html").write_bytes(f'<meta charset="{encoding}"><p>{text}'.encode(encoding))
+@pytest.mark.parametrize(
+    ("declared", "encoding", "text"),
+    [
+        ("cp1252", "cp1252", "\u201cnaïve\u201d"),
+        ("ISO-8859-1", "cp1252", "\u201cnaïve\u201d"),  # as all browsers read it
+        ("shift_jis", "shift_jis", "\u732b"),
+        ("utf-32", "utf-8", "\u732b"),  # which it is not in, or nobody could have read that it says so
+        ("base64", "utf-8", "\u732b"),
+        ("klingon", "utf-8", "\u732b"),
+    ],
+)
+def test_a_page_that_names_its_encoding_is_read_with_that(
+    tmp_path: Path, declared: str, encoding: str, text: str
+) -> None:
+    (tmp_path / "a.html").write_bytes(f'<meta charset="{declared}"><p>{text}'.encode(encoding))
     assert read(tmp_path)["a.html"] == [text]
 
 
@@ -190,7 +202,16 @@ NAMED = {
     "a.odt": (b"PK\x03\x04\0\0", r"an OpenDocument text; convert it: pandoc"),
     "a.doc": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", r"an old Word document; convert it: soffice"),
     "letter": (b"{\\rtf1 text}", r"a Rich Text document; convert it: pandoc"),
-    "a.json": (b'[{"text": "a"}]', r"one JSON value, not a row a line; convert it: jq -c .* > a\.jsonl"),
+    "a.json": (b'[{"text": "a"}]', r"one JSON value, not a row a line; convert it: jq -c '\.\[\]' .* > a\.jsonl"),
+    "b.json": (b'\xef\xbb\xbf{"text":\n "a"}', r"one JSON value, not a row a line; convert it: jq -c \. .* > b\.jsonl"),
+    "c.json": (b'{"text": "a"}\n{"text": "b"}\n', r"a row of JSON a line; let its name end in \.jsonl"),
+    "d.json.gz": (gzip.compress(b'[{"text": "a"}]'), r"; unpack and convert it: jq .* d\.json > d\.jsonl"),
+    "e.json.gz": (gzip.compress(b'{"text": "a"}\n"b"\n'), r"a row of JSON a line; let its name end in \.jsonl\.gz"),
+    "page": (b"\n<!DOCTYPE HTML><p>text", r"a page of HTML; let its name end in \.html"),
+    "book.txt": (b"<html><p>text", r"a page of HTML; let its name end in \.html"),
+    "tei": (b"<?xml version='1.0'?><TEI>text</TEI>", r"XML; convert it: xmllint --xpath 'string\(/\)' tei > tei\.txt"),
+    "a.txt.lz4": (b"\x04\x22\x4d\x18 abc", r"packed by LZ4; unpack it: unlz4 a\.txt\.lz4"),
+    "a.txt.Z": (b"\x1f\x9d\x90abc", r"packed by compress; unpack it: gzip -d a\.txt\.Z"),
     "a.png": (PNG, r"a picture"),
 }
 
@@ -232,6 +253,18 @@ def test_text_that_cannot_be_read_is_never_left_out(tmp_path: Path) -> None:
 
 
 def test_a_packed_file_under_another_name_is_told(tmp_path: Path) -> None:
+    tar = b"a.txt".ljust(257, b"\0") + b"ustar" + bytes(250)
+    for name, data, what in (
+        ("a.gz", b"text that a browser unpacked\n", r"a\.gz: not packed at all, but text; take \.gz off its name"),
+        ("a.txt.bz2", gzip.compress(b"text"), r"not packed as \.bz2 is, but as \.gz is; let its name end in that"),
+        ("a.tgz", lzma.compress(b"text"), r"not packed as \.gz is, but as \.xz is"),
+        ("corpus", tar, r"corpus: not text but packed, as \.tar is; let its name end in \.tar$"),
+        ("corpus.gz", gzip.compress(tar), r"not text but packed, as \.tar is; let its name end in \.tar\.gz$"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match=what):
+            read(tmp_path / name)
+        (tmp_path / name).unlink()
     for end, data in ((".gz", b"\x1f\x8b\x08\0"), (".bz2", b"BZh91AY"), (".zst", b"\x28\xb5\x2f\xfd\x04")):
         (tmp_path / "book.txt").write_bytes(data)
         with pytest.raises(UserError, match=rf"book\.txt: not text but packed, as \{end} is; let its name"):

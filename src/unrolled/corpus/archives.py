@@ -83,7 +83,7 @@ def _checked(
     if is_folder or hidden(name):
         return None
     if not is_file:
-        raise UserError(f"{archive}: the archive's member '{member}' is a link; pack the file itself")
+        raise UserError(f"{archive}: the archive's member '{member}' is a link or a pipe; pack the file itself")
     if name in seen:
         raise UserError(f"{archive}: the archive holds '{member}' twice; leave one of the two out")
     seen.add(name)

@@ -1,8 +1,11 @@
 """What a file is that is not plain text, by its name and first bytes, and which program takes out its text."""
 
+import codecs
+import json
 from pathlib import PurePosixPath
 
 from unrolled.corpus.encodings import MARKS, likeliest
+from unrolled.corpus.pages import PAGES
 
 HEAD = 4096  # bytes that tell
 
@@ -23,6 +26,12 @@ DOCUMENTS = {
     ".xlsx": ("a spreadsheet", "soffice --convert-to csv {}"),
     ".xls": ("a spreadsheet", "soffice --convert-to csv {}"),
     ".json": ("one JSON value, not a row a line", "jq -c '.[]' {} > {}.jsonl"),
+    ".ipynb": ("a notebook", "jupyter nbconvert --to markdown {}"),
+    ".xml": ("XML", "xmllint --xpath 'string(/)' {} > {}.txt"),
+    ".lzma": ("packed by LZMA", "unlzma {}"),
+    ".lz4": ("packed by LZ4", "unlz4 {}"),
+    ".br": ("packed by Brotli", "brotli -d {}"),
+    ".z": ("packed by compress", "gzip -d {}"),
     ".7z": ("an archive of 7-Zip", "7z x {}"),
     ".rar": ("an archive of RAR", "unrar x {}"),
 }
@@ -30,6 +39,10 @@ DOCUMENTS = {
 STARTS = {
     b"%PDF-": ".pdf",
     b"{\\rtf": ".rtf",
+    b"<?xml": ".xml",
+    b"]\0\0": ".lzma",
+    b"\x04\x22\x4d\x18": ".lz4",
+    b"\x1f\x9d": ".z",
     b"AT&TFORM": ".djvu",
     b"7z\xbc\xaf\x27\x1c": ".7z",
     b"Rar!\x1a\x07": ".rar",
@@ -43,6 +56,9 @@ PACKED = {
     b"PK\x03\x04": ".zip",
     b"PAR1": ".parquet",
 }
+TAR = slice(257, 262), b"ustar"  # where a .tar says that it is one
+ARCHIVED = ("packed", "an archive")
+PAGE = (b"<!doctype html", b"<html")  # in small letters
 # A table of our own: that of the machine, which Python's mimetypes reads, takes .ts for a film on some.
 PICTURES = ".png .jpg .jpeg .gif .bmp .tif .tiff .webp .ico .svg .heic .psd .eps"
 SOUNDS = ".mp3 .wav .flac .ogg .oga .opus .m4a .aac .wma .aiff .mid"
@@ -56,21 +72,45 @@ TELLING = {
 OF_SYSTEMS = {"thumbs.db", "desktop.ini", "ehthumbs.db"}  # what file managers leave; those of others are hidden
 
 
-def document_of(name: str, head: bytes) -> str | None:
-    """What a file with text in it is, and the converter that takes it out, as a clause; None for what is read here."""
-    suffix = PurePosixPath(name).suffix.lower()
-    if suffix not in DOCUMENTS:
-        suffix = next((each for start, each in STARTS.items() if head.startswith(start)), "")
-    if suffix not in DOCUMENTS or (suffix == ".json" and not head.lstrip().startswith((b"[", b"{"))):
+def document_of(name: str, head: bytes, packed: str = "") -> str | None:
+    """What a file with text in it is, and what takes it out, as a clause; None for what is read here.
+
+    ``packed``: how the name goes on that it has while it is packed, as ``.gz``.
+    """
+    path, start = PurePosixPath(name), head.removeprefix(codecs.BOM_UTF8).lstrip()
+    suffix = path.suffix.lower()
+    if suffix in PAGES or suffix in TELLING:
         return None
+    if start.lower().startswith(PAGE):
+        return f"a page of HTML; let its name end in .html{packed}"
+    if suffix not in DOCUMENTS:
+        suffix = next((each for known, each in STARTS.items() if start.startswith(known)), "")
+    if suffix not in DOCUMENTS or (suffix == ".json" and not start.startswith((b"[", b"{"))):
+        return None
+    if suffix == ".json" and _are_rows(start):
+        return f"a row of JSON a line; let its name end in .jsonl{packed}"
     what, converter = DOCUMENTS[suffix]
-    file = PurePosixPath(name).name
-    return f"{what}; convert it: {converter.replace('{}.', PurePosixPath(file).stem + '.').replace('{}', file)}"
+    if suffix == ".json" and start.startswith(b"{"):
+        converter = converter.replace("'.[]'", ".")
+    how = "unpack" if what.startswith(ARCHIVED) else "unpack and convert" if packed else "convert"
+    return f"{what}; {how} it: {converter.replace('{}.', path.stem + '.').replace('{}', path.name)}"
+
+
+def _are_rows(start: bytes) -> bool:
+    """Whether a line is a JSON value, and others follow it."""
+    line, _, others = start.partition(b"\n")
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return bool(others.strip())
 
 
 def packed_as(head: bytes) -> str | None:
     """By which end of its name a packed file is known, whatever its name is."""
-    return next((suffix for start, suffix in PACKED.items() if head.startswith(start)), None)
+    place, mark = TAR
+    known = PACKED | ({head[:1]: ".tar"} if head[place] == mark else {})
+    return next((suffix for start, suffix in known.items() if head.startswith(start)), None)
 
 
 def no_text(name: str, head: bytes, encoding: str, *, sure: bool = False) -> str | None:

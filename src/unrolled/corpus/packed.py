@@ -1,6 +1,7 @@
 """Files as streams, whatever they are compressed by (.gz, .bz2, .xz, .zst); foreign bytes end in one line."""
 
 import bz2
+import codecs
 import gzip
 import lzma
 from collections.abc import Callable, Iterator
@@ -10,9 +11,11 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
+from unrolled.corpus.kinds import HEAD, packed_as
 from unrolled.shell.errors import UserError
 
 # Text packs 3 to 20 times smaller. What unpacks to more than this, and to so much, is there to fill a disk.
+LONGEST_MARK = 6  # bytes that say how a file is packed: of fewer, all may be of a mark that was cut
 EXPANSION, HARMLESS = 500, 1 << 30  # times; bytes
 
 
@@ -67,11 +70,32 @@ def unpacked(packed: Packed) -> tuple[str, Packed]:
 @contextmanager
 def _opened(packed: Packed, unpack: Callable[[BinaryIO], Any]) -> Iterator[BinaryIO]:
     with packed.open() as file, archive_errors(packed.label):
-        if not file.read(1):
+        start = file.read(HEAD)
+        if not start:
             raise EOFError("it is empty")
+        _check_packed(packed, start)
         file.seek(0)
         with unpack(file) as stream:
             yield cast(BinaryIO, _Watched(stream, packed))
+
+
+def _check_packed(packed: Packed, start: bytes) -> None:
+    """UserError for a file that is not packed as its name says: browsers unpack some that they load, by the way."""
+    suffix = PurePosixPath(packed.name.lower()).suffix
+    suffix = "." + SHORT.get(suffix, suffix).rpartition(".")[2]
+    found = packed_as(start)
+    if found not in (None, suffix):
+        raise UserError(f"{packed.label}: not packed as {suffix} is, but as {found} is; let its name end in that")
+    if found is None and len(start) > LONGEST_MARK and _is_text(start):
+        raise UserError(f"{packed.label}: not packed at all, but text; take {suffix} off its name")
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether these bytes, the last of which may be but the first of a letter, are in UTF-8."""
+    try:
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
 
 
 class _Watched:

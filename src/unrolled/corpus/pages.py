@@ -1,5 +1,6 @@
 """HTML -> its text, as a browser would set it without styles: tags, scripts and styles left out, entities read."""
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
@@ -9,6 +10,17 @@ PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre", "ul"
 PARAGRAPHS |= {"section", "article", "aside", "header", "footer", "nav", "main", "figure", "fieldset", "address"}
 LINES = {"br", "div", "li", "dt", "dd", "tr", "caption", "figcaption", "option", "summary", "details"}
 NO_TEXT = {"script", "style", "template", "noscript", "svg", "math", "head", "select", "textarea", "iframe", "object"}
+PAGES = (".html", ".htm", ".xhtml")  # how their names end
+# What browsers read pages with that name these, as most that do were written with (WHATWG, Encoding Standard).
+MEANT = {
+    "iso8859-1": "cp1252",
+    "ascii": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "gb2312": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+}
 CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.I)
 
 
@@ -23,9 +35,14 @@ def text_of(blocks: Iterable[str]) -> Iterator[str]:
 
 
 def declared(head: bytes) -> str | None:
-    """The encoding that a page's first bytes name."""
+    """The encoding that a page's first bytes name; None where they name none that there is, or that they are not in."""
     found = CHARSET.search(head)
-    return found[1].decode("ascii") if found else None
+    try:
+        name = codecs.lookup(found[1].decode()).name if found else ""
+        "a".encode(name)  # base64 is a codec, and no encoding of text
+    except (LookupError, ValueError):
+        return None
+    return None if name.startswith(("utf-16", "utf-32")) else MEANT.get(name, name)
 
 
 class _Page(HTMLParser):

@@ -3,25 +3,23 @@
 Everything is streamed: of a plain text no file, line or archive member is ever held whole in memory.
 """
 
-import codecs
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from unrolled.corpus.archives import hidden, tar_members, zip_members
 from unrolled.corpus.kinds import HEAD, document_of, no_text, packed_as
 from unrolled.corpus.lines import PLAIN, Reading, decoded, decoded_lines, lines_in, lines_of
 from unrolled.corpus.packed import Packed, unpacked
-from unrolled.corpus.pages import declared, text_of
+from unrolled.corpus.pages import PAGES, declared, text_of
 from unrolled.corpus.rows import READERS, texts_in
 from unrolled.shell.errors import UserError
 
-PAGES = (".html", ".htm", ".xhtml")
 FORMATS = ".txt, .html, .jsonl, .csv, .tsv or .parquet, also packed: .gz, .bz2, .xz, .zst, .zip, .tar"
 
 Lines = Callable[[], Iterator[str]]
@@ -67,7 +65,7 @@ def text_documents(
                 yield document
     if not found:
         what = f": {left_out[0]}" + (f", and {len(left_out) - 1} more" if left_out[1:] else "") if left_out else ""
-        raise UserError(f"corpus.path: {path} holds no text files{what}; text comes as {FORMATS}")
+        raise UserError(f"corpus.path: {path} holds no text{what}; text comes as {FORMATS}")
 
 
 def check_readable(path: Path) -> None:
@@ -105,7 +103,8 @@ def _documents(packed: Packed, reading: Reading, left_out: list[str], *, alone: 
     """Those of a file or a member; ``alone``: the user named this very file, so it is told what cannot be read."""
     suffix, inner = unpacked(packed)
     head = inner.head(HEAD)
-    if what := document_of(packed.name, head):
+    end = "" if inner is packed else PurePosixPath(packed.name).suffix
+    if what := document_of(packed.name.removesuffix(end), head, end):
         if alone:
             raise UserError(f"corpus.path: {packed.label} is {what}")
         left_out.append(f"{packed.name} is {what}")
@@ -113,9 +112,9 @@ def _documents(packed: Packed, reading: Reading, left_out: list[str], *, alone: 
         for number, text in texts_in(inner, suffix, reading):
             lines = partial(lines_of, text, reading, f"{packed.label}, row {number:,}")
             yield Document(f"{packed.name}/{number}", lines)
-    elif end := ".tar" if suffix == ".tar" else packed_as(head):
-        how = "unpack it first" if suffix == end else f"let its name end in {end}"
-        raise UserError(f"{packed.label}: not text but packed, as {end} is; {how}")
+    elif found := ".tar" if suffix == ".tar" else packed_as(head):
+        how = "unpack it first" if suffix == found else f"let its name end in {found}{end}"
+        raise UserError(f"{packed.label}: not text but packed, as {found} is; {how}")
     elif what := no_text(packed.name, head, reading.encoding, sure=alone):
         if alone:
             raise UserError(f"corpus.path: {packed.label} is {what}, which holds no text")
@@ -137,13 +136,9 @@ def _page_lines(packed: Packed, reading: Reading) -> Iterator[str]:
 
 
 def _of_page(reading: Reading, head: bytes) -> Reading:
-    """A page that names its encoding is read with that, if there is one of this name."""
+    """A page that names its encoding is read with that."""
     name = declared(head)
-    try:
-        known = name is not None and bool(codecs.lookup(name)) and not name.lower().startswith("utf-16")
-    except LookupError:
-        known = False
-    return replace(reading, encoding=name) if known and name else reading
+    return replace(reading, encoding=name) if name else reading
 
 
 @contextmanager
