@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from torch.nn.functional import cross_entropy
 
 from miniature import lay_out, run_stage
+from unrolled.corpus.vocabulary import build_tokenizer
 from unrolled.ground.run import Run
 from unrolled.ground.special_tokens import END_ID
 from unrolled.shell.errors import UserError
@@ -108,8 +110,34 @@ def test_what_cannot_be_explained_is_refused_in_a_line(place: Path) -> None:
         explain(trained, "  ")
     with pytest.raises(UserError, match=f"{MOST} is the most that can be explained; shorten it"):
         explain(trained, "a " * (MOST + 1))
+    for text, what in (("a \ud800", "half of a character"), ("a\0", "binary")):
+        with pytest.raises(UserError, match=f"the text: .*{what}"):
+            explain(trained, text)
     with pytest.raises(UserError, match="runs/gru-clipped-1 does not exist"):
         next(arms(place, ["gru-clipped-1"]))
+
+
+def test_blanks_are_seen_and_a_byte_order_mark_is_no_token(place: Path) -> None:
+    """Of characters, the blank is one."""
+    trained, run = next(arms(place, ["lstm-clipped-1"]))
+    characters = build_tokenizer(["a b c"], unit="character")
+    found = explain((replace(trained, tokenizer=characters, flaw="diverged at step 3"), run), "\ufeffa\u2028 b\n")
+    assert found.words == ["a", "␣", "b"] and [len(each.bits) for each in found.moments] == [3, 3]
+    said = plain.sub("", "\n".join(told(found, "␣")))
+    assert said.startswith("lstm-clipped-1 (diverged at step 3), bits of each word:\na·") and "in place of ␣ it" in said
+
+
+def test_gates_of_a_network_that_is_lost_are_told(explanations: list[Explanation]) -> None:
+    gates = {"forward.0": {"input": [0.0, math.nan, 1.0, math.inf]}}
+    lost = explanations[0]._replace(moments=[explanations[0].moments[-1]._replace(gates=gates)])
+    assert "input ▁?█?" in "\n".join(told(lost, None))
+
+
+def test_words_of_html_do_not_end_the_data_of_the_page(explanations: list[Explanation]) -> None:
+    words = ["<!--<script>", "</script>", "&lt;", "]]>"]
+    found = re.search(r'id="data">(.*?)</script>', page([explanations[0]._replace(words=words)], "<!--<script>"), re.S)
+    assert found and "<" not in found[1]
+    assert json.loads(found[1])["arms"][0]["words"] == words
 
 
 def test_what_is_not_finite_is_no_number_on_the_page(explanations: list[Explanation]) -> None:

@@ -97,7 +97,9 @@ def _some(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 @click.command()
 @click.argument("text", default="-")
-@click.option("--arm", "arms", multiple=True, help="Which arm; may be given several times. All if none is.")
+@click.option(
+    "--arm", "arms", multiple=True, help="Which arm; may be given several times; without it, all that did not diverge."
+)
 @click.option("--word", help="Which word's loss, itself or its number; the last if not given.")
 @click.option("--html", "place", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to hover on.")
 @one_line_errors

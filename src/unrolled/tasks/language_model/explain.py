@@ -16,6 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from unrolled.corpus.lines import lines_of
+from unrolled.corpus.vocabulary import encode_line, spelled
 from unrolled.ground.atomic import whole_text
 from unrolled.ground.checksums import read_sealed
 from unrolled.ground.run import Run
@@ -32,6 +34,7 @@ MOST = 200  # tokens: each has a backward pass of its own
 LIKELIEST = 5  # words that are told of what was expected
 EMBEDDING = "embedding"
 LEVELS = "▁▂▃▄▅▆▇█"
+BLANK = "␣"  # a token, or the beginning of one, in other units than words
 DECADES = 6.0  # below the largest norm; what is smaller has no bar
 
 Row = list[float]
@@ -54,9 +57,13 @@ class Moment(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """What one arm makes of the text; ``words`` are as they were written, ``known`` says which it has a word for."""
+    """What one arm makes of the text; ``words`` are as they were written, ``known`` says which it has a word for.
+
+    ``title``: the arm with what its training came to, where that is no good, and which of its stacks reads.
+    """
 
     arm: str
+    title: str
     words: list[str]
     known: list[bool]
     moments: list[Moment]  # from the untrained network to the trained one
@@ -73,16 +80,24 @@ def arms(workspace: Path, wanted: Sequence[str]) -> Iterator[tuple[Trained, Run]
 def explain(arm: tuple[Trained, Run], text: str) -> Explanation:
     """The whole text through the forward stack of an arm, before and after its training.
 
-    UserError for a text without a word, or with more than MOST tokens.
+    UserError for a text without a word, with more than MOST tokens, or that is no text.
     """
     trained, run = arm
-    (line,) = trained.surprisals([" ".join(text.split())])
+    read = " ".join(" ".join(lines_of(text)).split())
+    (line,) = trained.surprisals([read])
     words = line[:-1]  # <eos> was added
     if len(words) > MOST:
         raise UserError(f"the text has {len(words):,} tokens, and {MOST} is the most that can be explained; shorten it")
-    ids = torch.tensor(trained.ids(" ".join(text.split())))
+    ids = torch.tensor(encode_line(trained.tokenizer, read, end=False))
     moments = [_moment(name, network, trained, ids) for name, network in _networks(trained, run)]
-    return Explanation(trained.arm, [each.word for each in words], [each.known for each in words], moments)
+    title = trained.title + ", its forward stack" * trained.network.bidirectional
+    return Explanation(
+        trained.arm, title, [_shown(each.word) for each in words], [each.known for each in words], moments
+    )
+
+
+def _shown(word: str) -> str:
+    return word.replace(" ", BLANK)
 
 
 def _networks(trained: Trained, run: Run) -> Iterator[tuple[str, Network]]:
@@ -110,13 +125,13 @@ def _moment(name: str, network: Network, trained: Trained, ids: Tensor) -> Momen
         reach[EMBEDDING].append(gradient[:place, 0].norm(dim=-1).tolist())
         for layer, norms in profile.norms.items():
             reach.setdefault(layer, []).append(norms[:place].tolist())
-    bits = (nats.detach() / math.log(2)).nan_to_num(nan=math.inf).tolist()
+    bits = (nats.detach() / math.log(2) + 0.0).nan_to_num(nan=math.inf).tolist()  # -0.0 + 0.0 is 0.0
     return Moment(name, bits, _expected(logits.detach(), trained), reach, _gates(stack, embedded.detach()))
 
 
 def _expected(logits: Tensor, trained: Trained) -> list[list[tuple[str, float]]]:
     found = logits.softmax(-1).topk(min(LIKELIEST, logits.shape[-1]))
-    words = [[str(trained.tokenizer.id_to_token(index)) for index in row] for row in found.indices.tolist()]
+    words = [[_shown(spelled(trained.tokenizer, index)) for index in row] for row in found.indices.tolist()]
     return [list(zip(*row, strict=True)) for row in zip(words, found.values.tolist(), strict=True)]
 
 
@@ -139,7 +154,7 @@ def told(explanation: Explanation, word: str | None) -> Iterator[str]:
     """
     moment, words = explanation.moments[-1], explanation.words
     place = _place(word, words)
-    yield click.style(f"{explanation.arm}, bits of each word:", dim=True)
+    yield click.style(f"{explanation.title}, bits of each word:", dim=True)
     yield " ".join(_coloured(*each) for each in zip(words, moment.bits, explanation.known, strict=True))
     likeliest = ", ".join(f"{name} {share:.0%}" for name, share in moment.expected[place])
     said = f"in place of {words[place]} it expected {likeliest}; how far back the loss of it reaches:"
@@ -156,12 +171,13 @@ def told(explanation: Explanation, word: str | None) -> Iterator[str]:
         yield click.style(f"  gates of {layer}, mean over units, word by word: {told}", dim=True)
 
 
-def _place(word: str | None, words: Sequence[str]) -> int:
+def _place(word: str | None, words: list[str]) -> int:
     """From 0; of a word that stands there several times the last."""
     if word is None:
         return len(words) - 1
-    if word in words:
-        return len(words) - 1 - list(words)[::-1].index(word)
+    for known in (words, [each.strip(BLANK) for each in words]):
+        if word in known:
+            return len(words) - 1 - known[::-1].index(word)
     number = int(word) if word.removeprefix("-").isdecimal() else 0
     if not 1 <= abs(number) <= len(words):
         raise UserError(f"--word {word}: no such word; name one of the text, or its number from 1 to {len(words)}")
@@ -186,7 +202,8 @@ def _bar(norm: float, largest: float) -> str:
 
 def _sparkline(gate: str, values: Row) -> str:
     low = -1.0 if min(values) < 0 else 0.0
-    return "".join(LEVELS[min(int((each - low) / (1 - low) * len(LEVELS)), len(LEVELS) - 1)] for each in values)
+    heights = [(each - low) / (1 - low) * len(LEVELS) for each in values]
+    return "".join(LEVELS[min(int(each), len(LEVELS) - 1)] if math.isfinite(each) else "?" for each in heights)
 
 
 # ---- on a page
@@ -195,7 +212,7 @@ def _sparkline(gate: str, values: Row) -> str:
 def page(explanations: Sequence[Explanation], text: str) -> str:
     """One file of HTML that needs no network: hover a word, and its gradient flows back."""
     arms = [each._asdict() | {"moments": [moment._asdict() for moment in each.moments]} for each in explanations]
-    data = json.dumps({"arms": _finite(arms), "decades": DECADES}, separators=(",", ":")).replace("</", "<\\/")
+    data = json.dumps({"arms": _finite(arms), "decades": DECADES}, separators=(",", ":")).replace("<", "\\u003c")
     environment = Environment(
         loader=PackageLoader("unrolled.tasks.language_model", "."), autoescape=True, undefined=StrictUndefined
     )
