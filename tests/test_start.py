@@ -158,6 +158,14 @@ def test_a_run_that_is_not_there_or_not_fit_is_named_where_params_are_read() -> 
         from_run(arm, "ptb")
     with pytest.raises(UserError, match="is of the task language_model, not tagging"):
         from_run({**arm, "task": "tagging"}, "runs/rnn-clipped-1")
+    with pytest.raises(UserError, match=r"weights\.safetensors is a file; name the folder that holds it"):
+        from_run(arm, "runs/rnn-clipped-1/weights.safetensors")
+    with pytest.raises(UserError, match="~nobody-of-this-name/runs is not there"):
+        from_run(arm, "~nobody-of-this-name/runs")
+    Path("runs/rnn-clipped-1/summary.json").rename("summary.json")
+    with pytest.raises(UserError, match=r"runs/rnn-clipped-1/summary\.json is missing; .* train@rnn-clipped-1"):
+        from_run(arm, "runs/rnn-clipped-1")
+    Path("summary.json").rename("runs/rnn-clipped-1/summary.json")
     Path("runs/rnn-clipped-1/weights.safetensors").unlink()
     with pytest.raises(UserError, match=r"rnn-clipped-1 has no weights\.safetensors; get it back with: dvc checkout"):
         from_run(arm, "runs/rnn-clipped-1")
@@ -194,6 +202,19 @@ def test_an_altered_copy_is_not_begun_from(harm: str) -> None:
         path = copy / ("weights.safetensors" if harm == "weights" else "settings.json")
         path.write_bytes(path.read_bytes()[:-1] + b"!")
     assert "is missing or altered; make it again with: dvc repro -f -s resolve" in refused(arm)
+    assert from_run(small("lstm-clipped-1", epochs=2), "runs") == arm  # as that stage does
+    training = Training.of(arm, SIZES)
+    begin(training, History(training), arm, "corpus", Path("data/encoded"))
+    assert training.step
+
+
+def test_a_run_that_came_of_a_copy_that_is_altered_is_not_begun_from() -> None:
+    train(small("lstm-clipped-1"), Path("runs/lstm-clipped-1"))
+    arm = from_run(small("lstm-clipped-1", epochs=2), "runs")
+    train(arm, Path("runs/lstm-clipped-1"))
+    (Start.of(arm["train"]["start_from"]).folder / "run/weights.safetensors").unlink()
+    with pytest.raises(UserError, match="the copy of that, is gone or altered; copy runs/lstm-clipped-1 to another"):
+        from_run(small("lstm-clipped-1", epochs=2), "runs")
 
 
 def test_a_model_of_mlflow_is_downloaded_once_for_all_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

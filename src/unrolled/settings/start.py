@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from unrolled.ground.atomic import whole_folder
-from unrolled.ground.checksums import json_of, load, read_sealed
+from unrolled.ground.checksums import json_of, load, read_sealed, sha256
 from unrolled.ground.corpus import MANIFEST, corpus_digest
 from unrolled.ground.start import SETTINGS, VOCABULARY, WEIGHTS, Start, digest_of
 from unrolled.settings.messages import shown
@@ -47,12 +47,12 @@ def _copied(address: str, arm: Arm, run: Path) -> Start:
         raise UserError(f"train.start_from: {address} is of the task {settings.get('task')}, not {arm['task']}")
     if (before := _before(address, run, arm["arm"], settings)) is not None:
         return before
-    summary = read_sealed(run, "summary.json") if (run / "summary.json").is_file() else {}
-    if summary.get("status") == "diverged":
+    logged = any((run / name).is_file() for name in VOCABULARY)  # a model of MLflow, of fewer files
+    if not logged and read_sealed(run, "summary.json")["status"] == "diverged":
         raise UserError(f"train.start_from: {run} diverged: there is nothing to go on from")
     start = Start(address, digest_of(run))
     vocabulary = _vocabulary(run, settings["corpus_digest"])
-    if not (start.folder / "run").is_dir() or (vocabulary and not (start.folder / "vocabulary").is_dir()):
+    if not _holds(start, run) or (vocabulary and not (start.folder / "vocabulary").is_dir()):
         with whole_folder(start.folder) as place:
             shutil.copytree(run, place / "run")
             if vocabulary:
@@ -62,16 +62,23 @@ def _copied(address: str, arm: Arm, run: Path) -> Start:
     return start
 
 
+def _holds(start: Start, run: Path) -> bool:
+    """Whether the copy of a run is there, and as that is."""
+    copies = {file: start.folder / "run" / file.name for file in run.iterdir() if file.is_file()}
+    return all(copy.is_file() and sha256(copy) == sha256(file) for file, copy in copies.items())
+
+
 def _before(address: str, run: Path, arm: str, settings: Mapping[str, Any]) -> Start | None:
     """What the arm's own run has started from at this address: the run that stands there now is what came of it."""
     stated = settings["train"].get("start_from")
     if stated is None or run.resolve() != Path("runs", arm).resolve() or Start.of(stated).address != address:
         return None
     before = Start.of(stated)
-    if not before.folder.is_dir():
+    copy = before.folder / "run"
+    if not all((copy / name).is_file() for name in (WEIGHTS, SETTINGS)) or digest_of(copy) != before.digest:
         raise UserError(
             f"train.start_from: {run} has itself started from {address} as it was, and {before.folder}, the copy of "
-            f"that, is gone; copy {run} to another place and start from there"
+            f"that, is gone or altered; copy {run} to another place and start from there"
         )
     return before
 
@@ -104,6 +111,8 @@ def _why_not(address: str, place: Path, arm: str) -> str:
         )
     if not place.exists():
         return f"{address} is not there; a run directory is due, a folder of them, or a model of MLflow (models:/...)"
+    if place.is_file():
+        return f"{address} is a file; name the folder that holds it, a run directory"
     runs = sorted(each.parent.name for each in place.glob(f"*/{SETTINGS}"))
     return f"{address} holds no run of {arm}" + (f", but of {', '.join(runs)}" if runs else f": it has no {SETTINGS}")
 
@@ -129,7 +138,7 @@ def _vocabulary(run: Path, corpus: str) -> list[Path]:
     """The files that say what the run's ids stand for: beside it in a logged model, else in data/encoded as it is."""
     if any((run / name).is_file() for name in VOCABULARY):
         return [run / name for name in VOCABULARY if (run / name).is_file()]
-    encoded = run.resolve().parents[1] / "data" / "encoded"
+    encoded = run.resolve().parent.parent / "data" / "encoded"
     if not (encoded / MANIFEST).is_file() or corpus_digest(load(encoded, MANIFEST, json_of)["files"]) != corpus:
         return []
     return [encoded / name for name in VOCABULARY if (encoded / name).is_file()]
