@@ -94,6 +94,7 @@ SAMPLES = {
         "¿Qué tal? El niño comió mañana una piña.\n",
         "in a long English text there is one café and no more, whatever may come.\n" * 3,
         "naïve",
+        "café",  # at its end, a decoder holds of it the last byte alone
     ],
     "cp1251": ["Все счастливые семьи похожи друг на друга.\n" * 5],
     "koi8_r": ["Все счастливые семьи похожи друг на друга, каждая несчастливая по-своему\n"],

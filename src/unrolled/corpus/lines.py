@@ -79,14 +79,14 @@ def decoded(stream: BinaryIO, name: str, reading: Reading = PLAIN) -> Iterator[s
         block += more
     codec = codec_of(block, reading.encoding)
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)(), translate=True)
-    offset, number = 0, 1
+    offset, number, last = 0, 1, b""
     while True:
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             # error.object is what the decoder held back from earlier blocks, then this block
             before = offset + len(block) - len(error.object)
-            raise UserError(f"{name}: {_not_in(codec, error, before, number)}; {_mend(error, reading)}") from None
+            raise UserError(f"{name}: {_not_in(codec, error, before, number)}; {_mend(last, error, reading)}") from None
         except UnicodeError:  # utf-16 and utf-32 that do not say which byte comes first
             raise UserError(
                 f"{name}: no byte order mark, so {codec} may be {codec}-le or {codec}-be; name one"
@@ -97,7 +97,7 @@ def decoded(stream: BinaryIO, name: str, reading: Reading = PLAIN) -> Iterator[s
         if not block:
             return
         offset, number = offset + len(block), number + text.count("\n")
-        block = stream.read(BLOCK)
+        last, block = block[-SAMPLE:], stream.read(BLOCK)
 
 
 def lines_in(blocks: Iterable[str], reading: Reading = PLAIN) -> Iterator[str]:
@@ -174,9 +174,11 @@ def _not_in(codec: str, error: UnicodeDecodeError, before: int, number: int) -> 
     return f"not {encoding} at byte {before + error.start}, in line {number:,} ({error.reason})"
 
 
-def _mend(error: UnicodeDecodeError, reading: Reading) -> str:
+def _mend(last: bytes, error: UnicodeDecodeError, reading: Reading) -> str:
+    """``last``: the block before, as at the end of a text the error knows of the bytes alone that are no letter."""
+    kept = last.removesuffix(error.object) if last.endswith(error.object) else b""
     none = f"it is in no other encoding that is likely; {reading.mend.format('<its encoding>')}"
-    return _guessed(_sample(error.object, error.start), reading) or none
+    return _guessed(_sample(kept + error.object, len(kept) + error.start), reading) or none
 
 
 def _guessed(sample: bytes, reading: Reading) -> str | None:
