@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from unrolled.corpus.lines import decoded_lines
+from unrolled.corpus.lines import decoded, decoded_lines
 from unrolled.report.experiments import folder_in_repository, settings_of, shown_by_dvc
 from unrolled.shell.endings import ANSWERED, ending, one_line_errors
 from unrolled.shell.errors import UserError
@@ -47,13 +47,10 @@ def generate(prompt: str, arm: str | None, **options: Any) -> None:
 
 
 def _piped() -> str:
-    """Standard input without its last line end; empty where a person sits at it."""
+    """Standard input without its last line end; empty where a person sits at it. UserError where it is no text."""
     if sys.stdin is None or sys.stdin.isatty():
         return ""
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise UserError(f"the prompt is not UTF-8 at byte {error.start} ({error.reason}); convert it") from None
+    return "".join(decoded(sys.stdin.buffer, "the prompt")).removesuffix("\n")
 
 
 @click.command()

@@ -178,7 +178,7 @@ def _place(word: str | None, words: list[str]) -> int:
     for known in (words, [each.strip(BLANK) for each in words]):
         if word in known:
             return len(words) - 1 - known[::-1].index(word)
-    number = int(word) if word.removeprefix("-").isdecimal() else 0
+    number = int(word) if word.removeprefix("-").isdecimal() and len(word) < 10 else 0
     if not 1 <= abs(number) <= len(words):
         raise UserError(f"--word {word}: no such word; name one of the text, or its number from 1 to {len(words)}")
     return number - 1 if number > 0 else len(words) + number
