@@ -238,9 +238,15 @@ def test_what_is_no_text_is_listed_and_left_out(tmp_path: Path, data: bytes) -> 
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.writestr("inside.txt", b"inside")
         archive.writestr("inside.jpg", data)
+    (tmp_path / os.fsdecode(b"caf\xe9\n.png")).write_bytes(PNG)
     assert read(tmp_path) == {"text.txt": ["text"], "z.zip/inside.txt": ["inside"]}
     listed = left_out(tmp_path)
-    assert [each.partition(" is ")[0] for each in listed] == ["Thumbs.db", "cover", "z.zip/inside.jpg"]
+    assert [each.partition(" is ")[0] for each in listed] == [
+        "Thumbs.db",
+        r"caf\udce9\n.png",
+        "cover",
+        "z.zip/inside.jpg",
+    ]
 
 
 def test_text_that_cannot_be_read_is_never_left_out(tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ def _field(names: Sequence[str], wanted: str | None, place: str) -> str:
         return wanted or FIELD
     there = ", ".join(map(repr, names[:10])) or "none"
     raise UserError(
-        f"{place}: there is no field {wanted or FIELD!r} (there are: {there}); set corpus.field to its name"
+        f"{place}: there is no field {wanted or FIELD!r} (there are: {there}); set corpus.field to its name, or let "
+        "corpus.pattern leave this file out"
     )
 
 

@@ -107,7 +107,7 @@ def _documents(packed: Packed, reading: Reading, left_out: list[str], *, alone: 
     if what := document_of(packed.name.removesuffix(end), head, end):
         if alone:
             raise UserError(f"corpus.path: {packed.label} is {what}")
-        left_out.append(f"{packed.name} is {what}")
+        left_out.append(_listed(packed, what))
     elif suffix in READERS:
         for number, text in texts_in(inner, suffix, reading):
             lines = partial(lines_of, text, reading, f"{packed.label}, row {number:,}")
@@ -118,11 +118,17 @@ def _documents(packed: Packed, reading: Reading, left_out: list[str], *, alone: 
     elif what := no_text(packed.name, head, reading.encoding, sure=alone):
         if alone:
             raise UserError(f"corpus.path: {packed.label} is {what}, which holds no text")
-        left_out.append(f"{packed.name} is {what}")
+        left_out.append(_listed(packed, what))
     elif suffix in PAGES:
         yield Document(packed.name, partial(_page_lines, inner, _of_page(reading, head)))
     else:
         yield Document(packed.name, partial(_plain_lines, inner, reading))
+
+
+def _listed(packed: Packed, what: str) -> str:
+    """A line of UTF-8, which names of files need not be."""
+    name = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in packed.name)
+    return f"{name} is {what}"
 
 
 def _plain_lines(packed: Packed, reading: Reading) -> Iterator[str]:
