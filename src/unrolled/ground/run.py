@@ -1,10 +1,10 @@
 """A run directory read back, every byte checked; training/run_directory.py writes it and says what is in it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from safetensors.torch import load_file
 
 from unrolled.ground.checksums import json_of, load, read_sealed, sha256
@@ -14,34 +14,23 @@ from unrolled.ground.resolved import RESOLVED, read_arm
 from unrolled.ground.score import Sums
 from unrolled.ground.task import Model, Task
 
-TABLES = ("epochs", "profile", "lag_profile", "addends", "spectra")
+if TYPE_CHECKING:  # whoever only talks to a network has no use for tables, nor for the 60 MB that pandas takes
+    import pandas as pd
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory read back."""
+    """A run directory read back; its tables when they are asked for."""
 
     directory: Path
     settings: dict[str, Any]
     summary: dict[str, Any]
-    steps: pd.DataFrame
-    epochs: pd.DataFrame
-    profile: pd.DataFrame
-    lag_profile: pd.DataFrame
-    addends: pd.DataFrame
-    spectra: pd.DataFrame
 
     @classmethod
     def read(cls, directory: Path) -> "Run":
         """Raises UserError naming the file that is missing or was altered, and how to get it again."""
         summary = read_sealed(directory, "summary.json")
-        return cls(
-            directory,
-            load(directory, "settings.json", json_of),
-            summary,
-            load(directory, "steps.parquet", pd.read_parquet),
-            *(load(directory, f"{name}.csv", read_table) for name in TABLES),
-        )
+        return cls(directory, load(directory, "settings.json", json_of), summary)
 
     @classmethod
     def of_arm(cls, arm: str, workspace: Path = Path()) -> "Run":
@@ -50,6 +39,35 @@ class Run:
         stated = {key: run.settings.get(key) for key in wanted}
         check_made_of(run.directory, {"settings": stated}, {"settings": wanted})
         return run
+
+    @cached_property
+    def steps(self) -> "pd.DataFrame":
+        import pandas as pd
+
+        return load(self.directory, "steps.parquet", pd.read_parquet)
+
+    @cached_property
+    def epochs(self) -> "pd.DataFrame":
+        return self._table("epochs")
+
+    @cached_property
+    def profile(self) -> "pd.DataFrame":
+        return self._table("profile")
+
+    @cached_property
+    def lag_profile(self) -> "pd.DataFrame":
+        return self._table("lag_profile")
+
+    @cached_property
+    def addends(self) -> "pd.DataFrame":
+        return self._table("addends")
+
+    @cached_property
+    def spectra(self) -> "pd.DataFrame":
+        return self._table("spectra")
+
+    def _table(self, name: str) -> "pd.DataFrame":
+        return load(self.directory, f"{name}.csv", read_table)
 
     @property
     def arm(self) -> str:
@@ -85,8 +103,10 @@ class Run:
         return {score: Sums(**sums) for score, sums in self.summary["valid"].items()}
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """A csv whose number columns are numbers even where it has no rows: a run may diverge in its first epoch."""
+    import pandas as pd
+
     frame = pd.read_csv(path)
     numbers = {name: float for name in frame if name not in ("stack", "weight", "gate")}
     return frame.astype(numbers) if frame.empty else frame
