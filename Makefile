@@ -2,7 +2,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help ready repro test quick ui record lint check check-cluster bench fuzz lock
+.PHONY: help ready repro test quick ui docs record lint check check-cluster bench fuzz lock
 
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 PIPELINE ?=
@@ -35,6 +35,9 @@ quick: ready ## the oracles alone, without pipeline, servers, crashes and figure
 
 ui: ready ## open the results in MLflow's user interface
 	@$(bin)/unrolled ui
+
+docs: ready ## the pages and the library's docstrings as a site, in site/
+	@$(bin)/python -m sphinx -q -W --keep-going -c docs . site && echo "site/docs/index.html"
 
 record: ready ## publish the results to MLflow once more
 	@$(bin)/dvc --wait-for-lock repro -f -s record

@@ -61,7 +61,7 @@ def lag_profile(loss: Tensor, model: nn.Module) -> dict[str, Tensor]:
 def spectral_radius(layer: nn.RNNBase) -> dict[str, dict[str, float]]:
     """The largest modulus of an eigenvalue of each recurrent matrix [H, H], by layer and gate; ours or torch's module.
 
-    An RNN has one matrix a layer, `hidden`: below 1 its gradients must vanish, as |tanh'| <= 1 (Pascanu, Mikolov &
+    An RNN has one matrix a layer, `hidden`: below 1 its gradients must vanish, as ``|tanh'| <= 1`` (Pascanu, Mikolov &
     Bengio 2013, section 2.1, for the linear case). A GRU has `reset`, `update`, `candidate`, an LSTM `input`, `forget`,
     `candidate`, `output`. nan where a weight is not finite. ValueError for a projection.
 
