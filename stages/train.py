@@ -14,7 +14,7 @@ from unrolled.training.checkpoint import Checkpoint
 from unrolled.training.fit import fit
 from unrolled.training.history import History
 from unrolled.training.run_directory import write_run, write_timings
-from unrolled.training.start import begin
+from unrolled.training.together import follow, shared_out
 from unrolled.training.training import Training, task_of
 
 
@@ -27,10 +27,10 @@ def main(arm: str, device: str) -> None:
     settings, corpus, found = read_arm(arm := arm_named(arm)), read_corpus(Path("data/encoded")), find_device(device)
     prepare_memory(settings, sizes := task_of(settings).sizes(corpus), found)
     history = History(training := Training.of(settings, sizes, found))
-    checkpoint = Checkpoint.resumed(training, history, settings, corpus.digest)
-    begin(training, history, settings, corpus.digest, Path("data/encoded"))
-    for record in shown(checkpoint.kept(fit(training, corpus.train, corpus.valid)), training, corpus.train, settings):
-        history.add(record)
+    follow(training, history, settings, corpus)  # to the end of this process, where it is not the first of several
+    checkpoint = Checkpoint.resumed(training, history, settings, corpus.digest, Path("data/encoded"))
+    with shared_out(training, history, settings, corpus):
+        history.add_all(shown(checkpoint.kept(fit(training, corpus.train, corpus.valid)), training, corpus, settings))
     write_run(Path("runs", arm), training, history, settings, sizes, corpus.digest)
     write_timings(arm, training, history, checkpoint.seconds, describe(found))
     checkpoint.remove()

@@ -20,7 +20,7 @@ from miniature import SIZES, arm_of, lay_out, split_of, text_of
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
 from unrolled.training import checkpoint as checkpoints
-from unrolled.training import state
+from unrolled.training.carry import like, tensors_in
 from unrolled.training.checkpoint import Checkpoint
 from unrolled.training.fit import Step, fit
 from unrolled.training.history import History
@@ -281,9 +281,9 @@ def test_nested_tuples_of_tensors_come_back_in_their_shape(shape: Any) -> None:
         return (type(part).__name__, *map(read, part))
 
     carry, start = made(shape), made(shape)
-    flat = state._flat(carry)
+    flat = tensors_in(carry)
     assert [each.tolist() for each in flat] == [[number] * 2 for number in range(len(flat))]
-    assert read(state._like(start, iter(flat))) == read(carry)
+    assert read(like(start, iter(flat))) == read(carry)
 
 
 @pytest.mark.parametrize("arm", ["lstm-clipped-1", "bilstm-clipped-1"])

@@ -26,6 +26,7 @@ from unrolled.ground.score import Sums
 Batch = Any  # the task's own: made by `batches`, read by `loss`
 Carry = Any  # nested tuples of tensors
 Profile = Any  # recurrence.bptt.Profile: it is only passed on to the layers
+Columns = Any  # recurrence.columns.Columns
 
 
 class Model(nn.Module):
@@ -98,6 +99,18 @@ class Task(Protocol):
         """One loss a column, about ``steps`` time steps from where the layers start: for the lag profile.
 
         ``stretch``: which of the split's stretches, that do not overlap; IndexError where it has fewer.
+        """
+
+
+class SharedTask(Task, Protocol):
+    """A task that trains in several processes too, each of which reads some columns of a batch."""
+
+    side_by_side: str  # the key of ``train`` that says how many columns a batch has
+
+    def share(self, batch: Batch, process: int, of: int) -> tuple[Batch, Columns]:
+        """The batch with the columns of one process alone, and which these are; as many time steps as it has.
+
+        UserError where this training cannot be shared out.
         """
 
 

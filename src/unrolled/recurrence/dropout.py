@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from unrolled.recurrence.columns import drawn
 from unrolled.recurrence.compiled.masks import draw_kept, masked
 
 DROPOUT_MASKS = ("step", "window")
@@ -62,11 +63,16 @@ def dropout(values: Tensor, rate: float, generator: MaskSource | None, mask: str
     if isinstance(generator, WindowMasks):
         kept = generator.next(shape, 1 - rate, of_steps=mask == "step" and values.dim() == 3)
     else:
-        kept = draw_kept(shape, 1 - rate, generator)
+        kept = drawn_kept(shape, 1 - rate, generator, 1 if values.dim() == 3 else None)
     if values.dtype == torch.float32 and values.device.type == "cpu":
         dropped: Tensor = _Masked.apply(values, kept, values.new_ones(1).div_(1 - rate))
         return dropped
     return values * kept.to(values.device, values.dtype).div_(1 - rate)
+
+
+def drawn_kept(shape: torch.Size, share: float, generator: torch.Generator, axis: int | None) -> Tensor:
+    """As ``draw_kept``; ``axis``: the one along which the shape has columns, if it has any."""
+    return drawn(lambda whole: draw_kept(whole, share, generator), shape, generator, axis)
 
 
 class _Masked(torch.autograd.Function):

@@ -4,6 +4,8 @@ No setting of an arm names it, as none names the threads: it is the machine's af
 for rounding. So nothing is trained anew for it, and who has no GPU takes over what was trained on one.
 """
 
+import os
+
 import torch
 
 from unrolled.shell.errors import UserError
@@ -12,7 +14,12 @@ CPU = torch.device("cpu")
 
 
 def find_device(name: str) -> torch.device:
-    """cpu, cuda, or cuda:1 and so on. UserError where torch has no such device."""
+    """cpu, cuda, or cuda:1 and so on. UserError where torch has no such device.
+
+    Of several processes that train together, as torchrun numbers them, ``cuda`` gives each a GPU of its own.
+    """
+    if name == "cuda" and (number := os.environ.get("LOCAL_RANK")):
+        name = f"cuda:{number}"
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from unrolled.ground.corpus import Split
+from unrolled.ground.corpus import Corpus
 from unrolled.ground.registry import task_part
 from unrolled.ground.score import Score, by_name
 from unrolled.training.diagnostics import Epoch
@@ -19,14 +19,14 @@ LINE_EVERY = 30.0  # seconds between plain lines, where there is no terminal
 
 
 def shown(
-    records: Iterator[Step | Epoch], training: Training, train: Split, settings: Mapping[str, Any]
+    records: Iterator[Step | Epoch], training: Training, corpus: Corpus, settings: Mapping[str, Any]
 ) -> Iterator[Step | Epoch]:
     """Pass the records on, showing rate, time left, loss and norm; a line an epoch stays.
 
     ``training`` may go on from a checkpoint; ``settings``: the arm's.
     """
     arm, scores = settings["arm"], by_name(task_part(settings["task"], "scores").SCORES)
-    first, total_steps = training.step, training.task.steps(train) * training.options.epochs
+    first, total_steps = training.step, training.task.steps(corpus.train) * training.options.epochs
     terminal = sys.stderr.isatty()
     started = last_line = time.monotonic()
     tokens = 0

@@ -31,6 +31,7 @@ from unrolled.ground.start import checkpoints_of
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import Step
 from unrolled.training.history import History
+from unrolled.training.start import begin
 from unrolled.training.state import Content, set_state, state_of
 from unrolled.training.training import Training
 
@@ -60,10 +61,11 @@ class Checkpoint:
         self._partial = folder / ".partial"  # the folder in which the file is written, as soon as there is one
 
     @classmethod
-    def resumed(cls, training: Training, history: History, arm: Mapping[str, Any], corpus: str) -> Self:
-        """In the folder that all trainings share; ``resume`` was called."""
+    def resumed(cls, training: Training, history: History, arm: Mapping[str, Any], corpus: str, encoded: Path) -> Self:
+        """In the folder that all trainings share; ``resume`` was called, and where nothing was kept `begin`."""
         checkpoint = cls(checkpoints_of(), training, history, arm, corpus)
         checkpoint.resume()
+        begin(training, history, arm, corpus, encoded)
         return checkpoint
 
     def kept(self, records: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:

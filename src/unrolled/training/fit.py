@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unrolled.ground.corpus import Split
+from unrolled.ground.score import Sums
 from unrolled.ground.task import Batch, Carry
 from unrolled.recurrence.bptt import Profile
 from unrolled.training.annealing import anneal, average, averaged
 from unrolled.training.clipping import Norms, clip
 from unrolled.training.diagnostics import Epoch, end_of_epoch
+from unrolled.training.processes import Gradient
 from unrolled.training.training import Training
 
 REDUCTION = "mean over all terms of a batch"  # what loss, gradient and clip_norm refer to
@@ -41,7 +43,7 @@ def fit(training: Training, train: Split, valid: Split) -> Iterator[Step | Epoch
     is yielded, marked ``diverged``, and is the last thing yielded: divergence is a result.
     """
     if training.step == 0:
-        yield end_of_epoch(training, train, valid)
+        yield _measured(training, train, valid)
     while training.epoch < training.options.epochs:
         for step in steps(training, train):
             yield step
@@ -49,7 +51,7 @@ def fit(training: Training, train: Split, valid: Split) -> Iterator[Step | Epoch
                 return
         training.epoch, training.position, training.carry = training.epoch + 1, 0, None
         with averaged(training):
-            epoch = end_of_epoch(training, train, valid)
+            epoch = _measured(training, train, valid)
         training.profiles, training.profiled = {}, 0
         anneal(training, epoch.valid_loss)
         yield epoch
@@ -59,31 +61,58 @@ def steps(training: Training, train: Split) -> Iterator[Step]:
     """The rest of the current epoch."""
     model, options, task = training.model, training.options, training.task
     groups = model.groups()
-    for batch, entry in upcoming(training, train):
-        profile = Profile()
+    for batch, carry in _unread(training, train):
         training.optimiser.zero_grad()
-        total, terms, carry = task.loss(model, batch, entry, generator=training.generator, profile=profile)
-        mean = total / terms
-        mean.backward()
+        found = _gradient(training, batch, carry)
         norms = clip(groups, options.clip_norm)
         number, rate = training.step + 1, training.learning_rate
-        step = Step(number, training.epoch + 1, task.tokens(batch), mean.item(), rate, norms)
+        step = Step(number, training.epoch + 1, task.tokens(batch), found.loss, rate, norms)
         if step.diverged:
             yield step
             return
         training.optimiser.step()
         average(training)
-        _keep(profile.norms, training, train)
-        training.step, training.position, training.carry = number, training.position + 1, carry
+        _keep(found.norms, training, train)
+        training.step, training.position, training.carry = number, training.position + 1, found.carry
         yield step
 
 
 def upcoming(training: Training, train: Split) -> Iterator[tuple[Batch, Carry]]:
     """The batches of the current epoch that were not read yet, each with what its step starts from."""
+    for batch, carry in _unread(training, train):
+        yield batch, training.task.entry(training.model, batch, carry)
+
+
+def _unread(training: Training, train: Split) -> Iterator[tuple[Batch, Carry]]:
+    """The same, each with what was carried on to it."""
     task = training.task
     for batch in task.batches(train, epoch=training.epoch + 1, first=training.position, device=training.device):
-        carry = training.carry if training.carry is not None else task.start(training.model)
-        yield batch, task.entry(training.model, batch, carry)
+        yield batch, training.carry if training.carry is not None else task.start(training.model)
+
+
+def _gradient(training: Training, batch: Batch, carry: Carry) -> Gradient:
+    """The gradients of the batch's mean loss, at the parameters, and what else it leaves."""
+    task, model, generator = training.task, training.model, training.generator
+    if training.processes is not None:
+        return training.processes.gradient(task, model, batch, carry, generator)
+    profile, entry = Profile(), task.entry(model, batch, carry)
+    total, terms, after = task.loss(model, batch, entry, generator=generator, profile=profile)
+    mean = total / terms
+    mean.backward()
+    return Gradient(mean.item(), profile.norms, after)
+
+
+def _measured(training: Training, train: Split, valid: Split) -> Epoch:
+    """`end_of_epoch`; of several processes the first measures, and the others know the scores and no more."""
+    if training.processes is None:
+        return end_of_epoch(training, train, valid)
+    if training.processes.rank == 0:
+        epoch = end_of_epoch(training, train, valid)
+        training.processes.told(lambda: {name: tuple(sums) for name, sums in epoch.valid.items()})
+        return epoch
+    told = training.processes.told(dict)
+    scores = {name: Sums(*sums) for name, sums in told.items()}
+    return Epoch(training.epoch, training.learning_rate, scores, {}, {}, {}, {})
 
 
 def _keep(norms: dict[str, Tensor], training: Training, train: Split) -> None:

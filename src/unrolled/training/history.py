@@ -1,5 +1,6 @@
 """What a training has yielded so far: every step, every epoch, and the weights of the best one."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,11 @@ class History:
         self.best: Epoch | None = None
         self.diverged_at: int | None = None
         self.inherited = 0  # steps of another training, which this one goes on from
+
+    def add_all(self, records: Iterable[Step | Epoch]) -> None:
+        """``add`` each of them."""
+        for record in records:
+            self.add(record)
 
     def add(self, record: Step | Epoch) -> None:
         """Note a step or an epoch; the weights of the best epoch so far are kept."""

@@ -64,6 +64,8 @@ def write_run(
 
 def write_timings(arm: str, training: Training, history: History, seconds: float, device: str) -> None:
     """timings/<arm>.json, how long its training took: a file of its own, for it is never the same twice."""
+    if training.processes is not None:
+        device += f" in {training.processes.size} processes"
     tokens = int(history.steps()["tokens"][history.inherited :].sum())
     timings = {
         "run": sha256(Path("runs", arm, "summary.json")),

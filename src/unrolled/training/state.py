@@ -1,7 +1,7 @@
 """All that a training needs to go on as if nothing had happened, as tensors by name and text that JSON takes."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from unrolled.training.carry import like, tensors_in
 from unrolled.training.history import History
 from unrolled.training.training import Training
 
@@ -26,7 +27,7 @@ def state_of(training: Training, history: History) -> Content:
     tensors: dict[str, Tensor] = {f"weights/{name}": each for name, each in training.model.named_parameters()}
     for index, state in training.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{index}/{name}": each for name, each in state.items() if each is not None}
-    tensors |= {f"carry/{place}": each for place, each in enumerate(_flat(training.carry))}
+    tensors |= {f"carry/{place}": each for place, each in enumerate(tensors_in(training.carry))}
     tensors |= {f"profiles/{name}": each for name, each in training.profiles.items()}
     tensors |= {f"averages/{name}": each for name, each in (training.averages or {}).items()}
     tensors["generator"] = training.generator.get_state()
@@ -50,7 +51,7 @@ def set_state(training: Training, history: History, tensors: Mapping[str, Tensor
     training.optimiser.load_state_dict(optimiser)
     carried = _under(tensors, "carry", device)
     start = training.task.start(training.model)
-    training.carry = _like(start, iter(carried[str(place)] for place in range(len(carried)))) if carried else None
+    training.carry = like(start, iter(carried[str(place)] for place in range(len(carried)))) if carried else None
     training.profiles = _under(tensors, "profiles", device)
     training.averages = _under(tensors, "averages", device) or None
     training.generator.set_state(tensors["generator"])
@@ -84,21 +85,6 @@ def _in_weights(name: str) -> str:
     """Under which name WEIGHTS may hold a tensor of the state too; "" where it never does."""
     folder = next((each for each in ("weights/", "history/best/") if name.startswith(each)), None)
     return name.removeprefix(folder) if folder else ""
-
-
-def _flat(carry: Any) -> list[Tensor]:
-    """The tensors of nested tuples, in their order."""
-    if isinstance(carry, Tensor):
-        return [carry]
-    return [each for part in carry or () for each in _flat(part)]
-
-
-def _like(carry: Any, tensors: Iterator[Tensor]) -> Any:
-    """Undo `_flat`: the tensors in nested tuples such as ``carry``."""
-    if isinstance(carry, Tensor):
-        return next(tensors)
-    parts = [_like(part, tensors) for part in carry]
-    return type(carry)(*parts) if hasattr(carry, "_fields") else tuple(parts)
 
 
 def _under(tensors: Mapping[str, Tensor], folder: str, device: torch.device | None = None) -> dict[str, Tensor]:

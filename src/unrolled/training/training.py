@@ -10,6 +10,7 @@ from torch import Tensor
 from unrolled.ground.registry import task_part
 from unrolled.ground.task import Carry, Model, Task
 from unrolled.training.descent import GradientDescent
+from unrolled.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Training:
     valid_losses: list[float] = field(default_factory=list)  # by epoch
     averages: dict[str, Tensor] | None = None  # of the weights, once averaging has begun
     averaged: int = 0  # how many weights were averaged
+    processes: Processes | None = None  # among whom the columns are shared out; None: one reads them all
 
     def __post_init__(self) -> None:
         options = self.options

@@ -19,8 +19,7 @@ from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 from unrolled.ground.task import Model
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import check_name
-from unrolled.recurrence.compiled.masks import draw_kept
-from unrolled.recurrence.dropout import check_rate, dropout
+from unrolled.recurrence.dropout import check_rate, drawn_kept, dropout
 from unrolled.recurrence.stack import Stack, drawn
 from unrolled.recurrence.threads import one_thread
 
@@ -130,7 +129,7 @@ class Network(Model):
     def _words_dropped(self, ids: Tensor, generator: torch.Generator | None) -> Tensor:
         if self.word_dropout == 0 or generator is None:
             return ids
-        kept = draw_kept(ids.shape, 1 - self.word_dropout, generator).to(ids.device)
+        kept = drawn_kept(ids.shape, 1 - self.word_dropout, generator, 1).to(ids.device)
         return ids.where(kept | (ids == END_ID), UNKNOWN_ID)
 
 

@@ -12,12 +12,15 @@ from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.score import Sums
 from unrolled.ground.task import WholeSequences
 from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.columns import Columns
 from unrolled.tasks.classification.model.batches import Batch, batch_of, by_length, epoch_order, texts_of
 from unrolled.tasks.classification.model.network import Network
 
 
 class Task(WholeSequences):
     """Text classification, each text read whole and for itself; see `ground/task.py`."""
+
+    side_by_side = "texts"
 
     def __init__(self, train: Mapping[str, Any]) -> None:
         self.texts, self.seed = int(train["texts"]), int(train["seed"])
@@ -45,6 +48,10 @@ class Task(WholeSequences):
         order = epoch_order(list(map(len, texts)), self.texts, seed=self.seed, epoch=epoch)
         for chosen in order[first:]:
             yield batch_of([texts[index] for index in chosen], [labels[index] for index in chosen], device)
+
+    def share(self, batch: Batch, process: int, of: int) -> tuple[Batch, Columns]:
+        columns = Columns(process, of, len(batch.labels))
+        return Batch(columns.of(batch.ids, 1), columns.of(batch.lengths, 0), columns.of(batch.labels, 0)), columns
 
     def loss(
         self,

@@ -14,7 +14,9 @@ from torch.nn.functional import cross_entropy
 from unrolled.ground.corpus import Corpus, Split, Tokens
 from unrolled.ground.score import Sums
 from unrolled.recurrence.bptt import Profile
-from unrolled.recurrence.compiled.masks import draw_kept
+from unrolled.recurrence.columns import Columns
+from unrolled.recurrence.dropout import drawn_kept
+from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.batches import Batch, of_sentences, of_stretches
 from unrolled.tasks.language_model.model.feeding import Feeding, with_own_words
 from unrolled.tasks.language_model.model.network import Network, States
@@ -32,6 +34,8 @@ Carry = States | tuple[()]  # of whole sentences nothing is carried on
 
 class Task:
     """Language modelling by back-propagation through time, truncated or over whole sentences; see `ground/task.py`."""
+
+    side_by_side = "columns"
 
     def __init__(self, train: Mapping[str, Any]) -> None:
         self.columns, self.window = int(train["columns"]), int(train["window"])
@@ -81,6 +85,18 @@ class Task:
 
     def tokens(self, batch: Batch) -> int:
         return batch.window.target.numel() if batch.lengths is None else int(batch.lengths.sum())
+
+    def share(self, batch: Batch, process: int, of: int) -> tuple[Batch, Columns]:
+        """UserError where words of its own are drawn, which asks for all columns."""
+        if self.feeding.feeding != "teacher":
+            raise UserError(f"train.feeding: {self.feeding.feeding} trains in one process alone; use teacher")
+        columns = Columns(process, of, batch.window.target.shape[1])
+        window, ahead = (
+            each and Window(*(columns.of(part, 1) for part in each)) for each in (batch.window, batch.ahead)
+        )
+        assert window is not None
+        lengths = None if batch.lengths is None else columns.of(batch.lengths, 0)
+        return batch._replace(window=window, ahead=ahead, lengths=lengths), columns
 
     def start(self, model: Network) -> Carry:
         return () if self._by_sentence else model.initial_state(self.columns)
@@ -225,7 +241,7 @@ def _started_anew(entry: States, kept: float, generator: torch.Generator) -> Sta
     The backward stack's is carried on by none.
     """
     some = entry.forward[0][0]
-    stays = draw_kept(torch.Size((len(some), 1)), kept, generator).to(some.device)
+    stays = drawn_kept(torch.Size((len(some), 1)), kept, generator, 0).to(some.device)
     return entry._replace(forward=tuple(tuple(each.where(stays, 0.0) for each in state) for state in entry.forward))
 
 

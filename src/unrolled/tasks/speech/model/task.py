@@ -13,6 +13,7 @@ from unrolled.ground.score import Sums
 from unrolled.ground.sequences import in_pools
 from unrolled.ground.task import WholeSequences
 from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.columns import Columns
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.feeding import Feeding
 from unrolled.tasks.speech.model.augmentation import Augmentation
@@ -28,6 +29,8 @@ POOL = 8  # batches whose utterances are sorted by length together: the rest of 
 
 class Task(WholeSequences):
     """Speech in, text out; see `ground/task.py`."""
+
+    side_by_side = "utterances"
 
     def __init__(self, train: Mapping[str, Any]) -> None:
         self.utterances, self.seed = int(train["utterances"]), int(train["seed"])
@@ -64,6 +67,15 @@ class Task(WholeSequences):
             if self.augmentation.wanted:
                 every = [self.augmentation.heard(each, draw) for each in every]
             yield batch_of(every, device)._replace(epoch=own_epoch, updates=(own_epoch - 1) * len(order) + number)
+
+    def share(self, batch: Batch, process: int, of: int) -> tuple[Batch, Columns]:
+        """UserError where words of its own are drawn, which asks for all columns."""
+        if self.feeding.feeding != "teacher":
+            raise UserError(f"train.feeding: {self.feeding.feeding} trains in one process alone; use teacher")
+        columns = Columns(process, of, len(batch.lengths))
+        sounds, texts = columns.of(batch.features, 1), columns.of(batch.targets, 1)
+        frames, lengths = columns.of(batch.frames, 0), columns.of(batch.lengths, 0)
+        return batch._replace(features=sounds, frames=frames, targets=texts, lengths=lengths), columns
 
     def loss(
         self,

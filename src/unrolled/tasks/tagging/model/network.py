@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from unrolled.ground.special_tokens import UNKNOWN_ID
 from unrolled.ground.task import Model
 from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.columns import drawn as drawn_for_columns
 from unrolled.recurrence.crf import Chain
 from unrolled.recurrence.dropout import check_rate
 from unrolled.recurrence.stack import Stack, drawn
@@ -89,7 +90,10 @@ class Network(Model):
         words = batch.words
         if generator is not None and self.word_dropout:
             share = self.word_dropout / (self.word_dropout + batch.counts)
-            dropped = torch.rand(words.shape, generator=generator).to(words.device) < share
+            chances = drawn_for_columns(
+                lambda shape: torch.rand(shape, generator=generator), words.shape, generator, axis=1
+            )
+            dropped = chances.to(words.device) < share
             words = words.masked_fill(dropped, UNKNOWN_ID)
         parts = [self.embedding(words)]
         if self.letters is not None:

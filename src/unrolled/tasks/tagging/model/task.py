@@ -13,6 +13,7 @@ from unrolled.ground.score import Sums
 from unrolled.ground.sequences import by_length
 from unrolled.ground.task import WholeSequences
 from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.columns import Columns
 from unrolled.recurrence.softmax_loss import softmax_nats
 from unrolled.tasks.tagging.model.batches import UNSCORED, Batch, Sentences, batches
 from unrolled.tasks.tagging.model.network import Network
@@ -49,6 +50,8 @@ class Tagged(NamedTuple):
 class Task(WholeSequences):
     """Sequence tagging, a sentence a column; see `ground/task.py`."""
 
+    side_by_side = "sentences"
+
     def __init__(self, train: Mapping[str, Any]) -> None:
         self.sentences, self.seed = int(train["sentences"]), int(train["seed"])
 
@@ -77,6 +80,12 @@ class Task(WholeSequences):
         """Sentences of about the same length together, in an order that is the epoch's own."""
         for batch in batches(split, self.sentences, np.random.default_rng([self.seed, epoch]), first):
             yield batch.to(device)
+
+    def share(self, batch: Batch, process: int, of: int) -> tuple[Batch, Columns]:
+        """The letters are those of the whole batch."""
+        columns = Columns(process, of, len(batch.lengths))
+        by_place = {name: columns.of(getattr(batch, name), 1) for name in ("words", "counts", "tags", "forms", "given")}
+        return batch._replace(**by_place, lengths=columns.of(batch.lengths, 0)), columns
 
     def loss(
         self,
