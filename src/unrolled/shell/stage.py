@@ -1,7 +1,8 @@
 """What every stage does before its work: errors in one line, and settings that are those of today's params.yaml."""
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
@@ -17,6 +18,7 @@ STOPPED = {
     "train": "the same command goes on from the last checkpoint of this training, or begins anew where there is none",
     "record": "the same command publishes what is missing",
 }
+IN_SEVERAL = {"train"}  # stages that several processes, as of torchrun, do together
 REPEATED = "the same command begins this stage anew; those before it stand"
 
 
@@ -25,10 +27,21 @@ def stage(command: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(command)
     def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        check_alone()
         check_resolved()
         command(*args, **kwargs)
 
     return ending(STOPPED.get(Path(sys.argv[0]).stem, REPEATED))(checked)
+
+
+def check_alone(environ: Mapping[str, str] = os.environ) -> None:
+    """UserError where torchrun has started several processes of a stage that one is to do."""
+    name = Path(sys.argv[0]).stem
+    if environ.get("WORLD_SIZE", "1") != "1" and name not in IN_SEVERAL:
+        raise UserError(
+            f"{name} runs in one process, and WORLD_SIZE is {environ['WORLD_SIZE']}; start it without torchrun, or "
+            "unset WORLD_SIZE"
+        )
 
 
 def check_resolved() -> None:

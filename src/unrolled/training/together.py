@@ -18,7 +18,14 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from torch.distributed import PrefixStore, Store, TCPStore, init_process_group  # type: ignore[attr-defined]
+from torch.distributed import (  # type: ignore[attr-defined]
+    PrefixStore,
+    Store,
+    TCPStore,
+    destroy_process_group,
+    init_process_group,
+    is_initialized,
+)
 from torch.distributed.rendezvous import rendezvous
 
 from unrolled.ground.corpus import Corpus
@@ -52,6 +59,8 @@ def follow(training: Training, history: History, arm: Mapping[str, Any], corpus:
             pass
     except Lost:
         raise SystemExit(1) from None
+    finally:
+        _leave([])
     raise SystemExit(0)
 
 
@@ -78,16 +87,14 @@ def shared_out(training: Training, history: History, arm: Mapping[str, Any], cor
         _join(training, history, Processes(0, size), store, corpus)
         yield
     finally:
-        for each in others:
-            each.kill()
-            each.wait()
+        _leave(others)
 
 
 def _number(name: str) -> int:
     """What the environment says; of the rank 0, else 1, where it says nothing."""
     said = os.environ.get(name) or ("0" if name == "RANK" else "1")
     if not said.isdecimal() or (int(said) == 0 and name != "RANK"):
-        raise UserError(f"{name} must be a number of processes, not {said!r}")
+        raise UserError(f"{name} must be a number of processes, 1 or more, not {said!r}")
     return int(said)
 
 
@@ -100,7 +107,7 @@ def _check(training: Training, size: int, arm: Mapping[str, Any], corpus: Corpus
         raise UserError(f"train.{key}: {columns} cannot be shared out among {size} processes; start {columns} at most")
     missing = [name for name in OF_TORCHRUN if not os.environ.get(name)]
     if missing and "WORLD_SIZE" not in missing:
-        raise UserError(f"WORLD_SIZE is set, but {', '.join(missing)} is not: start with torchrun, or set {WANTED}")
+        raise UserError(f"WORLD_SIZE is set without {', '.join(missing)}; start with torchrun, or set {WANTED} instead")
     if training.device.type == "cuda" and "LOCAL_RANK" not in os.environ and size > torch.cuda.device_count():
         raise UserError(f"{WANTED}: {size} processes want a GPU each, and there are {torch.cuda.device_count()}")
     training.task.share(next(training.task.batches(corpus.train)), 0, size)  # type: ignore[attr-defined]
@@ -150,3 +157,12 @@ def _join(training: Training, history: History, processes: Processes, store: Sto
     if processes.rank:
         set_state(training, history, *state)
     training.processes = processes
+
+
+def _leave(others: list[subprocess.Popen[bytes]]) -> None:
+    """End the connection, and those that were started here: they have nothing to finish."""
+    for each in others:
+        each.kill()
+        each.wait()
+    if is_initialized():
+        destroy_process_group()
