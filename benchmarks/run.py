@@ -19,6 +19,7 @@ from benchmarks.jobs import jobs_section
 from benchmarks.lengths import lengths_section
 from benchmarks.memory import memory_section
 from benchmarks.modules import modules_section
+from benchmarks.processes import processes_section
 from benchmarks.scaling import scaling_section
 from benchmarks.size import size_section
 from benchmarks.stage import stage_section
@@ -33,6 +34,7 @@ PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "modules": ("In place of torch's modules", modules_section),
     "step": ("A whole training step", step_section),
     "stage": ("Training as the stage runs it", stage_section),
+    "processes": ("One arm in several processes", processes_section),
     "breakdown": ("Where the time of a step goes", breakdown_section),
     "scaling": ("Cost against size", scaling_section),
     "vocabulary": ("Many types", vocabulary_section),

@@ -28,6 +28,7 @@ from unrolled.shell.memory import keep_freed_memory
 from unrolled.training.checkpoint import Checkpoint
 from unrolled.training.fit import fit
 from unrolled.training.history import History
+from unrolled.training.processes import Processes
 from unrolled.training.training import Training
 
 ROOT = Path(__file__).parents[1]
@@ -95,7 +96,7 @@ def environment() -> dict[str, str]:
     return dict(word.split("=", 1) for word in words)
 
 
-def our_training(case: Case, place: Path) -> Iterator[object]:
+def our_training(case: Case, place: Path, processes: Processes | None = None) -> Iterator[object]:
     """What `stages/train.py` does, record by record, with random words in the corpus' place."""
     keep_freed_memory()
     recipe = applied(RECIPE, ROOT / "params.yaml", ROOT / "recipes")[1].arms[ARM]
@@ -103,6 +104,7 @@ def our_training(case: Case, place: Path) -> Iterator[object]:
     words = np.random.default_rng(1).integers(0, SHAPE.words, TOKENS, dtype=np.uint32)
     train, valid = (Split(each, np.zeros(1, dtype=np.int64)) for each in (words, words[: SHAPE.words]))
     training = Training.of(arm, {"vocabulary": SHAPE.words})
+    training.processes = processes
     history = History(training)
     checkpoint = Checkpoint(place, training, history, arm, "random words")
     for record in checkpoint.kept(fit(training, train, valid)):
