@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,8 @@ def clip(groups: Mapping[str, Sequence[Tensor]], clip_norm: float | None) -> Nor
     if len({id(parameter) for group in groups.values() for parameter in group}) < sum(map(len, groups.values())):
         raise ValueError("a parameter stands in two groups: it would be measured and clipped twice")
     found = {name: [part for part in map(_gradient, group) if part is not None] for name, group in groups.items()}
-    parts = {name: math.hypot(*map(_norm, group)) for name, group in found.items()}
+    norms = iter(_norms([gradient for group in found.values() for gradient in group]))
+    parts = {name: math.hypot(*(next(norms) for _ in group)) for name, group in found.items()}
     before = math.hypot(*parts.values())
     scale = 1.0 if clip_norm is None or not math.isfinite(before) else min(1.0, clip_norm / (before + 1e-6))
     if scale < 1.0:
@@ -57,14 +59,24 @@ def _gradient(parameter: Tensor) -> Tensor | None:
     return parameter.grad.values()
 
 
-def _norm(gradient: Tensor) -> float:
-    """L2 norm, the same whatever the number of threads, for each row is summed by one of them.
+def _norms(gradients: Sequence[Tensor]) -> list[float]:
+    """L2 norms, the same whatever the number of threads, for each row is summed by one of them.
 
     In double precision only where single precision's squares would not do: a copy in it takes twenty times as long, but
-    a gradient of norm 1e20 has not diverged, and one of norm 1e-20 is not zero.
+    a gradient of norm 1e20 has not diverged, and one of norm 1e-20 is not zero. What is summed comes from the device in
+    one piece, for a GPU stands still for each.
     """
-    flat = gradient.flatten()
+    parts = [_rows_and_rest(gradient.flatten()) for gradient in gradients]
+    numbers = iter(torch.cat(parts).tolist() if parts else ())
+    norms = [math.hypot(*islice(numbers, len(part))) for part in parts]
+    return [
+        norm if SAFE[0] < norm < SAFE[1] else torch.linalg.vector_norm(gradient, dtype=torch.float64).item()
+        for norm, gradient in zip(norms, gradients, strict=True)
+    ]
+
+
+def _rows_and_rest(flat: Tensor) -> Tensor:
+    """The norm of each row of ROW numbers, and that of those that are left over."""
     whole = len(flat) - len(flat) % ROW
     rows = torch.linalg.vector_norm(flat[:whole].view(-1, ROW), dim=1)
-    norm = math.hypot(*rows.tolist(), torch.linalg.vector_norm(flat[whole:]).item())
-    return norm if SAFE[0] < norm < SAFE[1] else torch.linalg.vector_norm(flat, dtype=torch.float64).item()
+    return torch.cat([rows, torch.linalg.vector_norm(flat[whole:])[None]])
