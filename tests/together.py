@@ -35,6 +35,7 @@ LANGUAGE: dict[str, dict[str, Any]] = {
     "bilstm": {"bidirectional": True, "dropout": 0.2},
     "bilstm, dense": {"bidirectional": True, "tied": False, "layers": 2, "connection": "dense", "optimiser": "adam"},
     "adaptive": {"tied": False, "softmax": "adaptive", "cutoffs": [8], "average_after": 0},
+    "diverges": {"cell": "relu", "clip_norm": None, "learning_rate": 1e20},
     "sentences": {"reset": "sentence", "dropout": 0.2, "columns": 3},
     "sentences, bilstm": {"reset": "sentence", "bidirectional": True, "optimiser": "adamw"},
 }
