@@ -17,7 +17,7 @@ from stages.train import main as stage
 from torch.distributed import destroy_process_group
 
 import together
-from miniature import ROOT, environment, lay_out, run_stage
+from miniature import ROOT, SIZES, corpus_of, environment, lay_out, run_stage
 from unrolled.shell.errors import UserError
 from unrolled.shell.stage import check_alone
 from unrolled.training import together as starting
@@ -148,6 +148,18 @@ def test_what_cannot_be_shared_out_is_told_in_one_line(
     result = CliRunner().invoke(stage, ["bilstm-clipped-1"])
     assert result.exit_code == 1 and result.output.startswith(f"error: {said}") and result.output.count("\n") == 1
     assert not Path("runs").exists()
+
+
+def test_a_task_that_has_no_share_trains_in_one_process() -> None:
+    settings = together.language_arm("rnn")
+    training = Training.of(settings, SIZES)
+    training.task = object()  # type: ignore[assignment]
+    with pytest.raises(UserError, match="the task language_model trains in one process, not in 2"):
+        starting._check(training, 2, settings, corpus_of(*[together.VALID] * 3))
+    own = settings | {"train": settings["train"] | {"feeding": "own", "reset": "sentence"}}
+    drawing = Training.of(own, SIZES)
+    with pytest.raises(UserError, match="feeding: own trains in one process alone; use teacher"):
+        starting._check(drawing, 2, own, corpus_of(*[together.LINES] * 3))
 
 
 def test_other_stages_run_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
