@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from benchmarks.contestants import Shape, our_step, plain_step, step_flops
 from benchmarks.page import against, columns, paragraph, row
 from benchmarks.timing import Conditions, race
+from unrolled.report.chart import Chart
+from unrolled.report.panel import Key, Look, Panel, Series
 
 TARGET = 0.99
 FIGURE = "scaling.svg"
@@ -25,21 +23,9 @@ SIZES = {
     "words": "words V",
     "layers": "layers",
 }
-INK, FAINT = "#262626", "#8C8C8C"
-LOOKS: dict[str, dict[str, Any]] = {
-    "ours": {"color": "#0B6E99", "marker": "o", "zorder": 3},
-    "plain": {"color": "#C4621A", "marker": "s", "markerfacecolor": "white", "linestyle": (0, (4, 1.6))},
-}
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
-    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
-    "axes.edgecolor": FAINT,
-    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
-    "grid.color": "#E4E4E4",
-    "legend.frameon": False,
-    "svg.hashsalt": "unrolled",  # else matplotlib draws random ids
+LOOKS = {
+    "ours": Look("#0B6E99", width=1.4, marker="circle", size=6),
+    "plain": Look("#C4621A", (6, 3), 1.4, marker="square", size=6, open=True),
 }
 
 
@@ -100,30 +86,23 @@ def fitted(flops: Sequence[float], milliseconds: list[float]) -> Curve:
 
 def draw(panels: Mapping[tuple[str, str], Mapping[str, Curve]], path: Path) -> None:
     """A row a cell, a panel a size: points as measured, the fitted line through them."""
-    cells = list(dict.fromkeys(cell for cell, _ in panels))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(12, 2.6 * len(cells) + 0.6), layout="constrained")
-        grid = figure.subplots(len(cells), len(SIZES), squeeze=False)
-        for (cell, size), curves in panels.items():
-            place = cells.index(cell), list(SIZES).index(size)
-            draw_panel(grid[place], cell, size, curves)
-            grid[place].set_xlabel(SIZES[size])
-        for cell, first in zip(cells, grid[:, 0], strict=True):
-            first.set_ylabel(f"{cell}: ms a step")
-        handles = [Line2D([], [], label=who, markersize=5, linewidth=1.4, **look) for who, look in LOOKS.items()]
-        figure.legend(handles=handles, loc="outside upper left", ncols=2)
-        figure.savefig(path, metadata={"Date": None})
+    drawn = [_panel(cell, size, curves) for (cell, size), curves in panels.items()]
+    legend = [[Key(who, look)] for who, look in LOOKS.items()]
+    Chart(drawn, legend, alike=True, size=(180.0, 150.0), across=len(SIZES)).write(path, (".svg",))
 
 
-def draw_panel(axes: Axes, cell: str, size: str, curves: Mapping[str, Curve]) -> None:
+def _panel(cell: str, size: str, curves: Mapping[str, Curve]) -> Panel:
+    panel = Panel()
+    panel.set("", SIZES[size], f"{cell}: ms a step")
     values = [getattr(shape, size) for shape in shapes(size)]
     smooth = np.linspace(0, values[-1], 60)
     work = np.asarray([step_flops(cell, START._replace(**{size: value})) for value in smooth])
     for who, curve in curves.items():
         look = LOOKS[who]
-        axes.plot(smooth, curve.fixed + curve.slope * work, linewidth=1.4, **(look | {"marker": ""}))
-        axes.plot(values, curve.milliseconds, linewidth=0, markersize=5, **look)
+        panel.add(Series("", f"{who}, fitted", look._replace(marker=None)), smooth, curve.fixed + curve.slope * work)
+        panel.add(Series("", who, look._replace(width=0)), values, curve.milliseconds)
     # all are ticks, but the second would be written over the first
-    axes.set_xticks(values, [f"{value:,}" if value != values[1] else "" for value in values])
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    panel.x.ticks, panel.x.labels = values, [f"{value:,}" if value != values[1] else "" for value in values]
+    highest = max(row["y"] for row in panel.rows)
+    panel.x.limits, panel.y.limits = (0, 1.03 * values[-1]), (0, 1.05 * highest)
+    return panel

@@ -29,9 +29,14 @@ ARMS = [f"{name}-1" for name in CONFIGURATIONS]
 # Figures are drawn in earnest where they are looked at, in test_comparison.py; here that would outlast training.
 SKETCH = """
 
-def save(figure: Figure, path: Path) -> None:
+def sketch(chart: Chart, path: Path, suffixes: Collection[str] = ()) -> None:
     path.with_suffix(".svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
     path.with_suffix(".png").touch()
+    path.with_suffix(".json").write_text("{}")
+
+
+Chart.write = sketch
+vl_convert.javascript_bundle = lambda snippet: ""
 """
 
 
@@ -100,7 +105,7 @@ def small(place: Path, environment: dict[str, str]) -> Project:
     text = (ROOT / "tests" / "test_house.py").read_text(encoding="utf-8").splitlines()
     (place / "text" / "own.txt").write_text("\n".join(text), encoding="utf-8")
     project = Project(place, environment)
-    project.append("src/unrolled/report/drawing.py", SKETCH)
+    project.append("src/unrolled/report/chart.py", SKETCH)
     project.edit(**{f"{section}__{key}": value for section, keys in SMALL.items() for key, value in keys.items()})
     project.edit(arch=GRID)
     return project

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import vl_convert
 from click.testing import CliRunner, Result
-from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 from stages.compare import main as stage
 
@@ -37,15 +37,18 @@ from unrolled.probing.targets import NO_ARRIVAL
 from unrolled.recurrence.bptt import Addends
 from unrolled.recurrence.spectra import Spectrum
 from unrolled.report import arms as reading
+from unrolled.report import chart, drawing, tables
 from unrolled.report import comparison as comparing
-from unrolled.report import drawing, figures, tables
 from unrolled.report.arms import Arm, read_baselines
+from unrolled.report.chart import SIZES, Chart
+from unrolled.report.colours import run_colour
 from unrolled.report.comparison import Comparison, compare
-from unrolled.report.drawing import lines, save
+from unrolled.report.drawing import lines
 from unrolled.report.figures import Figures
 from unrolled.report.markdown import number
 from unrolled.report.page import FIGURES
 from unrolled.report.page import write as write_page
+from unrolled.report.panel import Key
 from unrolled.report.phenomena_figures import PhenomenaFigures
 from unrolled.report.sections import sections
 from unrolled.report.wording import Wording
@@ -78,6 +81,7 @@ MEASURED = {"half_life": 6.5, "gradient_reach": 12.0, "context_needed": 10.0, "i
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 STREAM = np.random.default_rng(0).exponential(4, TOKENS).astype(np.float32)
 MAIN = SCORES[0].name
+WRITE = Chart.write
 HEADS = [score.name for score in SCORES if score.column == "main"]
 
 
@@ -232,39 +236,29 @@ def evaluated(
 @pytest.fixture(autouse=True)
 def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every figure is made in every test, but drawn in those that ask for it: drawing takes longer than the rest."""
-    monkeypatch.setattr(figures, "save", sketch)
+    monkeypatch.setattr(Chart, "write", sketch)
 
 
-def sketch(figure: Figure, path: Path) -> None:
-    """The files of a figure, the svg with its name alone."""
-    path.with_suffix(".svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg"><title>{path.name}</title></svg>')
-    path.with_suffix(".png").touch()
+def sketch(_: Chart, path: Path, suffixes: Collection[str]) -> None:
+    """The files of a figure, each with its name alone."""
+    for suffix in suffixes:
+        path.with_suffix(suffix).write_text(f'<svg xmlns="http://www.w3.org/2000/svg"><title>{path.name}</title></svg>')
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch, sketched: None) -> Callable[..., None]:
-    """Figures of these names, or all, are drawn from here on, to the last stroke.
-
-    As svg alone, of the same strokes as the png, unless the `png` is wanted, which then is a small one; and without
-    finding the best layout, which takes longer than drawing.
-    """
+    """Figures of these names, or all, are drawn from here on; without the png, which takes as long as all else, unless
+    the `png` is wanted, which then is a small one."""
 
     def asked(*names: str, png: bool = False) -> None:
-        monkeypatch.setattr(drawing, "ConstrainedLayoutEngine", lambda **_: "none")
-        print_png = drawing.FigureCanvasAgg.print_png
+        def chosen(made: Chart, path: Path, suffixes: Collection[str]) -> None:
+            (sketch if names and path.name not in names else WRITE)(made, path, suffixes)
 
-        def small(canvas: Any, path: Path, **options: Any) -> None:
-            canvas.figure.set_dpi(40)
-            print_png(canvas, path, **options)
-
-        def none(_: Any, path: Path, **options: Any) -> None:
-            path.touch()
-
-        def chosen(figure: Figure, path: Path) -> None:
-            (sketch if names and path.name not in names else save)(figure, path)
-
-        monkeypatch.setattr(drawing.FigureCanvasAgg, "print_png", small if png else none)
-        monkeypatch.setattr(figures, "save", chosen)
+        monkeypatch.setattr(Chart, "write", chosen)
+        if png:
+            monkeypatch.setattr(chart, "SHARP", 0.4)
+        else:
+            monkeypatch.setattr(vl_convert, "svg_to_png", lambda svg, **options: b"")
 
     return asked
 
@@ -449,7 +443,7 @@ def test_the_stage_writes_the_grid_and_nothing_that_left_it(grid: Grid, drawn: C
     assert all(set(table["arm"]) == set(ARMS) for table in tables.values())
     names = sorted([*shown, "overview"])
     assert sorted(path.name for path in Path("report/figures").iterdir()) == [
-        f"{name}.{kind}" for name in names for kind in ("png", "svg")
+        f"{name}.{kind}" for name in names for kind in ("json", "png", "svg")
     ]
     assert not list(Path("report").rglob(".*")), "a temporary file was left behind"
     assert sorted(path.name for path in Path("report").iterdir() if path.is_file()) == [
@@ -482,7 +476,7 @@ def test_several_seeds_stand_together_with_both_spreads(grid: Grid, drawn: Calla
     with open("report/comparison.csv", encoding="utf-8") as file:
         assert [row["seed"] for row in csv.DictReader(file)][:4] == ["1", "2", "5", "1"]
     legend = Path("report/figures/score.svg").read_text()
-    assert legend.count("<!-- rnn-clipped -->") == 1 and "rnn-clipped-2" not in legend
+    assert legend.count(">rnn-clipped<") == 1 and "rnn-clipped-2" not in legend
     assert "<td>[1, 2, 5]</td>" in Path("report/index.html").read_text()
 
 
@@ -605,33 +599,66 @@ def the_page_needs_nothing_else_and_shows_every_arm_and_figure() -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
-def test_the_page_opens_without_an_error_and_asks_the_network_for_nothing(
-    grid: Grid, drawn: Callable[..., None]
-) -> None:
+def test_the_page_is_alive_and_asks_the_network_for_nothing(grid: Grid, drawn: Callable[..., None]) -> None:
+    """On a telephone; a picture in print and where no script runs."""
     drawn()
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    comparison = made_and_read(grid.only("lstm"))
-    draw(comparison, "overview", "cliff", "context")
+    comparison = made_and_read(grid.only("lstm"), lstm_clipped=Made(valid=(6.0, 3.5)))
+    draw(comparison, "overview", "score", "cliff")
     tables.write(comparison, Path("report"))
     write_page(comparison, Path("report"), {}, json.loads(Path("data/corpus.json").read_text()))
+    assert Path("report/index.html").stat().st_size < 6e6
     complaints, asked = [], []
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 800})  # a telephone
+        page = browser.new_page(viewport={"width": 390, "height": 800})
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(Path("report/index.html").resolve().as_uri())
-        for figure in ("cliff", "context"):
-            picture = page.locator(f"#{figure} img")
-            picture.scroll_into_view_if_needed()
-            assert picture.evaluate("each => each.complete && each.naturalWidth > 300"), figure
+        for figure in ("overview", "cliff", "score"):
+            page.locator(f"#{figure}").scroll_into_view_if_needed()
+            page.locator(f"#{figure}.drawn").wait_for()
         for arm in ("lstm-clipped", "lstm-unclipped"):
             assert page.get_by_text(arm, exact=True).first.is_visible()
         assert page.evaluate("document.documentElement.scrollWidth") == 390  # wide tables scroll in their own frame
+        the_point_under_the_pointer_tells_its_values(page, comparison.tables["score"])
+        a_click_on_the_legend_hides_an_arm_and_the_axis_is_linear_or_logarithmic(page)
+        page.emulate_media(media="print")
+        assert page.locator("#score img").is_visible() and not page.locator("#score .live").is_visible()
+        still = browser.new_context(java_script_enabled=False).new_page()
+        still.goto(Path("report/index.html").resolve().as_uri())
+        assert still.locator("#score img").is_visible() and still.locator("svg").count() == 0
+        assert still.locator("#score img").evaluate("each => each.complete && each.naturalWidth > 300")
         browser.close()
     assert complaints == []
     assert [address[:5] for address in asked if not address.startswith("data:")] == ["file:"]
+
+
+def the_point_under_the_pointer_tells_its_values(page: Any, table: pd.DataFrame) -> None:
+    found = set()
+    for point in page.locator("#score .values_0_marks path").all():
+        box = point.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.locator("#vg-tooltip-element.visible").wait_for()
+        arm, *told = page.locator("#vg-tooltip-element").locator("h2, td.value").all_inner_texts()
+        found.add((f"{arm}-1", *map(float, told)))
+    assert found == {(arm, epoch, float(f"{value:.5g}")) for arm, epoch, value in table.itertuples(index=False)}
+
+
+def a_click_on_the_legend_hides_an_arm_and_the_axis_is_linear_or_logarithmic(page: Any) -> None:
+    points, keys, button = (
+        page.locator(f"#score {each}") for each in (".values_0_marks path", ".keys_marks path", "button")
+    )
+    ticks = page.locator("#score .role-axis-label text").get_by_text("0", exact=True)
+    assert points.count() == 4 and button.inner_text() == "linear axis" and ticks.count() == 0
+    keys.first.click()
+    assert {point.get_attribute("fill") for point in points.all()} == {run_colour(0, 1)}
+    button.click()
+    page.get_by_text("logarithmic axis").wait_for()
+    assert ticks.count() == 1 and points.count() == 2
+    keys.first.click()
+    assert points.count() == 4
 
 
 def test_samples_begin_with_the_same_words_and_say_why_there_are_none(
@@ -912,13 +939,12 @@ def test_the_cliff_shows_where_a_step_landed_and_where_it_would_have_clipped(gri
     comparison = made_and_read(grid.only("lstm"), lstm_unclipped=Made(cliff=(0.0, 0.001, 0.0025, 1.0, 50.0)))
     arms = Figures(comparison).arms
     figures = PhenomenaFigures(arms, comparison, 1e3)
-    (panel,) = figures.makers(lambda axes: None)["cliff"]().axes
-    dots = [line for line in panel.lines if line.get_marker() == "o" and len(line.get_xydata()) == 1]
-    clipped, unclipped = (line.colour for line in arms)
-    assert [(dot.get_color(), dot.get_markerfacecolor(), *dot.get_xydata()[0]) for dot in dots] == [
-        (clipped, clipped, 1.0, 6.0),
-        (unclipped, unclipped, 1.0, 6.0),
-        (unclipped, "white", pytest.approx(0.0025), pytest.approx(5 + 0.0025**2)),
+    (panel,) = figures.makers(lambda panel: None)["cliff"]().panels
+    dots = [(panel.series[row["s"]], row["x"], row["y"]) for row in panel.rows if not panel.series[row["s"]].look.width]
+    assert [(dot.arm, dot.look.open, x, y) for dot, x, y in dots] == [
+        ("lstm-clipped", False, 1.0, 6.0),
+        ("lstm-unclipped", False, 1.0, 6.0),
+        ("lstm-unclipped", True, pytest.approx(0.0025), pytest.approx(5 + 0.0025**2, rel=1e-5)),
     ]
 
 
@@ -975,12 +1001,13 @@ def test_a_legend_stays_within_its_figure_and_names_everyone(panels: int, archs:
         for clipping in ("clipped", "unclipped")
     ]
     lines = drawing.lines(grid, {cell["arm"]: None for cell in grid})
-    extras = [drawing.key("Kneser-Ney n-grams", drawing.BASELINES[0])]
-    figure = drawing.row([lambda axes: axes.plot([1, 2], [3, 4])] * panels, lines, extras)
-    drawing.FigureCanvasAgg(figure).draw()
-    (legend,) = figure.legends
-    box, whole = legend.get_window_extent(), figure.bbox
-    assert box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0 and box.y1 <= whole.y1
-    named = [text.get_text().replace("\n", "") for text in legend.get_texts() if text.get_text()]
-    assert sorted(named) == sorted([*{line.configuration for line in lines}, "Kneser-Ney n-grams"])
-    assert all(axes.get_position().height * figure.get_figheight() > 1.5 for axes in figure.axes[:panels])
+    extras = [Key("Kneser-Ney n-grams", drawing.BASELINES[0])]
+    drawn = drawing.row([lambda panel: panel.set("a title", "epoch")] * panels, lines, extras)
+    whole = drawn.specification(live=False)
+    legend = (whole.get("hconcat") or whole["vconcat"])[-1]
+    rows = legend["data"]["values"]
+    assert sorted(row["label"] for row in rows) == sorted(
+        [*{line.configuration for line in lines}, "Kneser-Ney n-grams"]
+    )
+    assert all(row["end"] <= legend["width"] and row["bottom"] <= legend["height"] for row in rows)
+    assert panels == 1 or legend["width"] <= max(400, SIZES[drawn.columns][0] * drawn.columns + 200)

@@ -90,4 +90,4 @@ def test_where_none_or_all_bridge_it_n50_is_not_known() -> None:
 def test_each_architecture_is_a_panel() -> None:
     some = learned({4: [True], 16: [False]})
     figure = picture({"rnn-clipped": some, "rnn-unclipped": learned({4: [True]}), "lstm-clipped": some})
-    assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == ["rnn", "lstm"]
+    assert [panel.title for panel in figure.panels] == ["rnn", "lstm"]

@@ -4,7 +4,6 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from unrolled.report.drawing import lines
@@ -133,9 +132,10 @@ def test_nothing_is_shown_where_no_arm_spoke() -> None:
 def test_figures_show_every_arm_that_spoke() -> None:
     made_up = drawn(comparison(sentences(0.1), sentences(0.2)))
     assert list(made_up) == ["own_by_place"] and set(made_up) <= set(figures.FIGURES)
-    agreement, place = made_up["own_by_place"].axes
-    assert len(agreement.lines) == 1 + 2 and len(place.lines) == 2 * 2
-    assert np.isfinite(agreement.lines[1].get_ydata()).all()
-    (panel,) = drawn(comparison(real(0.0), real(1.0)))["own_lines"].axes
-    assert len(panel.lines) == 2 + 1 and [label.get_text() for label in panel.texts] == ["0.5", "1"]
-    assert panel.lines[-1].get_xdata().tolist() == [150.0]
+    agreement, place = made_up["own_by_place"].panels
+    assert len(agreement.series) == 2 and len(place.series) == 2 * 2
+    assert agreement.rows and all(row["y"] is not None for row in agreement.rows)
+    (panel,) = drawn(comparison(real(0.0), real(1.0)))["own_lines"].panels
+    ((words, _),) = panel.layers
+    assert len(panel.series) == 2 + 1 and [row["text"] for row in words["data"]["values"]] == ["0.5", "1"]
+    assert [row["x"] for row in panel.rows if row["s"] == 2] == [150]

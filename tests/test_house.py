@@ -251,6 +251,7 @@ def test_mlflow_is_imported_where_it_is_published_to_or_read_from() -> None:
 def test_every_package_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     distribution = {
+        "PIL": "pillow",
         "charset_normalizer": "charset-normalizer",
         "kaldi_native_fbank": "kaldi-native-fbank",
         "pycrfsuite": "python-crfsuite",

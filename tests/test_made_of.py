@@ -4,7 +4,7 @@ import json
 import re
 import runpy
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from miniature import ROOT, lay_out
 from unrolled.ground.checksums import seal
 from unrolled.ground.resolved import seeded
 from unrolled.ground.trained import read_trained
-from unrolled.report import figures
+from unrolled.report.chart import Chart
 from unrolled.settings.resolve import resolve
 from unrolled.shell.errors import UserError
 
@@ -38,11 +38,16 @@ def run(place: Path, name: str, *words: str) -> Result:
         return CliRunner().invoke(stage, list(words))
 
 
+def sketch(_: Chart, path: Path, suffixes: Collection[str]) -> None:
+    for suffix in suffixes:
+        path.with_suffix(suffix).write_text("{}")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def sketched() -> Iterator[None]:
     """Figures are made and not drawn, which takes longer than all stages together; test_comparison.py looks at them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "save", lambda _, path: path.with_suffix(".svg").write_text("<svg/>"))
+        patch.setattr(Chart, "write", sketch)
         yield
 
 

@@ -45,8 +45,9 @@ def test_units_of_the_same_settings_stand_in_one_table(tmp_path: Path) -> None:
     said = list(table(settings, rows, settings))
     assert said[1].split() == ["types", "<unk>", "lstm-clipped", "kneser_ney", "rnn-clipped"]
     assert said[4].split()[-8:] == ["9,000", "4.1%", "2.000", "(4.00)", "1.500", "(2.83)", "2.500", "(5.66)"]
-    axes = picture(rows).axes[0]
-    assert sorted(bar.get_height() for bar in axes.patches) == [0, 0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0]
+    (panel,) = picture(rows).panels
+    bars = [row["y"] for layer, _ in panel.layers if layer["mark"] == "rect" for row in layer["data"]["values"]]
+    assert sorted(bars) == [1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0]
     draw(rows, tmp_path / "units.svg")
     assert (tmp_path / "units.png").is_file()
 

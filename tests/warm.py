@@ -33,9 +33,9 @@ SIGNALS = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
 # What stages import, and what DVC does. None of it starts a thread or computes in parallel as it is imported: a fork
 # would lack the threads.
 STAGES = (
-    "click jinja2 matplotlib.backends.backend_agg matplotlib.pyplot mlflow.pyfunc "
+    "PIL.Image click jinja2 mlflow.pyfunc "
     "mlflow.store.tracking.sqlalchemy_store mlflow.tracking numba numpy pandas pooch pyarrow.dataset pyarrow.parquet "
-    "pydantic requests ruamel.yaml safetensors.torch scipy.stats tokenizers torch._dynamo tqdm"
+    "pydantic requests ruamel.yaml safetensors.torch scipy.stats tokenizers torch._dynamo tqdm vl_convert"
 )
 MODULES = {
     "python": STAGES,

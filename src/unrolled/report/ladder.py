@@ -10,24 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
-
 from unrolled.ground.atomic import whole_text
 from unrolled.ground.registry import task_part
 from unrolled.ground.score import Score
-from unrolled.report.drawing import FAINT, INK, STYLE, save
+from unrolled.report.axis import Axis
+from unrolled.report.chart import Chart
 from unrolled.report.markdown import number, table
+from unrolled.report.panel import FAINT, INK, Key, Look, Panel, Series
 from unrolled.settings.recipes import CONFIDENCE, RECIPES, Measurement, Rung, measured, names, read
 
 HUES = ["#4269D0", "#EFB118", "#FF725C", "#6CC5B0", "#3CA951", "#A463F2"]  # Observable's ten, for as many recipes
 
-PUBLISHED: dict[str, Any] = {"marker": "D", "linestyle": "", "color": "white", "markeredgecolor": INK, "markersize": 9}
-DASHES = ("-", "--", ":")
+PUBLISHED = Look(INK, width=0, marker="diamond", size=9, open=True)
+HERE = Look(FAINT, width=0, marker="circle", size=7)
+DASHES: Sequence[Sequence[float]] = ((), (6, 3), (1.5, 2))
+WIDE, RUNG = 480.0, 24.0  # px of a panel, and of a rung
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,7 @@ def write(ladder: Ladder, folder: Path) -> None:
     """The page, and the figure that it shows, beside each other in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     name = ladder.words.page
-    with matplotlib.rc_context(STYLE):
-        save(_figure(ladder), folder / name)
+    _chart(ladder).write(folder / name)
     whole_text(folder / f"{name}.md", _page(ladder, f"{name}.svg"))
 
 
@@ -193,47 +189,42 @@ def _circumstances(step: Step) -> list[str]:
 # ---- the figure --------------------------------------------------------------------------------------------------
 
 
-def _figure(ladder: Ladder) -> Figure:
+def _chart(ladder: Ladder) -> Chart:
     steps = ladder.steps
     drawn = [step for step in steps if 0 < step.height < ladder.words.shown and not step.own]
-    figure = Figure(figsize=(13, 0.42 * len(drawn) + 1.6), layout=ConstrainedLayoutEngine(w_pad=0.15, wspace=0.03))
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     hues = dict(zip(dict.fromkeys(step.recipe for step in steps), HUES, strict=False))
+    left, right = Panel(), Panel()
     _rungs(left, ladder, drawn, hues)
-    _curves(right, ladder, hues)
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=9)
-    return figure
+    curves = _curves(right, ladder, hues)
+    half = -(-len(curves) // 2)
+    marks = [Key("published", PUBLISHED), Key("here, each seed", HERE)]
+    legend = [column for column in (marks, curves[:half], curves[half:]) if column]
+    return Chart([left, right], legend, size=(WIDE, max(200.0, RUNG * len(drawn))))
 
 
-def _rungs(axes: Axes, ladder: Ladder, steps: Sequence[Step], hues: dict[str, str]) -> None:
-    axes.set(title=f"Test {ladder.score.heading}", xscale=_scale(ladder), yticks=range(len(steps)))
-    axes.set_yticklabels([step.rung.title for step in steps])
-    axes.invert_yaxis()
-    _round_ticks(axes.xaxis, ladder.words.ticks)
+def _rungs(panel: Panel, ladder: Ladder, steps: Sequence[Step], hues: dict[str, str]) -> None:
+    panel.set(f"Test {ladder.score.heading}", ladder.score.heading, log="x" if ladder.score.ratio else "")
+    panel.y.ticks, panel.y.labels = range(len(steps)), [step.rung.title for step in steps]
+    panel.y.limits = (len(steps) - 0.4, -0.6)
+    _round_ticks(panel.x, ladder.words.ticks)
     for place, step in enumerate(steps):
         if step.published:
-            axes.plot(step.published, place, **PUBLISHED)
-        axes.plot(step.tests, [place] * len(step.tests), "o", color=hues[step.recipe], markersize=6, zorder=3)
-    axes.plot([], [], **PUBLISHED, label="published")
-    axes.plot([], [], "o", color=FAINT, label="here, each seed")
-    axes.legend(loc="lower right")
-
-
-def _scale(ladder: Ladder) -> str:
-    return "log" if ladder.score.ratio else "linear"
+            panel.add(Series("", "published", PUBLISHED), [step.published], [place])
+        here = HERE._replace(colour=hues[step.recipe])
+        panel.add(Series("", step.rung.title, here), step.tests, [place] * len(step.tests))
 
 
 def _round_ticks(axis: Axis, ticks: Sequence[float]) -> None:
-    axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-    axis.set_ticks([], minor=True)
+    axis.ticks, axis.labels = ticks, [f"{tick:g}" for tick in ticks]
 
 
-def _curves(axes: Axes, ladder: Ladder, hues: dict[str, str]) -> None:
+def _curves(panel: Panel, ladder: Ladder, hues: dict[str, str]) -> list[Key]:
+    """The keys of what was drawn."""
     steps, main = ladder.steps, ladder.score
-    axes.set(title=f"Validation {main.heading} by epoch", xlabel="epoch", yscale=_scale(ladder))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _round_ticks(axes.yaxis, ladder.words.ticks)
-    shown: set[str] = set()
+    panel.set(f"Validation {main.heading} by epoch", "epoch", log="y" if main.ratio else "")
+    panel.x.whole = True
+    _round_ticks(panel.y, ladder.words.ticks)
+    keys: dict[str, Key] = {}
     drawn: list[str] = []
     for step in steps:
         curves: list[Any] = [run["valid_by_epoch"] for run in step.runs if run.get("valid_by_epoch")]
@@ -241,16 +232,17 @@ def _curves(axes: Axes, ladder: Ladder, hues: dict[str, str]) -> None:
             continue
         own = drawn.count(step.recipe)  # a recipe's rungs share a hue
         drawn.append(step.recipe)
+        look = Look(hues[step.recipe], DASHES[own % len(DASHES)], 1.6)
+        keys.setdefault(step.rung.title, Key(step.rung.title, look))
         for curve in curves:
             finite = [(epoch, value) for epoch, value in curve if value < ladder.words.shown]
-            label = step.rung.title if step.rung.title not in shown else None
-            shown.add(step.rung.title)
             epochs, values = [epoch for epoch, _ in finite], [value for _, value in finite]
-            axes.plot(epochs, values, DASHES[own % len(DASHES)], color=hues[step.recipe], linewidth=1.6, label=label)
+            panel.add(Series("", step.rung.title, look), epochs, values)
     for step in steps:
         if step.epochs and step.rung.published and step.rung.published.valid:
-            end = step.epochs, step.rung.published.valid
-            axes.plot(*end, **PUBLISHED)
-            said = step.rung.title.split(",")[0]
-            axes.annotate(said, end, (0, -8), textcoords="offset points", ha="center", va="top", fontsize=9)
-    axes.margins(y=0.1)
+            at = [step.epochs], [step.rung.published.valid]
+            panel.add(Series("", "published", PUBLISHED), *at)
+            panel.words(*at, [step.rung.title.split(",")[0]], dy=14)
+    if heights := [row["y"] for row in panel.rows if row["y"] is not None]:
+        panel.y.limits = (0.93 * min(heights), 1.03 * max(heights))
+    return list(keys.values())

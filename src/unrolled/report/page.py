@@ -3,9 +3,11 @@
 import base64
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from unrolled.ground.atomic import whole_text
@@ -111,11 +113,13 @@ def write(
         loader=PackageLoader("unrolled.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    pictures = folder / "figures"
     figures = [
-        (name, title, reading, _inline(folder / "figures" / f"{name}.svg"), _data(folder / "plots" / f"{name}.csv"))
+        (name, title, reading, _inline(pictures / f"{name}.svg"), _live(pictures / f"{name}.json"),
+         _data(folder / "plots" / f"{name}.csv"))
         for name, (title, reading) in {**FIGURES, **comparison.wording.figures}.items()
-        if (folder / "figures" / f"{name}.svg").is_file()  # a sweep's only where the grid sweeps
-    ]
+        if (pictures / f"{name}.svg").is_file()  # a sweep's only where the grid sweeps
+    ]  # fmt: skip
     whole_text(
         folder / "index.html",
         environment.get_template("page.html.jinja").render(
@@ -124,7 +128,9 @@ def write(
             corpus=corpus,
             sections=sections(comparison),
             figures=figures,
-            overview=_inline(folder / "figures" / "overview.svg"),
+            overview=_inline(pictures / "overview.svg"),
+            live_overview=_live(pictures / "overview.json"),
+            scripts=scripts(),
             about_samples=comparison.wording.about_samples,
             samples=samples,
             settings=_settings(comparison),
@@ -150,6 +156,19 @@ def _settings(comparison: Comparison) -> Table:
 def _inline(path: Path) -> str:
     """A picture's address that holds the picture."""
     return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _live(path: Path) -> str:
+    """A specification that does not end the script element that it stands in."""
+    return path.read_text(encoding="utf-8").replace("<", "\\u003c")
+
+
+@cache
+def scripts() -> str:
+    """Vega, Vega-Lite and Vega-Embed, as `window.vegaEmbed`."""
+    # A closing tag within the script would end it.
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _data(path: Path) -> str:

@@ -3,30 +3,28 @@
 A family are arms whose settings agree but for what is swept. A grid without such families has no table and no figure.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import matplotlib
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from unrolled.ground.run import Run
 from unrolled.ground.score import Score
-from unrolled.report.drawing import INK, Panel, finish, key, row
+from unrolled.report.chart import Chart
+from unrolled.report.drawing import Draw, finish, panels
 from unrolled.report.markdown import ENDLESS, number
+from unrolled.report.panel import INK, Key, Look, Panel, Series
 
 OFF = "off"
 SWEPT = ("learning_rate", "clip_norm", "seed")
 SLOW = 2.0  # times as bad as chance: so far may an arm be that has not exploded, but has hardly learned yet
-SHADES = matplotlib.colormaps["viridis"]
-LOOKS: dict[str, dict[str, Any]] = {"before training": {"linestyle": (0, (1, 2))}, "after": {"linestyle": "-"}}
+SHADES = ("#440154", "#3b528b", "#21918c", "#5ec962", "#c8e020")  # of viridis, a depth each
+DASHES = {"before training": (1.5, 3), "after": ()}
+MARKERS = ("circle", "square", "diamond", "triangle-up")
 
 
 # ---- learning rate x clip threshold ------------------------------------------------------------------------------
@@ -124,7 +122,7 @@ def depths(runs: Sequence[Run], score: Score) -> pd.DataFrame:
         profile = run.lag_profile[(run.lag_profile["distance"] == 0) & (run.lag_profile["stack"] == run.main_stack)]
         layers, connection = profile["layer"].nunique(), run.settings["network"].get("connection", "plain")
         reached = _valid(run, score)
-        for when, epoch in zip(LOOKS, (0, profile["epoch"].max()), strict=True):
+        for when, epoch in zip(DASHES, (0, profile["epoch"].max()), strict=True):
             for layer, norm in profile.loc[profile["epoch"] == epoch, ["layer", "norm"]].itertuples(index=False):
                 rows.append((connection, layers, run.arm, when, layer + 1, norm, reached))
     columns = ["connection", "layers", "arm", "when", "layer", "norm", score.name]
@@ -139,98 +137,100 @@ class SweepFigures:
     tables: Mapping[str, pd.DataFrame]
     score: Score
 
-    def makers(self) -> dict[str, Callable[[], Figure]]:
+    def makers(self) -> dict[str, Callable[[], Chart]]:
         """By name; none for a table without rows."""
-        found: dict[str, Callable[[], Figure]] = {}
+        found: dict[str, Callable[[], Chart]] = {}
         if len(self.tables["learning_rates"]):
             families = self.tables["learning_rates"]["family"].unique()
-            found["learning_rates"] = lambda: row([self._heat(str(family)) for family in families], [])
+            found["learning_rates"] = lambda: Chart(panels([self._heat(str(each)) for each in families]))
         if len(table := self.tables["depths"]):
             connections = [str(each) for each in table["connection"].unique()]
-            panels = [*(self._layers(each) for each in connections), self._by_depth, self._key]
-            found["depths"] = lambda: row(panels, [])
+            found["depths"] = lambda: Chart(
+                panels([*(self._layers(each) for each in connections), self._by_depth]), self._legend(connections)
+            )
         return found
 
-    def _heat(self, family: str) -> Panel:
+    def _heat(self, family: str) -> Draw:
         """The validation score by learning rate (upwards) and clip threshold, the last column without clipping."""
         whole, score = self.tables["learning_rates"], self.score
         alive = whole.loc[whole["survived"] > 0, score.name].astype(float)
         table = whole[whole["family"] == family]
-        rates = sorted(table["learning_rate"].unique())
+        rates = sorted(table["learning_rate"].unique().tolist())
         clips = sorted(table["clipping"].unique(), key=lambda each: math.inf if each == OFF else float(each))
 
-        def panel(axes: Axes) -> None:
-            axes.set(title=f"{family}: validation {score.heading}", xlabel="clip_norm", ylabel="learning rate")
-            axes.grid(visible=False)
-            grid = np.full((len(rates), len(clips)), np.nan)
+        def into(panel: Panel) -> None:
+            panel.set(f"{family}: validation {score.heading}", "clip_norm", "learning rate")
+            for axis, labels in ((panel.x, clips), (panel.y, [f"{rate:g}" for rate in rates])):
+                axis.ticks, axis.labels, axis.grid = list(range(len(labels))), labels, False
+                axis.limits = (-0.5, len(labels) - 0.5)
+            cells = []
             for _, each in table.iterrows():
-                place = rates.index(each["learning_rate"]), clips.index(each["clipping"])
                 reached = float(each[score.name])
-                grid[place] = reached if each["survived"] else np.nan
                 label = number(reached) if abs(reached) < ENDLESS else "exploded"
                 if 0 < each["survived"] < 1:
                     label += f"\n{round(each['survived'] * each['seeds'])} of {each['seeds']}"
-                axes.text(place[1], place[0], label, ha="center", va="center", color=INK)
-            look: dict[str, Any] = {"cmap": "YlGn_r" if score.lower_is_better else "YlGn", "norm": self._scale(alive)}
-            axes.imshow(grid, origin="lower", aspect="auto", interpolation="nearest", **look)
-            axes.set_xticks(range(len(clips)), clips)
-            axes.set_yticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+                place = clips.index(each["clipping"]), rates.index(each["learning_rate"])
+                cells.append((*place, reached if each["survived"] else math.nan, label))
+            x, y, reached_there, labels = (list(each) for each in zip(*cells, strict=True))
+            panel.cells(x, y, reached_there, self._scale(alive), labels)
+            panel.words(x, y, labels)
 
-        return panel
+        return into
 
-    def _scale(self, alive: pd.Series) -> Normalize | None:
+    def _scale(self, alive: "pd.Series[float]") -> dict[str, Any]:
         """Of colours that a dark label can be read on."""
-        if alive.empty:
-            return None
-        low, high = alive.min(), alive.max()
+        low, high = (float(alive.min()), float(alive.max())) if len(alive) else (1.0, 2.0)
+        shades = {"scheme": "yellowgreen", "reverse": self.score.lower_is_better}
         if self.score.ratio:
-            return LogNorm(low / 4, 1.5 * high)
+            return {**shades, "type": "log", "domain": [low / 4, 1.5 * high]}
         room = (high - low) or abs(high) or 1.0
-        return Normalize(low - room, high) if self.score.lower_is_better else Normalize(low, high + room)
+        return {**shades, "domain": [low - room, high] if self.score.lower_is_better else [low, high + room]}
 
-    def _shades(self) -> dict[int, Any]:
+    def _shades(self) -> dict[int, str]:
         layers = sorted(int(each) for each in self.tables["depths"]["layers"].unique())
-        return {each: SHADES(index / len(layers)) for index, each in enumerate(layers)}
+        return {each: SHADES[index * len(SHADES) // len(layers)] for index, each in enumerate(layers)}
 
-    def _layers(self, connection: str) -> Panel:
+    def _layers(self, connection: str) -> Draw:
         """Norm of dL/dh by layer: where it falls towards the left, the lower layers learn nothing."""
         whole = self.tables["depths"]
         table = whole[whole["connection"] == connection]
 
-        def panel(axes: Axes) -> None:
-            axes.set(title=f"{connection}: norm of dL/dh", xlabel="layer (the loss is above the last)", yscale="log")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            for when, look in LOOKS.items():
-                for layers, colour in self._shades().items():
+        def into(panel: Panel) -> None:
+            panel.set(f"{connection}: norm of dL/dh", "layer (the loss is above the last)", log="y")
+            panel.x.whole = True
+            for when, dash in DASHES.items():
+                for layers in self._shades():
                     mine = table[(table["layers"] == layers) & (table["when"] == when)]
-                    for _, arm in mine.groupby("arm"):
-                        axes.plot(arm["layer"], arm["norm"], color=colour, marker="o", markersize=4, **look)
-            finish(axes, whole["norm"])
+                    for name, arm in mine.groupby("arm"):
+                        look = Look(None, dash, marker="circle", size=4)
+                        panel.add(Series(_of(layers), f"{name}, {when}", look), arm["layer"], arm["norm"])
+            finish(panel, whole["norm"])
 
-        return panel
+        return into
 
-    def _by_depth(self, axes: Axes) -> None:
+    def _by_depth(self, panel: Panel) -> None:
         """The validation score by the number of layers, a line a connection."""
         score, arms = self.score, self.tables["depths"].drop_duplicates("arm")
         table = arms.groupby(["connection", "layers"], sort=False)[score.name].mean().reset_index()
-        axes.set(title=f"Validation {score.heading}", xlabel="layers", xscale="log")
-        axes.set_yscale("log" if score.ratio else "linear")
-        for index, (connection, mine) in enumerate(table.groupby("connection", sort=False)):
+        panel.set(f"Validation {score.heading}", "layers", log="xy" if score.ratio else "x")
+        for marker, (connection, mine) in zip(itertools.cycle(MARKERS), table.groupby("connection", sort=False)):
             mine = mine.sort_values("layers")
-            axes.plot(mine["layers"], mine[score.name], label=str(connection), color=INK, marker="osD^"[index % 4])
-        depths_shown = sorted(table["layers"].unique())
-        axes.xaxis.set_major_locator(FixedLocator(depths_shown))
-        axes.set_xticklabels([f"{each:g}" for each in depths_shown])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.legend()
+            series = Series(str(connection), str(connection), Look(INK, marker=marker, size=7))
+            panel.add(series, mine["layers"], mine[score.name])
+        panel.x.ticks = sorted(table["layers"].unique().tolist())
         if score.ratio:
-            finish(axes, table[score.name])
+            finish(panel, table[score.name])
 
-    def _key(self, axes: Axes) -> None:
-        """What the lines of `_layers` are, in a panel of its own."""
-        axes.set_axis_off()
-        handles = [
-            key(f"{layers} layer{'s'[: layers > 1]}", {"color": each}) for layers, each in self._shades().items()
+    def _legend(self, connections: Sequence[str]) -> list[list[Key]]:
+        return [
+            [Key(_of(layers), Look(colour), _of(layers)) for layers, colour in self._shades().items()],
+            [Key(when, Look(INK, dash)) for when, dash in DASHES.items()],
+            [
+                Key(each, Look(INK, marker=marker, size=7), each)
+                for each, marker in zip(connections, itertools.cycle(MARKERS))
+            ],
         ]
-        handles += [key(when, {"color": INK} | look) for when, look in LOOKS.items()]
-        axes.legend(handles=handles, loc="upper left")
+
+
+def _of(layers: int) -> str:
+    return f"{layers} layer{'s'[: layers > 1]}"

@@ -5,14 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from unrolled.report.arms import Arm, stacked
+from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
-from unrolled.report.drawing import INK, Line, draw, finish, row
+from unrolled.report.drawing import Line, draw, finish, row
 from unrolled.report.markdown import defined
+from unrolled.report.panel import INK, Look, Panel, Series
 from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
@@ -20,6 +19,7 @@ from unrolled.report.wording import Wording
 BY_ARM = ("neutral_words", "calibration", "lengths")  # tables of an evaluation that figures are drawn from
 QUOTED = {"most_wrong": "Most wrong", "least_sure": "Least sure"}
 LONGEST = 300  # characters of a quoted text
+DOTTED = Look(INK, (1.5, 2), 1)  # chance, or no worse than it says
 TOLERANCE = 1e-12  # of the largest norm: what lies below is drawn at the edge
 
 
@@ -149,7 +149,7 @@ def _shortened(text: str) -> str:
 # ---- pictures --------------------------------------------------------------------------------------------------------
 
 
-def pictures(lines: Sequence[Line], comparison: Comparison) -> dict[str, Callable[[], Figure]]:
+def pictures(lines: Sequence[Line], comparison: Comparison) -> dict[str, Callable[[], Chart]]:
     """What neutral words undo, beside the gradient; how reliable the probabilities are; accuracy by length."""
     table, chance = comparison.tables["neutral_words"], comparison.baselines["most_frequent"]
     neutral = [partial(_accuracy, lines, table, chance), partial(_gradient, lines, table)]
@@ -160,42 +160,41 @@ def pictures(lines: Sequence[Line], comparison: Comparison) -> dict[str, Callabl
     }
 
 
-def _accuracy(lines: Sequence[Line], table: pd.DataFrame, chance: float, axes: Axes) -> None:
-    axes.set(title="Accuracy", xlabel="words that say nothing behind each text")
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+def _accuracy(lines: Sequence[Line], table: pd.DataFrame, chance: float, panel: Panel) -> None:
+    panel.set("Accuracy", "words that say nothing behind each text")
+    panel.y.percent = True
     for line in lines:
         mine = table[table["arm"] == line.arm]
-        draw(axes, line, mine["neutral_words"], mine["accuracy"], marker="o")
-    axes.axhline(chance, color=INK, linewidth=1, linestyle=(0, (1, 1.5)))
+        draw(panel, line, mine["neutral_words"], mine["accuracy"], marker="circle")
+    panel.rule(chance, DOTTED, f"most frequent label: {chance:.1%}")
 
 
-def _gradient(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
-    axes.set(title="Gradient at the text's last word", xlabel="words that say nothing behind each text", yscale="log")
-    axes.set_ylabel("norm of dL/dh, share of the largest")
+def _gradient(lines: Sequence[Line], table: pd.DataFrame, panel: Panel) -> None:
+    behind, share = "words that say nothing behind each text", "norm of dL/dh, share of the largest"
+    panel.set("Gradient at the text's last word", behind, share, log="y")
     shares = (table["last"] / table["largest"]).where(table["largest"] > 0)
     for line in lines:
         mine = table["arm"] == line.arm
-        draw(axes, line, table["neutral_words"][mine], shares[mine].clip(lower=TOLERANCE), marker="o")
-    finish(axes, shares, bottom=TOLERANCE)
+        draw(panel, line, table["neutral_words"][mine], shares[mine].clip(lower=TOLERANCE), marker="circle")
+    finish(panel, shares, bottom=TOLERANCE)
 
 
-def _reliability(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
-    axes.set(title="Reliability", xlabel="probability of the predicted label")
-    axes.set_ylabel("share that is right")
+def _reliability(lines: Sequence[Line], table: pd.DataFrame, panel: Panel) -> None:
+    panel.set("Reliability", "probability of the predicted label", "share that is right")
+    panel.x.percent = panel.y.percent = True
     for line in lines:
         mine = table[table["arm"] == line.arm]
-        draw(axes, line, mine["confidence"], mine["accuracy"], marker="o")
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (1, 1.5)), scalex=False, scaley=False)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        draw(panel, line, mine["confidence"], mine["accuracy"], marker="circle")
+    panel.x.limits = (0.98 * float(table["confidence"].min()), 1.005)
+    panel.add(Series("", "as sure as right", DOTTED), panel.x.limits, panel.x.limits)
 
 
-def _by_length(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
-    axes.set(title="Accuracy by length", xlabel="words of the text, middle of the quarter")
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+def _by_length(lines: Sequence[Line], table: pd.DataFrame, panel: Panel) -> None:
+    panel.set("Accuracy by length", "words of the text, middle of the quarter")
+    panel.y.percent = True
     for line in lines:
         mine = table[table["arm"] == line.arm]
-        draw(axes, line, (mine["shortest"] + mine["longest"]) / 2, mine["accuracy"], marker="o")
+        draw(panel, line, (mine["shortest"] + mine["longest"]) / 2, mine["accuracy"], marker="circle")
 
 
 FIGURES: Mapping[str, tuple[str, str]] = {

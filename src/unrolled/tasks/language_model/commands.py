@@ -125,7 +125,7 @@ def distances(place: Path | None) -> None:
 
     To try some, on text with a subject to remember: unrolled use distances, then dvc queue start.
     """
-    from unrolled.tasks.language_model import distances as found  # here: matplotlib takes a while to import
+    from unrolled.tasks.language_model import distances as found  # here: scipy takes a while to import
 
     def gathered(shown: list[Any], folder: str) -> list[Any]:
         return found.over_distances(list(found.trials(shown, folder)))
@@ -148,7 +148,7 @@ def units(place: Path | None) -> None:
     To try some: unrolled use units, then dvc exp run --queue -S vocabulary.unit=character,subword,word, and dvc queue
     start.
     """
-    from unrolled.tasks.language_model import units as found  # here: matplotlib takes a while to import
+    from unrolled.tasks.language_model import units as found  # here: numpy takes a while to import
 
     _tell_of_experiments(
         found.over_units, found.table, found.draw, place,

@@ -11,17 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 from scipy.stats import chi2
 
 from unrolled.ground.bootstrap import Interval
-from unrolled.report.drawing import FAINT, STYLE, Line, lines, row, save
+from unrolled.report.chart import Chart
+from unrolled.report.drawing import LEVEL, Line, lines, row
 from unrolled.report.experiments import Settings, finished, unlike
+from unrolled.report.panel import Panel
 
 DISTANCES, SEEDS = "corpus.source.distances", "seeds"
 LEARNED = 0.5  # of what the subject tells of its verb, at least so much is known: half-way between all and chance
@@ -128,36 +127,33 @@ def _told(arm: Learned) -> str:
 
 def draw(arms: Mapping[str, Learned], place: Path) -> None:
     """The share of seeds that bridged each distance, a panel an architecture; ``place``: .svg, and .png beside it."""
-    with matplotlib.rc_context(STYLE):
-        save(picture(arms), place)
+    picture(arms).write(place)
 
 
-def picture(arms: Mapping[str, Learned]) -> Figure:
+def picture(arms: Mapping[str, Learned]) -> Chart:
     """As `draw`; the lines are the likeliest curves."""
     cells = [dict(zip(("arch", "clipping"), name.rsplit("-", 1), strict=True)) for name in arms]
     grid = [{**cell, "arm": name, "seed": 1} for cell, name in zip(cells, arms, strict=True)]
     drawn = lines(grid, dict.fromkeys(arms))
     every = sorted({distance for arm in arms.values() for distance in arm.by_distance})
-    panels = [
+    draws = [
         partial(_draw, [line for line in drawn if line.arch == arch], arms, every)
         for arch in dict.fromkeys(line.arch for line in drawn)
     ]
-    return row(panels, drawn, share=True)
+    return row(draws, drawn, share=True)
 
 
-def _draw(drawn: Sequence[Line], arms: Mapping[str, Learned], every: Sequence[float], axes: Axes) -> None:
-    axes.set(title=drawn[0].arch, xlabel="mean distance, words", ylabel="share of seeds that learned", xscale="log")
-    axes.axhline(0.5, color=FAINT, linewidth=1)
+def _draw(drawn: Sequence[Line], arms: Mapping[str, Learned], every: Sequence[float], panel: Panel) -> None:
+    panel.set(drawn[0].arch, "mean distance, words", "share of seeds that learned", log="x")
+    panel.rule(0.5, LEVEL)
     x = np.geomspace(every[0] / 1.2, every[-1] * 1.2, 400)
     for number, line in enumerate(reversed(drawn)):
         arm = arms[line.arm]
-        look = line.look
         curve = expit(arm.steepness * np.log2(arm.n50 / x)) if 0 < arm.n50 < math.inf else np.full(len(x), arm.n50 > 0)
-        axes.plot(x, curve, **{name: look[name] for name in ("color", "linestyle", "linewidth")})
+        panel.add(line.series("likeliest curve"), x, curve)
         tried = sorted(arm.by_distance)
-        shares = [np.mean(arm.by_distance[each]) for each in tried]
+        shares = [float(np.mean(arm.by_distance[each])) for each in tried]
         aside = np.array(tried) * (1 + 0.05 * number)  # so that twins do not hide each other
-        axes.plot(aside, shares, marker="o", **look | {"linestyle": "none"})
-    axes.set(xlim=(x[0], x[-1] * 1.1), ylim=(-0.05, 1.05))
-    axes.set_xticks(every, [f"{each:g}" for each in every])
-    axes.set_xticks([], minor=True)
+        panel.add(line.series("seeds", marker="circle", width=0, dash=()), aside, shares)
+    panel.x.limits, panel.y.limits = (float(x[0]), float(x[-1] * 1.1)), (-0.05, 1.05)
+    panel.x.ticks = every

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
 from unrolled.ground.checksums import read_sealed
 from unrolled.report import targets
 from unrolled.report.arms import Arm, stacked
+from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
-from unrolled.report.drawing import FAINT, Line, draw, finish, row
+from unrolled.report.drawing import LEVEL, Line, draw, finish, row
 from unrolled.report.markdown import or_bounded, with_interval
+from unrolled.report.panel import Panel
 from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
@@ -136,45 +135,36 @@ def _recall(every: Sequence[Configuration]) -> Table:
     ]
 
 
-def pictures(lines: Sequence[Line], comparison: Comparison) -> Mapping[str, Callable[[], Figure]]:
-    found: dict[str, Callable[[], Figure]] = {}
+def pictures(lines: Sequence[Line], comparison: Comparison) -> Mapping[str, Callable[[], Chart]]:
+    found: dict[str, Callable[[], Chart]] = {}
     if len(lags := comparison.tables["targets"]):
         found["targets"] = lambda: targets.picture(lines, lags)
     if "recall" in comparison.tables:
-        panels = [partial(_draw_recall, lines, comparison.tables["recall"])]
+        draws = [partial(_draw_recall, lines, comparison.tables["recall"])]
         if len(arrival := comparison.tables["arrival"]):
-            panels.append(partial(_draw_arrival, lines, arrival))
-        found["recall"] = lambda: row(panels, lines)
+            draws.append(partial(_draw_arrival, lines, arrival))
+        found["recall"] = lambda: row(draws, lines)
     return {**found, **finishing_figures.pictures(lines, comparison)}
 
 
-def _draw_recall(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
-    axes.set(title="Recall by distance", xlabel="words between subject and verb", ylabel="recall", xscale="log")
+def _draw_recall(lines: Sequence[Line], table: pd.DataFrame, panel: Panel) -> None:
+    panel.set("Recall by distance", "words between subject and verb", "recall", log="x")
     for height in (0, 0.5):
-        axes.axhline(height, color=FAINT, linewidth=1)
+        panel.rule(height, LEVEL)
     for line in reversed(lines):
         mine = table[table["arm"] == line.arm]
-        middle = pd.Series(np.sqrt(mine["shortest"] * mine["longest"]))
-        draw(axes, line, middle, mine["recall"].clip(lower=-0.5), marker="o")
-    axes.set_ylim(-0.5, 1.05)
-    _by_words(axes)
+        middle = np.sqrt(mine["shortest"] * mine["longest"])
+        draw(panel, line, middle, mine["recall"].clip(lower=-0.5), marker="circle")
+    panel.y.limits = (-0.5, 1.05)
 
 
-def _draw_arrival(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
+def _draw_arrival(lines: Sequence[Line], table: pd.DataFrame, panel: Panel) -> None:
     """What is less than nothing to an optimiser lies at the lower edge."""
-    axes.set(title="Gradient that arrives", xlabel="words between subject and verb", xscale="log", yscale="log")
-    axes.set_ylabel("dL/dh at the subject / at the cue")
+    panel.set("Gradient that arrives", "words between subject and verb", "dL/dh at the subject / at the cue", log="xy")
     for line in reversed(lines):
         mine = table[table["arm"] == line.arm]
-        draw(axes, line, mine["distance"], mine["arrival"].clip(lower=NOTHING), marker="o")
-    finish(axes, table["arrival"].clip(lower=NOTHING))
-    _by_words(axes)
-
-
-def _by_words(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter("{x:g}")
+        draw(panel, line, mine["distance"], mine["arrival"].clip(lower=NOTHING), marker="circle")
+    finish(panel, table["arrival"].clip(lower=NOTHING))
 
 
 WORDING = Wording(

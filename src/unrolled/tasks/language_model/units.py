@@ -11,14 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from unrolled.report.drawing import FAINT, STYLE, Line, lines, row, save
+from unrolled.report.chart import Chart
+from unrolled.report.drawing import lines, row
 from unrolled.report.experiments import Metrics, Settings, finished, unlike
+from unrolled.report.panel import FAINT, Key, Look, Panel, Series
 
 BITS, PERPLEXITY = "spelled_bits_per_byte", "forward_perplexity"
 KEYS = ("unit", "min_count", "max_size", "subwords", "size")  # of the section vocabulary: what makes a row
@@ -90,30 +88,29 @@ def _arms(rows: Sequence[Row]) -> list[str]:
 
 def draw(rows: Sequence[Row], place: Path) -> None:
     """Bits a byte by unit, a bar an arm; ``place``: .svg, and .png beside it."""
-    with matplotlib.rc_context(STYLE):
-        save(picture(rows), place)
+    picture(rows).write(place)
 
 
-def picture(rows: Sequence[Row]) -> Figure:
+def picture(rows: Sequence[Row]) -> Chart:
     """As `draw`."""
     arms = _arms(rows)
     cells = {name: dict(zip(("arch", "clipping"), name.rsplit("-", 1), strict=True)) for name in arms if "-" in name}
     drawn = lines([{**cell, "arm": name, "seed": 1} for name, cell in cells.items()], dict.fromkeys(cells))
-    counted = [
-        Line2D([], [], color=FAINT, linewidth=6, label=name.replace("_", "-")) for name in arms if name not in cells
-    ]
-    return row([partial(_bars, rows, arms, {line.arm: line for line in drawn})], drawn, counted)
+    counted = [Key(name.replace("_", "-"), Look(FAINT, width=6), name) for name in arms if name not in cells]
+    return row([partial(_bars, rows, arms, {line.arm: line.series() for line in drawn})], drawn, counted)
 
 
-def _bars(rows: Sequence[Row], arms: Sequence[str], drawn: Mapping[str, Line], axes: Axes) -> None:
+def _bars(rows: Sequence[Row], arms: Sequence[str], drawn: Mapping[str, Series], panel: Panel) -> None:
     """What diverged has no bar."""
-    axes.set(title="What a byte of the test split costs", ylabel="bits, each <unk> spelled out")
-    axes.set_xticks(range(len(rows)), [each.label.replace(", ", "\n", 1) for each in rows])
-    axes.grid(axis="x", visible=False)
+    panel.set("What a byte of the test split costs", y="bits, each <unk> spelled out")
+    panel.x.ticks, panel.x.labels = range(len(rows)), [each.label.replace(", ", "\n", 1) for each in rows]
+    panel.x.grid, panel.x.limits = False, (-0.5, len(rows) - 0.5)
     share = 0.8 / len(arms)
     for number, name in enumerate(arms):
         costs = [each.bits.get(name, math.nan) for each in rows]
-        places = np.arange(len(rows)) + (number - (len(arms) - 1) / 2) * share
-        colour = drawn[name].look["color"] if name in drawn else FAINT
-        bars = axes.bar(places, [cost if math.isfinite(cost) else 0.0 for cost in costs], 0.9 * share, color=colour)
-        axes.bar_label(bars, [f"{cost:.2f}" if math.isfinite(cost) else "" for cost in costs], fontsize=9)
+        there = [place for place, cost in enumerate(costs) if math.isfinite(cost)]
+        places = np.array(there) + (number - (len(arms) - 1) / 2) * share
+        heights = [costs[place] for place in there]
+        of = drawn.get(name, Series(name, name, Look(FAINT)))
+        panel.bars(of, places, heights, 0.9 * share, [rows[place].label for place in there])
+        panel.words(places, heights, [f"{height:.2f}" for height in heights], dy=-7)

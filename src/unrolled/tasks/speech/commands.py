@@ -86,7 +86,7 @@ def _line(file: str, words: Sequence[str], probabilities: Sequence[float], *, co
 
 def _draw(picture: Path, title: str, sound: Any, found: Any) -> None:
     """Of the features of a sound, and its transcript."""
-    from unrolled.tasks.speech.picture import draw  # here: matplotlib takes a while to import
+    from unrolled.tasks.speech.picture import draw  # here: no other command draws
 
     words = [f"{word} {share:.2f}" for word, share in zip(found.words, found.probabilities, strict=True)]
     draw(picture, title, sound, words, found.attention, found.step)

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import soundfile
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from unrolled.ground.corpus import Corpus, read_corpus
 from unrolled.report.arms import Arm, stacked
+from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
-from unrolled.report.drawing import Line, draw, row
+from unrolled.report.drawing import Line, draw, panels, row
 from unrolled.report.markdown import bounded, over_seeds
+from unrolled.report.panel import Panel
 from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
@@ -205,7 +204,7 @@ def _player(samples: Any, rate: int) -> str:
 # ---- pictures --------------------------------------------------------------------------------------------------------
 
 
-def pictures(lines: Sequence[Line], comparison: Comparison) -> dict[str, Callable[[], Figure]]:
+def pictures(lines: Sequence[Line], comparison: Comparison) -> dict[str, Callable[[], Chart]]:
     """Where each word is heard, over the sound itself; the error by place."""
     table = comparison.tables["positions"]
     drawn = {"positions": lambda: row([partial(_by_position, lines, table)], lines)}
@@ -214,21 +213,20 @@ def pictures(lines: Sequence[Line], comparison: Comparison) -> dict[str, Callabl
     if len(attention):
         corpus = read_corpus(Path("data/encoded"))
         shown = sorted(set(attention["utterance"]))[:PICTURES]
-        panels = [partial(_alignment, corpus, best, number) for number in shown]
-        drawn["attention"] = lambda: row(panels, [])
+        draws = [partial(_alignment, corpus, best, number) for number in shown]
+        drawn["attention"] = lambda: Chart(panels(draws))
     return drawn
 
 
-def _by_position(lines: Sequence[Line], table: pd.DataFrame, axes: Axes) -> None:
-    axes.set(title="Word error rate by place", xlabel="word of the text", ylim=(-0.02, 1.02))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_xticks(sorted(set(table["position"])))
+def _by_position(lines: Sequence[Line], table: pd.DataFrame, panel: Panel) -> None:
+    panel.set("Word error rate by place", "word of the text")
+    panel.y.limits, panel.y.percent, panel.x.ticks = (-0.02, 1.02), True, sorted(set(table["position"].tolist()))
     for line in reversed(lines):
         mine = table[table["arm"] == line.arm]
-        draw(axes, line, mine["position"], mine["word_error_rate"], top=1.0, marker="o")
+        draw(panel, line, mine["position"], mine["word_error_rate"], top=1.0, marker="circle")
 
 
-def _alignment(corpus: Corpus, arm: Arm, number: int, axes: Axes) -> None:
+def _alignment(corpus: Corpus, arm: Arm, number: int, panel: Panel) -> None:
     said, network = utterance(corpus.test, number), arm.run.settings["network"]
     table = arm.evaluation.tables["attention"]
     mine = table[table["utterance"] == number]
@@ -236,8 +234,8 @@ def _alignment(corpus: Corpus, arm: Arm, number: int, axes: Axes) -> None:
     attention = np.zeros((len(said.words), -(-len(said.sound) // frames)))
     attention[mine["word"], mine["step"]] = mine["weight"]
     words = [corpus.names["words"][index] for index in said.words]
-    alignment(axes, said.sound, words, attention, frames / 100, said.spoken.tolist())
-    axes.set_title(f"Utterance {number + 1}")
+    alignment(panel, said.sound, words, attention, frames / 100, said.spoken.tolist())
+    panel.title = f"Utterance {number + 1}"
 
 
 FIGURES: Mapping[str, tuple[str, str]] = {

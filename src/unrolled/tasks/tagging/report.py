@@ -5,13 +5,13 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from unrolled.report import targets
 from unrolled.report.arms import Arm, stacked
+from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
-from unrolled.report.drawing import FAINT, INK, Line, draw, row
+from unrolled.report.drawing import LEVEL, Line, draw, panels, row
+from unrolled.report.panel import INK, Panel, Series
 from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
@@ -185,53 +185,53 @@ def _chunks(every: Sequence[Configuration]) -> Table:
 # ---- pictures --------------------------------------------------------------------------------------------------------
 
 
-def pictures(lines: Sequence[Line], comparison: Comparison) -> Mapping[str, Callable[[], Figure]]:
+def pictures(lines: Sequence[Line], comparison: Comparison) -> Mapping[str, Callable[[], Chart]]:
     return {
         "right": lambda: row([partial(_draw_right, lines, comparison)], lines),
         "calibration": lambda: row([partial(_draw_calibration, lines, comparison)], lines),
-        "confusion": lambda: row([partial(_draw_confusion, _best(comparison))], []),
+        "confusion": lambda: Chart(panels([partial(_draw_confusion, _best(comparison))]), size=(520, 520)),
         **({"targets": lambda: targets.picture(lines, lags)} if len(lags := comparison.tables["targets"]) else {}),
     }
 
 
-def _draw_right(lines: Sequence[Line], comparison: Comparison, axes: Axes) -> None:
-    axes.set(title="Accuracy by what stands to the right", xlabel="words to the right", ylabel="accuracy, %")
+def _draw_right(lines: Sequence[Line], comparison: Comparison, panel: Panel) -> None:
+    panel.set("Accuracy by what stands to the right", "words to the right", "accuracy, %")
     table = comparison.tables["right"]
-    axes.set_xticks(range(4), ["0", "1", "2", "3+"])
+    panel.x.ticks, panel.x.labels = range(4), ["0", "1", "2", "3+"]
     for line in reversed(lines):
         mine = table[table["arm"] == line.arm]
-        draw(axes, line, mine["right"], mine["accuracy"], marker="o")
+        draw(panel, line, mine["right"], mine["accuracy"], marker="circle")
 
 
-def _draw_calibration(lines: Sequence[Line], comparison: Comparison, axes: Axes) -> None:
-    axes.set(title="How sure, and how often right", xlabel="probability of the tag", ylabel="share tagged right")
-    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+def _draw_calibration(lines: Sequence[Line], comparison: Comparison, panel: Panel) -> None:
+    panel.set("How sure, and how often right", "probability of the tag", "share tagged right")
+    panel.add(Series("", "as sure as right", LEVEL), [0, 1], [0, 1])
     table = comparison.tables["calibration"]
     for line in reversed(lines):
         mine = table[table["arm"] == line.arm]
-        draw(axes, line, mine["confidence"], mine["accuracy"], marker="o")
+        draw(panel, line, mine["confidence"], mine["accuracy"], marker="circle")
 
 
-def _draw_confusion(arm: Arm, axes: Axes) -> None:
+def _draw_confusion(arm: Arm, panel: Panel) -> None:
     """Of each right tag, the share that was predicted as each other one."""
-    per_tag = arm.evaluation.tables["per_tag"]
-    support = dict(zip(map(str, per_tag["tag"]), per_tag["support"].tolist(), strict=True))
+    per_tag = arm.evaluation.tables["per_tag"][["tag", "support"]].itertuples(index=False)
+    support = {str(tag): count for tag, count in per_tag}
     tags = list(support)[:20]
-    shares = np.zeros((len(tags), len(tags)))
-    pairs = arm.evaluation.tables["confusion"]
-    named = zip(pairs["gold"].astype(str), pairs["predicted"].astype(str), pairs["words"].tolist(), strict=True)
-    for gold, said, words in named:
-        if gold in tags and said in tags and support[gold]:
-            shares[tags.index(gold), tags.index(said)] = words / support[gold]
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=max(float(shares.max()), 1e-9))
-    axes.set(title=f"{arm.name}: tags that are confused", xlabel="predicted", ylabel="right tag")
-    axes.set_xticks(range(len(tags)), tags, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(tags)), tags, fontsize=7)
-    axes.grid(visible=False)
-    for (down, across), share in np.ndenumerate(shares):
-        if share >= 0.05:
-            colour = "white" if share > shares.max() / 2 else INK
-            axes.text(across, down, f"{share:.0%}", ha="center", va="center", fontsize=5.5, color=colour)
+    pairs = arm.evaluation.tables["confusion"][["gold", "predicted", "words"]]
+    words = {(str(gold), str(said)): count for gold, said, count in pairs.itertuples(index=False)}
+    places = [(a, b) for a, b in np.ndindex(len(tags), len(tags)) if words.get((tags[a], tags[b])) and support[tags[a]]]
+    panel.set(f"{arm.name}: tags that are confused", "predicted", "right tag")
+    panel.x.limits, panel.y.limits, panel.x.upright = (-0.5, len(tags) - 0.5), (len(tags) - 0.5, -0.5), True
+    for axis in (panel.x, panel.y):
+        axis.ticks, axis.labels, axis.grid = range(len(tags)), tags, False
+    found = [words[tags[a], tags[b]] / support[tags[a]] for a, b in places]
+    told = [f"{tags[a]} tagged {tags[b]}: {share:.2%}" for (a, b), share in zip(places, found, strict=True)]
+    largest, x, y = max([*found, 1e-9]), [b for _, b in places], [a for a, _ in places]
+    panel.cells(x, y, found, {"scheme": "blues", "domain": [0, largest]}, told)
+    large = [each for each in zip(x, y, found, strict=True) if each[2] >= 0.05]
+    for colour, dark in ((INK, False), ("white", True)):
+        x, y, shares = ([each[at] for each in large if (each[2] > largest / 2) == dark] for at in range(3))
+        panel.words(x, y, [f"{share:.0%}" for share in shares], color=colour, fontSize=8)
 
 
 WORDING = Wording(
