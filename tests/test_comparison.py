@@ -25,7 +25,7 @@ from click.testing import CliRunner, Result
 from ruamel.yaml import YAML
 from stages.compare import main as stage
 
-from miniature import made_of
+from miniature import ROOT, made_of
 from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import corpus_digest
 from unrolled.ground.evaluation import Evaluation
@@ -41,7 +41,7 @@ from unrolled.report import chart, drawing, tables
 from unrolled.report import comparison as comparing
 from unrolled.report.arms import Arm, read_baselines
 from unrolled.report.chart import SIZES, Chart
-from unrolled.report.colours import run_colour
+from unrolled.report.colours import HUES, run_colour
 from unrolled.report.comparison import Comparison, compare
 from unrolled.report.drawing import lines
 from unrolled.report.figures import Figures
@@ -946,6 +946,13 @@ def test_the_cliff_shows_where_a_step_landed_and_where_it_would_have_clipped(gri
         ("lstm-unclipped", False, 1.0, 6.0),
         ("lstm-unclipped", True, pytest.approx(0.0025), pytest.approx(5 + 0.0025**2, rel=1e-5)),
     ]
+
+
+@pytest.mark.parametrize("name", ["arms_linear", "arms_log", "arms_profile"])
+def test_dvc_plots_look_as_the_report_does(name: str) -> None:
+    template = json.loads((ROOT / ".dvc" / "plots" / f"{name}.json").read_text())
+    assert template["config"] == chart.CONFIG and template["$schema"] == chart.SCHEMA
+    assert template["spec"]["encoding"]["color"]["scale"]["range"] == list(HUES)
 
 
 def test_more_architectures_than_panels_in_a_row(grid: Grid, drawn: Callable[..., None]) -> None:
