@@ -54,6 +54,11 @@ class Axis:
 def _log_ticks(low: float, high: float) -> list[float]:
     """As few as can be read, at most nine."""
     apart = high / low
+    if apart < 3:  # next to straight
+        quarter = (high - low) / 4
+        power = 10.0 ** math.floor(math.log10(quarter))
+        step = next(lead * power for lead in (1, 2, 5, 10) if lead * power >= quarter)
+        return [float(f"{each * step:.6g}") for each in range(math.ceil(low / step), math.floor(high / step) + 1)]
     leads = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if apart < 8 else (1.0, 2.0, 5.0) if apart < 300 else (1.0,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [float(f"{lead}e{power}") for power in powers for lead in leads]
