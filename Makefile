@@ -49,7 +49,7 @@ lint: ready ## ruff and mypy
 check: lint test ## all that a change must pass
 
 check-cluster: ready ## arms over workers that are processes of their own
-	@$(bin)/python -m pytest -q -m cluster tests/test_cluster_workers.py
+	@$(bin)/python -m pytest -q -m cluster tests/cluster
 
 bench: ready ## speed, memory and scaling beside what everyone writes
 	@PYTHONPATH=src $(bin)/python -m benchmarks.run

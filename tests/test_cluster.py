@@ -1,6 +1,6 @@
 """Arms over a cluster, as far as one process can tell: the code that travels, who is admitted, what is sent.
 
-With workers that are processes of their own: tests/test_cluster_workers.py.
+With workers that are processes of their own: tests/cluster/.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import pytest
 from dvc.repo import Repo
 
 from unrolled.cluster import arms, client, worker
-from unrolled.cluster.arms import Remote, chain, made_before, missing
+from unrolled.cluster.arms import Remote, Workspace, bring_run_cache, chain, made_before, missing
 from unrolled.cluster.code import bundled
 from unrolled.cluster.environment import differences, digest, environment, packages_of
 from unrolled.cluster.start import slurm_script
@@ -61,28 +61,28 @@ def test_the_working_tree_arrives_as_it_is_and_stays_as_it_was(root: Path, tmp_p
     before = [git(root, "status", "--porcelain"), git(root, "count-objects", "-v"), git(root, "for-each-ref")]
     code = bundled(root)
     assert [git(root, "status", "--porcelain"), git(root, "count-objects", "-v"), git(root, "for-each-ref")] == before
-    assert bundled(root).commit == code.commit
+    assert bundled(root).commits == code.commits
     place = SimpleNamespace(local_directory=tmp_path / "worker")
     for _ in range(2):
         told = {"name": "ours", "url": str(tmp_path), "options": {"jobs": "2"}}
         (tmp_path / "worker" / "unrolled" / "clone" / ".dvc").mkdir(parents=True, exist_ok=True)
-        assert asyncio.run(worker.receive(code.commit, code.bundle, told, dask_worker=place)) == ""
+        assert asyncio.run(worker.receive(code.commits, code.bundle, told, dask_worker=place)) == ""
     clone = tmp_path / "worker" / "unrolled" / "clone"
-    git(clone, "checkout", "-q", "--detach", code.commit)
+    git(clone, "checkout", "-q", "--detach", *code.commits)
     found = {path.name: path.read_text() for path in clone.iterdir() if path.is_file()}
     assert found == {".gitignore": "*.big\n", "kept.txt": "1", "edited.txt": "3", "new.txt": "new", "a.big": "1"}
     config = (clone / ".dvc" / "config.local").read_text()
     assert config == f"[core]\n    remote = ours\n['remote \"ours\"']\n    url = {tmp_path}\n    jobs = 2\n"
-    said = asyncio.run(worker.receive(code.commit, b"", told | {"url": "/nowhere"}, dask_worker=place))
+    said = asyncio.run(worker.receive(code.commits, b"", told | {"url": "/nowhere"}, dask_worker=place))
     assert said == "the remote /nowhere is no folder there"
 
 
 def test_what_cannot_be_unpacked_is_said(tmp_path: Path) -> None:
     place, told = SimpleNamespace(local_directory=tmp_path), {"name": "ours", "url": "s3://x", "options": {}}
-    assert "git fetch" in asyncio.run(worker.receive("0" * 40, b"no bundle", told, dask_worker=place))
+    assert "git fetch" in asyncio.run(worker.receive(["0" * 40], b"no bundle", told, dask_worker=place))
     (tmp_path / "file").touch()
     place = SimpleNamespace(local_directory=tmp_path / "file")
-    assert "Not a directory" in asyncio.run(worker.receive("0" * 40, b"", told, dask_worker=place))
+    assert "Not a directory" in asyncio.run(worker.receive(["0" * 40], b"", told, dask_worker=place))
 
 
 def test_no_commit_is_one_line(tmp_path: Path) -> None:
@@ -119,13 +119,19 @@ def pipeline(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return root
 
 
+def stale() -> list[str]:
+    with Repo() as repo:
+        bring_run_cache(repo)
+    return [each.arm for each in missing(Workspace(Path(), ("a", "b")), ["a", "b"])]
+
+
 @pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # of DVC's own
 def test_what_a_remote_holds_is_not_sent(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pipeline)
     with Repo() as repo:
         assert made_before(repo, ["a", "b"]) == ["resolve"]
         repo.reproduce("resolve")
-    assert missing(["a", "b"], Path()) == ["a", "b"]
+    assert stale() == ["a", "b"]
     other = tmp_path / "other"  # that of a worker, which makes one of them
     git(tmp_path, "clone", "-q", str(pipeline), str(other))
     for name in ("dvc.yaml", "dvc.lock", "resolved", ".dvc/config.local"):
@@ -138,7 +144,7 @@ def test_what_a_remote_holds_is_not_sent(pipeline: Path, tmp_path: Path, monkeyp
     monkeypatch.chdir(pipeline)
     (tmp_path / "remote/files/md5/runs/ab/cd").mkdir(parents=True)
     (tmp_path / "remote/files/md5/runs/ab/cd/.half.tmp").touch()  # another worker is at pushing it
-    assert missing(["a", "b"], Path()) == ["b"]
+    assert stale() == ["b"]
     assert (pipeline / "probe-a").read_text() == "probe a\n"
     assert not list((pipeline / ".dvc" / "cache" / "runs").rglob(".*"))
     assert not (pipeline / "probe-b").exists() and not (pipeline / "train-b").exists()
@@ -177,7 +183,7 @@ def test_a_remote_that_fails_is_asked_three_times(
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     monkeypatch.setattr(client.time, "sleep", lambda _: None)
     with pytest.raises(UserError, match=r"^dvc push failed three times: unreachable; the same command tries again$"):
-        client._dvc("push")
+        client.dvc("push")
     assert capsys.readouterr().err.splitlines() == [
         f"dvc push failed (unreachable); tried again in {seconds} s" for seconds in (3, 6)
     ]
@@ -186,15 +192,17 @@ def test_a_remote_that_fails_is_asked_three_times(
 def test_timings_say_what_another_machine_differs_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     made = {"timings": '{"seconds": 1.0, "device": "cpu"}', "worker": "tcp://w", "host": "box:1"}
-    client._take_timings("a", made, {"tcp://w": ""})
+    job = {"arm": "a", "experiment": ""}
+    client._take_timings(job, made, {"tcp://w": ""})
     assert json.loads(Path("timings/a.json").read_text()) == {"seconds": 1.0, "device": "cpu"}
-    client._take_timings("a", made, {"tcp://w": "torch 9.9, here 2.13"})
+    client._take_timings(job, made, {"tcp://w": "torch 9.9, here 2.13"})
     assert (
         json.loads(Path("timings/a.json").read_text())["device"]
         == "cpu of box:1, another machine: torch 9.9, here 2.13"
     )
-    client._take_timings("b", made | {"timings": ""}, {})
-    assert not Path("timings/b.json").exists()
+    client._take_timings({"arm": "b", "experiment": ""}, made | {"timings": ""}, {})
+    client._take_timings({"arm": "c", "experiment": "wide"}, made, {})
+    assert [path.name for path in Path("timings").iterdir()] == ["a.json"]
 
 
 def test_a_job_script_is_a_script() -> None:

@@ -106,7 +106,7 @@ LATE_IMPORTS = {
     "src/unrolled/tasks/tagging/commands.py": {f"unrolled.tasks.tagging.text.{name}" for name in ("formats", "tagger")},
     "src/unrolled/settings/start.py": {"mlflow.artifacts", "mlflow.exceptions"},
     "src/unrolled/shell/cli.py": {
-        *(f"unrolled.cluster.{name}" for name in ("client", "start")),
+        *(f"unrolled.cluster.{name}" for name in ("client", "queued", "start")),
         *(f"unrolled.report.{name}" for name in ("ladder", "lecture", "recipe_results")),
         *(f"unrolled.shell.{name}" for name in ("doctor", "dvc_leftovers", "store")),
         *(f"unrolled.tracking.{name}" for name in ("relocation", "ui")),

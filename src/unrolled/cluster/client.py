@@ -20,11 +20,11 @@ from typing import Any
 import distributed
 
 from unrolled.cluster import worker
-from unrolled.cluster.arms import Remote, chain, locked_repo, made_before, missing
+from unrolled.cluster.arms import Remote, Stale, Workspace, bring_run_cache, chain, locked_repo, made_before, missing
 from unrolled.cluster.code import bundled
 from unrolled.cluster.workers import Workers, say
 from unrolled.ground.atomic import whole_folder, whole_text
-from unrolled.ground.resolved import read_arm
+from unrolled.ground.resolved import RESOLVED, read_arm
 from unrolled.ground.start import Start
 from unrolled.shell.errors import UserError
 from unrolled.shell.workspace import repository
@@ -42,36 +42,78 @@ def distribute(address: str, arms: Sequence[str], any_worker: bool) -> None:
     In the folder of a pipeline, what comes before the arms being made. ``any_worker``: whatever its versions and
     processor. UserError, in one line, where there is no remote, scheduler or worker, and naming the arms that failed.
     """
-    root = repository(Path())
-    with locked_repo(Path()) as repo:
-        remote, before = Remote.default(repo), made_before(repo, arms)
-    stale = missing(arms, Path())
-    say(f"{len(arms) - len(stale)} of {len(arms)} arms are up to date or in the run cache")
-    if not stale:
-        return
-    shared = _shared_checkpoints(stale)
-    _dvc("push", "-q", *before)
-    with connected(address) as client:
-        workers = Workers(client, root, bundled(root), remote, any_worker)
-        job = {
-            "commit": workers.code.commit,
-            "pipeline": os.path.relpath(Path.cwd(), root),
-            "before": before,
-            "checkpoints": shared,
-            "environ": {name: os.environ[name] for name in HANDED_ON if name in os.environ},
-        }
-        failed = _follow(workers, [job | {"arm": arm, "stages": chain(arm)} for arm in stale])
-    lost = [arm for arm in missing(arms, Path()) if arm not in failed]
+    failed = [why for _, why in made(address, [Workspace(Path(), tuple(arms))], any_worker)]
     if failed:
         raise UserError(
-            f"{len(failed)} of {len(stale)} arms failed, the others are fetched: {'; '.join(failed.values())}; "
+            f"{len(failed)} of {len(arms)} arms failed, the others are fetched: {'; '.join(failed)}; "
             "the same command sends these again"
         )
-    if lost:
-        raise UserError(
-            f"{', '.join(lost)}: made, but not found in the remote {remote.url}: somebody edited what they depend on "
-            "meanwhile, or git ignores a part of it; the same command sends what is out of date now"
-        )
+
+
+def made(address: str, workspaces: Sequence[Workspace], any_worker: bool) -> list[tuple[Workspace, str]]:
+    """Have the arms of all ``workspaces`` made that are out of date, equal ones once; those that failed, and why."""
+    with locked_repo(Path()) as repo:
+        remote = Remote.default(repo)
+        bring_run_cache(repo)
+    stale = [each for workspace in workspaces for each in missing(workspace, workspace.arms)]
+    number = sum(len(workspace.arms) for workspace in workspaces)
+    say(f"{number - len(stale)} of {number} arms are up to date or in the run cache")
+    if not stale:
+        return []
+    shared = _shared_checkpoints(stale)
+    concerned = list(dict.fromkeys(each.workspace for each in stale))
+    before = {workspace: _pushed_before(workspace) for workspace in concerned}
+    with connected(address) as client:
+        code = bundled(*(workspace.root for workspace in concerned))
+        workers = Workers(client, concerned[0].root, code, remote, any_worker)
+        commits = dict(zip(concerned, code.commits, strict=True))
+        once = {each.whole: each for each in reversed(stale)}  # the first of each
+        jobs = [_job(each, commits[each.workspace], before[each.workspace], shared) for each in once.values()]
+        failed = _follow(workers, jobs[::-1])
+    with locked_repo(Path()) as repo:
+        bring_run_cache(repo)
+    return [*_lost(stale, failed, remote)]
+
+
+def _lost(stale: Iterable[Stale], failed: Mapping[str, str], remote: Remote) -> Iterator[tuple[Workspace, str]]:
+    """Of the arms that were sent those that are not here now, and why."""
+    by_workspace: dict[Workspace, list[Stale]] = {}
+    for each in stale:
+        by_workspace.setdefault(each.workspace, []).append(each)
+    for workspace, sent in by_workspace.items():
+        lacking = {each.arm for each in missing(workspace, [each.arm for each in sent])}
+        for each in sent:
+            if each.arm in lacking:
+                unknown = (
+                    f"{each.name}: made, but not found in the remote {remote.url}: somebody edited what it depends on "
+                    "meanwhile, or git ignores a part of it"
+                )
+                yield workspace, failed.get(each.whole, unknown)
+
+
+def _job(stale: Stale, commit: str, before: Sequence[str], checkpoints: str) -> dict[str, Any]:
+    """What a worker is told of an arm."""
+    return {
+        "name": stale.name,
+        "arm": stale.arm,
+        "experiment": stale.workspace.experiment,
+        "training": stale.training,
+        "whole": stale.whole,
+        "commit": commit,
+        "pipeline": os.path.relpath(stale.workspace.folder.resolve(), stale.workspace.root),
+        "before": before,
+        "stages": chain(stale.arm),
+        "checkpoints": checkpoints,
+        "environ": {name: os.environ[name] for name in HANDED_ON if name in os.environ},
+    }
+
+
+def _pushed_before(workspace: Workspace) -> list[str]:
+    """The stages that its arms stand on, once they are in the remote."""
+    with locked_repo(workspace.folder) as repo:
+        before = made_before(repo, workspace.arms)
+    dvc("push", "-q", *before, folder=workspace.folder)
+    return before
 
 
 def check(address: str, any_worker: bool) -> None:
@@ -102,43 +144,68 @@ def connected(address: str) -> Iterator[distributed.Client]:
 
 
 def _follow(workers: Workers, jobs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Send the jobs and wait for all of them; the arms that failed, and why."""
+    """Send the jobs and wait for all of them; those that failed, by what they are made of, and why."""
     workers.admit()
-    client, run = workers.client, f"{os.getpid()}-{time.time_ns():x}"
+    client = workers.client
     say(f"{len(jobs)} arms go to {len(workers.differences)} workers; Dask's dashboard: {client.dashboard_link}")
-    needs = {workers.resource: 1} | ({"GPU": 1} if os.environ.get("UNROLLED_DEVICE", "cpu") != "cpu" else {})
-    futures = {
-        job["arm"]: client.submit(
-            worker.make, job, key=f"{job['arm']}-{run}", resources=needs, retries=RETRIES, pure=False
-        )
-        for job in jobs
-    }
     failed: dict[str, str] = {}
-    for arm, future in _ended(workers, dict(futures)):
+    for job, future in _ended(workers, Tasks(workers, jobs)):
         if future.status == "finished":
-            _take_timings(arm, future.result(), workers.differences)
-            say(f"{arm}: made by {future.result()['host']}, and pushed")
+            _take_timings(job, future.result(), workers.differences)
+            say(f"{job['name']}: made by {future.result()['host']}, and pushed")
         else:
-            failed[arm] = _why(arm, future)
-            say(failed[arm])
+            failed[job["whole"]] = _why(job["name"], future)
+            say(failed[job["whole"]])
     return failed
 
 
-def _ended(workers: Workers, futures: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Each arm as it ends, while new workers are given the code; UserError where there is no worker for a minute."""
+class Tasks:
+    """Jobs as tasks of Dask, of those that share a training one after the other: the later find it in the remote."""
+
+    def __init__(self, workers: Workers, jobs: Sequence[Mapping[str, Any]]) -> None:
+        self._client, self._run = workers.client, f"{os.getpid()}-{time.time_ns():x}"
+        on_gpu = os.environ.get("UNROLLED_DEVICE", "cpu") != "cpu"
+        self._needs = {workers.resource: 1} | ({"GPU": 1} if on_gpu else {})
+        self._waiting, self._sent, self._trained = list(jobs), dict[str, tuple[Any, Any]](), set[str]()
+        self._send()
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._sent)
+
+    def ended(self) -> list[tuple[Mapping[str, Any], Any]]:
+        """The jobs that have ended since, and their futures."""
+        found = [self._sent.pop(whole) for whole, (_, future) in list(self._sent.items()) if future.done()]
+        if found:
+            self._send()
+        return found
+
+    def _send(self) -> None:
+        for job in list(self._waiting):
+            if job["training"] not in {other["training"] for other, _ in self._sent.values()}:
+                self._waiting.remove(job)
+                trained = job["training"] in self._trained
+                self._trained.add(job["training"])
+                future = self._client.submit(
+                    worker.make, {**job, "trained": trained}, key=f"{job['name'].replace(' ', '-')}-{self._run}",
+                    resources=self._needs, retries=RETRIES, pure=False,
+                )  # fmt: skip
+                self._sent[job["whole"]] = job, future
+
+
+def _ended(workers: Workers, tasks: Tasks) -> Iterator[tuple[Mapping[str, Any], Any]]:
+    """Each job as it ends, while new workers are given the code; UserError where there is no worker for a minute."""
     looked = alone_since = time.monotonic()
-    while futures:
-        for arm in [arm for arm, future in futures.items() if future.done()]:
-            yield arm, futures.pop(arm)
+    while tasks:
+        yield from tasks.ended()
         now = time.monotonic()
-        if futures and now - looked > LOOK:
+        if tasks and now - looked > LOOK:
             looked = now
             try:
                 workers.admit()
                 alone_since = now
             except UserError as error:
                 if now - alone_since > ALONE:
-                    raise UserError(f"{len(futures)} arms wait, and {error}; what was pushed stands") from error
+                    raise UserError(f"{len(tasks)} arms wait, and {error}; what was pushed stands") from error
             except OSError:  # the scheduler does not answer; the futures will know if it is gone
                 pass
         time.sleep(0.2)
@@ -153,35 +220,38 @@ def _why(arm: str, future: Any) -> str:
     return str(error) if str(error).startswith(f"{arm}: ") else f"{arm}: {type(error).__name__}: {error}"
 
 
-def _take_timings(arm: str, made: Mapping[str, str], differences: Mapping[str, str]) -> None:
-    """What a worker measured, beside the timings of this machine; what it differs in goes into the tag `device`."""
-    if not made["timings"]:
+def _take_timings(job: Mapping[str, Any], made: Mapping[str, str], differences: Mapping[str, str]) -> None:
+    """What a worker measured, beside the timings of this machine; what it differs in goes into the tag `device`.
+
+    Not of an experiment, which DVC runs in a folder of its own.
+    """
+    if not made["timings"] or job["experiment"]:
         return
     timings = json.loads(made["timings"])
     if differs := differences.get(made["worker"]):
         timings["device"] += f" of {made['host']}, another machine: {differs}"
-    whole_text(Path("timings", f"{arm}.json"), json.dumps(timings, indent=2) + "\n")
+    whole_text(Path("timings", f"{job['arm']}.json"), json.dumps(timings, indent=2) + "\n")
 
 
-def _shared_checkpoints(arms: Iterable[str]) -> str:
-    """The folder of UNROLLED_CHECKPOINTS, given the runs that ``arms`` start from; empty where none is named."""
+def _shared_checkpoints(stale: Iterable[Stale]) -> str:
+    """The folder of UNROLLED_CHECKPOINTS, given the runs that arms start from; empty where none is named."""
     folder = os.environ.get(CHECKPOINTS, "")
     if folder and not (Path(folder).is_absolute() and Path(folder).is_dir()):
         raise UserError(f"{CHECKPOINTS}={folder} is no folder; name one by its whole path that all workers reach")
-    for arm in arms:
-        stated = read_arm(arm)["train"].get("start_from")
+    for each in stale:
+        stated = read_arm(each.arm, each.workspace.folder / RESOLVED)["train"].get("start_from")
         if stated and not folder:
-            raise UserError(f"{arm} starts from another run: set {CHECKPOINTS} to a folder that all workers reach")
+            raise UserError(f"{each.name} starts from a run: set {CHECKPOINTS} to a folder that all workers reach")
         if stated and not (to := Path(folder, Start.of(stated).folder.name)).exists():
             with whole_folder(to) as made:
                 shutil.copytree(Start.of(stated).folder, made, dirs_exist_ok=True)
     return folder
 
 
-def _dvc(*words: str) -> None:
+def dvc(*words: str, folder: Path = Path()) -> None:
     """Run DVC here, three times at most, as a remote may not answer for a while."""
     for pause in (3.0, 6.0, None):
-        done = subprocess.run([sys.executable, "-m", "dvc", *words], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "dvc", *words], cwd=folder, capture_output=True, text=True)
         if done.returncode == 0:
             return
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or done.stderr.splitlines()

@@ -1,7 +1,6 @@
 """The code that a cluster runs: the files of the working tree as they are now, committed or not, as one git bundle."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,36 +14,43 @@ NOBODY = {
     for role in ("AUTHOR", "COMMITTER")
     for key, value in (("NAME", "unrolled"), ("EMAIL", "unrolled@localhost"), ("DATE", "2000-01-01T00:00:00Z"))
 }
+WHOLE = ("--path-format=absolute", "--git-path")
 
 
 class Code(NamedTuple):
-    """A commit without parents, and the git bundle that holds it."""
+    """Commits without parents, one a tree, and the git bundle that holds them all."""
 
-    commit: str
+    commits: tuple[str, ...]
     bundle: bytes
 
 
-def bundled(root: Path) -> Code:
-    """Bundle what `git add -A` would add in ``root``: tracked files as they are now, and new ones that are not ignored.
+def bundled(*roots: Path) -> Code:
+    """Bundle what `git add -A` would add in each of ``roots``: tracked files as they are now, and new ones not ignored.
 
     All of it is done in a repository of its own that borrows the objects of the user's: neither branch, index nor
     objects of theirs are touched. Raises UserError with git's reason where that fails.
     """
     with tempfile.TemporaryDirectory(prefix="unrolled-code-") as place:
-        objects = _git(root, os.environ, "rev-parse", "--path-format=absolute", "--git-path", "objects")
-        excluded = Path(_git(root, os.environ, "rev-parse", "--path-format=absolute", "--git-path", "info/exclude"))
+        borrowed = [_git(root, os.environ, "rev-parse", *WHOLE, "objects") for root in roots]
         apart = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | NOBODY
-        _git(root, apart, "init", "-q", "--bare", f"{place}/git")
-        apart |= {"GIT_DIR": f"{place}/git", "GIT_WORK_TREE": str(root), "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
-        if excluded.is_file():
-            (Path(place) / "git" / "info").mkdir(exist_ok=True)
-            shutil.copy(excluded, Path(place) / "git" / "info" / "exclude")
-        _git(root, apart, "read-tree", _git(root, os.environ, "rev-parse", "HEAD"))  # what is tracked though ignored
-        _git(root, apart, "add", "-A")
-        commit = _git(root, apart, "commit-tree", _git(root, apart, "write-tree"), "-m", "the working tree")
-        _git(root, apart, "update-ref", "refs/heads/code", commit)
-        _git(root, apart, "bundle", "create", "-q", f"{place}/bundle", "refs/heads/code")
-        return Code(commit, (Path(place) / "bundle").read_bytes())
+        _git(roots[0], apart, "init", "-q", "--bare", f"{place}/git")
+        apart |= {"GIT_DIR": f"{place}/git", "GIT_ALTERNATE_OBJECT_DIRECTORIES": os.pathsep.join(borrowed)}
+        commits = tuple(_committed(root, Path(place, "git"), apart) for root in roots)
+        _git(roots[0], apart, "bundle", "create", "-q", f"{place}/bundle", "--branches")
+        return Code(commits, Path(place, "bundle").read_bytes())
+
+
+def _committed(root: Path, repository: Path, apart: dict[str, str]) -> str:
+    """What `git add -A` would add in ``root``, as a branch of ``repository`` that is named as its commit."""
+    excluded = Path(_git(root, os.environ, "rev-parse", *WHOLE, "info/exclude"))
+    apart = apart | {"GIT_WORK_TREE": str(root)}
+    (repository / "info").mkdir(exist_ok=True)
+    (repository / "info" / "exclude").write_bytes(excluded.read_bytes() if excluded.is_file() else b"")
+    _git(root, apart, "read-tree", _git(root, os.environ, "rev-parse", "HEAD"))  # what is tracked though ignored
+    _git(root, apart, "add", "-A")
+    commit = _git(root, apart, "commit-tree", "-m", "code", _git(root, apart, "write-tree"))
+    _git(root, apart, "update-ref", f"refs/heads/{commit}", commit)
+    return commit
 
 
 def _git(root: Path, environ: "os._Environ[str] | dict[str, str]", *words: str) -> str:

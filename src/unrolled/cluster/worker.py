@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,11 @@ def _place(worker: Any) -> Path:
     return Path(worker.local_directory).absolute() / "unrolled"
 
 
-async def receive(commit: str, bundle: bytes, remote: Mapping[str, Any], dask_worker: Any = None) -> str:
+async def receive(commits: Sequence[str], bundle: bytes, remote: Mapping[str, Any], dask_worker: Any = None) -> str:
     """Take the code in, once a commit, and DVC's remote; returns what stands in the way, or an empty text."""
     place = _place(dask_worker)
     try:
-        _unpack(place, commit, bundle)
+        _unpack(place, commits, bundle)
         lines = ["[core]", f"    remote = {remote['name']}", f"['remote \"{remote['name']}\"']"]
         lines += [f"    {key} = {value}" for key, value in {"url": remote["url"], **remote["options"]}.items()]
         (place / "clone" / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -57,18 +57,18 @@ async def receive(commit: str, bundle: bytes, remote: Mapping[str, Any], dask_wo
     return ""
 
 
-def _unpack(place: Path, commit: str, bundle: bytes) -> None:
+def _unpack(place: Path, commits: Sequence[str], bundle: bytes) -> None:
     clone = place / "clone"
     if not (clone / ".git").is_dir():
         clone.mkdir(parents=True, exist_ok=True)
         _git(clone, "init", "-q")
-    if _git(clone, "cat-file", "-t", commit, check=False).returncode:
-        file = place / f"{commit}.bundle"
+    if any(_git(clone, "cat-file", "-t", commit, check=False).returncode for commit in commits):
+        file = place / f"{commits[0]}.bundle"
         file.write_bytes(bundle)
-        _git(clone, "fetch", "-q", str(file), f"refs/heads/code:refs/unrolled/{commit}")
+        _git(clone, "fetch", "-q", str(file), "refs/heads/*:refs/unrolled/*")
         file.unlink()
     if not (clone / ".dvc").is_dir():  # the first one; another commit waits for the arm that may be at work
-        _git(clone, "checkout", "-q", "-f", "--detach", commit)
+        _git(clone, "checkout", "-q", "-f", "--detach", commits[0])
 
 
 def _git(clone: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -102,7 +102,8 @@ def make(job: Mapping[str, Any]) -> dict[str, str]:
             _link(clone / "checkpoints", Path(job["checkpoints"]))
         arm = Arm(worker, clone / job["pipeline"], job, host)
         arm.dvc("pull", "-q", "-f", *job["before"], attempts=ATTEMPTS)
-        if arm.begun_before():  # by a worker that died or failed, and may have pushed some of it
+        # By a worker that died or failed, and may have pushed some of it; or an arm of the same training.
+        if arm.begun_before() or job["trained"]:
             arm.dvc("fetch", "-q", "--run-cache", *job["before"], attempts=ATTEMPTS)
             for partial in (clone / ".dvc" / "cache" / "runs").glob("*/*/.*"):
                 partial.unlink()
@@ -129,7 +130,7 @@ class Arm:
     """An arm under way in a clone."""
 
     def __init__(self, worker: Any, folder: Path, job: Mapping[str, Any], host: str) -> None:
-        self._worker, self._folder, self._name, self._host = worker, folder, job["arm"], host
+        self._worker, self._folder, self._name, self._host = worker, folder, job["name"], host
         self.key = worker.get_current_task()
         own = {name: value for name, value in os.environ.items() if name not in FOREIGN}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"

@@ -66,7 +66,7 @@ class Workers:
 
     def _give(self, address: str) -> str:
         """The code and leave to work, to one worker; what hindered that."""
-        told = (self.code.commit, self.code.bundle, self._remote._asdict())
+        told = (self.code.commits, self.code.bundle, self._remote._asdict())
         said = self.client.run(worker.receive, *told, workers=[address], on_error="return")[address]
         if said:
             return str(said)

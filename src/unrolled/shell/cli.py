@@ -195,15 +195,20 @@ def relocate() -> None:
 @click.argument("address")
 @click.option("--any-worker", is_flag=True, envvar="UNROLLED_ANY_WORKER", help="Whatever its versions and processor.")
 @click.option("--check", is_flag=True, help="Send nothing; see that there are a remote and workers.")
+@click.option("--queue", is_flag=True, help="The experiments of DVC's queue, in place of dvc queue start.")
 @ending("arms that were pushed stand, the others end; the same command goes on")
 @in_pipeline
-def distribute(address: str, any_worker: bool, check: bool) -> None:
+def distribute(address: str, any_worker: bool, check: bool, queue: bool) -> None:
     """Have the arms that are out of date made by the workers of the Dask scheduler at ADDRESS."""
     # Here, not above: Dask takes a second to import, and the other commands are to answer at once.
-    from unrolled.cluster import client
+    from unrolled.cluster import client, queued
 
+    if queue and any_worker:
+        raise UserError("--queue takes workers of these versions alone, as no experiment would tell what differed")
     if check:
         client.check(address, any_worker)
+    elif queue:
+        queued.distribute_queue(address)
     else:
         client.distribute(address, list(load_params(PARAMS).arms), any_worker)
 

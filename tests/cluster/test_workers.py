@@ -3,71 +3,19 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-import dask
 import distributed
 import pytest
-from ruamel.yaml import YAML
 
-from project import GRID, ROOT, Project, copied, running, small
-from unrolled.cluster.start import scheduler, slurm_script
+from over_workers import ARMS, CLIPPED, made, outputs, whole_lock, workers
+from project import GRID, Project, copied, running
+from unrolled.cluster.start import slurm_script
 
-CLIPPED = {"clipped": {"clip_norm": 0.25}}
-ARMS = ["rnn-clipped-1", "lstm-clipped-1"]
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("default")]  # Dask's processes end when they will
-
-
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A small project, committed and never reproduced; not to be written to."""
-    place = tmp_path_factory.mktemp("fresh") / "project"
-    place.mkdir()
-    site = str(tmp_path_factory.mktemp("site"))
-    project = small(place, {"GIT_CONFIG_GLOBAL": os.devnull, "DVC_SITE_CACHE_DIR": site}).cold()
-    shutil.copy(ROOT / "requirements.lock", place)
-    project.must("git", "init", "-q")
-    project.must("git", "config", "user.name", "test")
-    project.must("git", "config", "user.email", "test@example.org")
-    project.must("git", "add", "-A")
-    project.must("git", "commit", "-qm", "first")
-    return project
-
-
-@pytest.fixture
-def project(fresh: Project, tmp_path: Path) -> Project:
-    """The same, with a remote."""
-    project = copied(fresh, tmp_path / "project")
-    (tmp_path / "remote").mkdir()
-    project.must("dvc", "remote", "add", "--local", "-d", "ours", tmp_path / "remote")
-    return replace(project, environment=project.environment | {"PYTHONPATH": str(project.place / "src")})
-
-
-@contextmanager
-def workers(number: int, place: Path) -> Iterator[str]:
-    """A scheduler and its workers, whose clones lie in ``place``."""
-    with dask.config.set({"temporary-directory": str(place)}), scheduler(number, 1, None, 0) as address:
-        yield address
-
-
-def whole_lock(project: Project) -> object:
-    """Arms side by side stand in any order."""
-    return YAML(typ="safe", pure=True).load(project.place / "dvc.lock")
-
-
-def outputs(project: Project) -> dict[str, bytes]:
-    folders = ("resolved", "data", "runs", "baselines", "evaluation", "probes", "report")
-    files = [path for folder in folders for path in (project.place / folder).rglob("*") if path.is_file()]
-    return {
-        str(path.relative_to(project.place)): path.read_bytes() for path in [*files, project.place / "metrics.json"]
-    }
 
 
 def test_the_same_bytes_as_on_one_machine_and_nothing_is_sent_twice(
@@ -93,11 +41,6 @@ def test_the_same_bytes_as_on_one_machine_and_nothing_is_sent_twice(
         project.edit(arch=GRID)
         said = project.must("scripts/repro.sh", "2", CLUSTER=address)
         assert "2 of 2 arms are up to date or in the run cache" in said and made(said) == set()
-
-
-def made(said: str) -> set[str]:
-    """The arms that workers made."""
-    return set(re.findall(r"^(\S+): made by \S+:\d+, and pushed$", said, re.M))
 
 
 def test_an_arm_whose_worker_is_killed_goes_on_elsewhere(project: Project, tmp_path: Path) -> None:
