@@ -102,11 +102,17 @@ def bring_run_cache(repo: Repo) -> None:
     DVC itself would ask the remote for each entry once more that is here already.
     """
     remote, here = repo.cloud.get_remote_odb(None, "fetch --run-cache", hash_name="md5-dos2unix"), repo.cache.legacy
-    for entry in remote.fs.find(remote.fs.join(remote.path, "runs")):
-        to = here.fs.join(here.path, *remote.fs.relparts(entry, remote.path))
-        if not here.fs.exists(to):
-            here.fs.makedirs(here.fs.parent(to), exist_ok=True)
-            remote.fs.get_file(entry, to)
+    try:
+        for entry in remote.fs.find(remote.fs.join(remote.path, "runs")):
+            to = here.fs.join(here.path, *remote.fs.relparts(entry, remote.path))
+            if not here.fs.exists(to):
+                here.fs.makedirs(here.fs.parent(to), exist_ok=True)
+                remote.fs.get_file(entry, to)
+    except DvcException:
+        raise
+    except Exception as error:  # each kind of remote has errors of its own
+        why = next(iter(str(error).splitlines()), "")
+        raise UserError(f"DVC's remote cannot be read: {type(error).__name__}: {why}") from error
     for partial in Path(repo.stage_cache.cache_dir).glob("*/*/.*"):  # somebody was at pushing it
         partial.unlink()
 

@@ -5,6 +5,7 @@ run cache of the remote, and in the end `dvc repro` finds each stage cached here
 """
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import distributed
 
 from unrolled.cluster import worker
@@ -120,6 +122,7 @@ def check(address: str, any_worker: bool) -> None:
     """UserError where nothing could be sent: for before the stages that all arms stand on, which may take long."""
     with locked_repo(Path()) as repo:
         remote = Remote.default(repo)
+        bring_run_cache(repo)
     with connected(address) as client:
         Workers(client, repository(Path()), None, remote, any_worker).admit()
 
@@ -129,6 +132,7 @@ def connected(address: str) -> Iterator[distributed.Client]:
     """A client of the scheduler at ``address``; UserError where there is none."""
     if not ADDRESS.fullmatch(address):
         raise UserError(f"CLUSTER={address} is no address of a Dask scheduler; it looks like tcp://host:8786")
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # or a lost scheduler is a traceback
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of versions; they are compared by ourselves
         try:
@@ -166,6 +170,9 @@ class Tasks:
         self._client, self._run = workers.client, f"{os.getpid()}-{time.time_ns():x}"
         on_gpu = os.environ.get("UNROLLED_DEVICE", "cpu") != "cpu"
         self._needs = {workers.resource: 1} | ({"GPU": 1} if on_gpu else {})
+        # Dask sends by name what it finds in a module; a copy goes by value, as a worker's module may be an older one.
+        self._make = cloudpickle.loads(cloudpickle.dumps(worker.make))
+        self._workers, self._failed = workers, dict[str, list[str]]()
         self._waiting, self._sent, self._trained = list(jobs), dict[str, tuple[Any, Any]](), set[str]()
         self._send()
 
@@ -174,10 +181,23 @@ class Tasks:
 
     def ended(self) -> list[tuple[Mapping[str, Any], Any]]:
         """The jobs that have ended since, and their futures."""
-        found = [self._sent.pop(whole) for whole, (_, future) in list(self._sent.items()) if future.done()]
-        if found:
+        done = [self._sent.pop(whole) for whole, (_, future) in list(self._sent.items()) if future.done()]
+        found = [(job, future) for job, future in done if not self._to_be_sent_again(job, future)]
+        if done:
             self._send()
         return found
+
+    def _to_be_sent_again(self, job: Mapping[str, Any], future: Any) -> bool:
+        """Whether it failed, and not often yet: Dask's own retries would stay with a worker whose disk is full."""
+        failed = self._failed.setdefault(job["whole"], [])
+        if future.status != "error" or len(failed) == RETRIES:
+            return False
+        if isinstance(error := future.exception(), distributed.KilledWorker):
+            return False
+        failed += getattr(error, "__notes__", [""])[:1]
+        self._waiting.insert(0, job)
+        say(f"{_why(job['name'], future)}; sent again")
+        return True
 
     def _send(self) -> None:
         for job in list(self._waiting):
@@ -185,9 +205,12 @@ class Tasks:
                 self._waiting.remove(job)
                 trained = job["training"] in self._trained
                 self._trained.add(job["training"])
+                failed = self._failed.get(job["whole"], [])
+                others = [each for each in self._workers.differences if each not in failed]
                 future = self._client.submit(
-                    worker.make, {**job, "trained": trained}, key=f"{job['name'].replace(' ', '-')}-{self._run}",
-                    resources=self._needs, retries=RETRIES, pure=False,
+                    self._make, {**job, "trained": trained}, pure=False, resources=self._needs,
+                    key=f"{job['name'].replace(' ', '-')}-{self._run}-{len(failed)}",
+                    workers=others if failed and others else None, allow_other_workers=bool(failed and others),
                 )  # fmt: skip
                 self._sent[job["whole"]] = job, future
 
@@ -214,7 +237,7 @@ def _ended(workers: Workers, tasks: Tasks) -> Iterator[tuple[Mapping[str, Any], 
 def _why(arm: str, future: Any) -> str:
     error = future.exception() if future.status == "error" else None
     if error is None:
-        return f"{arm}: the scheduler has gone"
+        return f"{arm}: the scheduler has gone, and its workers with it; start both again"
     if isinstance(error, distributed.KilledWorker):
         return f"{arm}: every worker that had it died, the last {error.last_worker.address}: is there enough memory?"
     return str(error) if str(error).startswith(f"{arm}: ") else f"{arm}: {type(error).__name__}: {error}"

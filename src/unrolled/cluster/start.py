@@ -14,7 +14,7 @@ from distributed.utils import get_ip
 from unrolled.shell.errors import UserError
 
 Processes = dict[str, "subprocess.Popen[bytes]"]  # by host
-# A worker is one arm at a time; it leaves with its scheduler, after a minute in which it may come back.
+# A worker is one arm at a time; it waits a minute for its scheduler, and ends with it.
 WORKER = "-m distributed.cli.dask_worker {address} --nworkers 1 --nthreads {threads} --no-dashboard --death-timeout 60"
 
 

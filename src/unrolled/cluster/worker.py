@@ -90,10 +90,23 @@ def reconsider(address: str, dask_scheduler: Any = None) -> None:
 def make(job: Mapping[str, Any]) -> dict[str, str]:
     """Make the arm of ``job``, push it, and return where that was and how long training took.
 
-    RuntimeError, with the line that says why, where a stage or the remote fails: Dask sends the job elsewhere then.
+    RuntimeError, with the line that says why, and a note of whose worker, where a stage or the remote fails.
     """
     worker = distributed.get_worker()
-    place, host = _place(worker), f"{socket.gethostname()}:{worker.port}"
+    host = f"{socket.gethostname()}:{worker.port}"
+    try:
+        return _made(job, worker, host)
+    except subprocess.CalledProcessError as error:
+        why = (error.stderr.strip().splitlines() or [f"status {error.returncode}"])[-1]
+        failure = RuntimeError(f"{job['name']}: git {error.cmd[1]} failed on {host}: {why}")
+    except (OSError, RuntimeError) as error:  # no room, say; a stage that fails
+        failure = RuntimeError(str(error) if isinstance(error, RuntimeError) else f"{job['name']}: {error} on {host}")
+    failure.add_note(worker.address)
+    raise failure
+
+
+def _made(job: Mapping[str, Any], worker: Any, host: str) -> dict[str, str]:
+    place = _place(worker)
     clone = place / "clone"
     with FileLock(place / "lock"):
         _git(clone, "checkout", "-q", "-f", "--detach", job["commit"])
