@@ -172,7 +172,7 @@ class Tasks:
         self._needs = {workers.resource: 1} | ({"GPU": 1} if on_gpu else {})
         # Dask sends by name what it finds in a module; a copy goes by value, as a worker's module may be an older one.
         self._make = cloudpickle.loads(cloudpickle.dumps(worker.make))
-        self._workers, self._failed = workers, dict[str, list[str]]()
+        self._workers, self._failed, self._only = workers, dict[str, list[str]](), dict[str, list[str]]()
         self._waiting, self._sent, self._trained = list(jobs), dict[str, tuple[Any, Any]](), set[str]()
         self._send()
 
@@ -181,6 +181,12 @@ class Tasks:
 
     def ended(self) -> list[tuple[Mapping[str, Any], Any]]:
         """The jobs that have ended since, and their futures."""
+        for whole, only in list(self._only.items()):
+            if only and whole in self._sent and not set(only) & self._workers.differences.keys():
+                job, future = self._sent.pop(whole)  # waits for workers that have gone
+                future.cancel()
+                self._waiting.insert(0, job)
+                self._send()
         done = [self._sent.pop(whole) for whole, (_, future) in list(self._sent.items()) if future.done()]
         found = [(job, future) for job, future in done if not self._to_be_sent_again(job, future)]
         if done:
@@ -206,11 +212,13 @@ class Tasks:
                 trained = job["training"] in self._trained
                 self._trained.add(job["training"])
                 failed = self._failed.get(job["whole"], [])
-                others = [each for each in self._workers.differences if each not in failed]
+                self._only[job["whole"]] = others = [
+                    each for each in self._workers.differences if failed and each not in failed
+                ]
                 future = self._client.submit(
                     self._make, {**job, "trained": trained}, pure=False, resources=self._needs,
-                    key=f"{job['name'].replace(' ', '-')}-{self._run}-{len(failed)}",
-                    workers=others if failed and others else None, allow_other_workers=bool(failed and others),
+                    key=f"{job['name'].replace(' ', '-')}-{self._run}-{time.monotonic_ns():x}",
+                    workers=others or None,
                 )  # fmt: skip
                 self._sent[job["whole"]] = job, future
 
