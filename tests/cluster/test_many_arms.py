@@ -1,5 +1,6 @@
 """Many small arms over four workers: no lock is refused, and MLflow has one run an arm."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def test_sixty_arms_over_four_workers(project: Project, tmp_path: Path) -> None:
         said = project.must("scripts/repro.sh", "2", CLUSTER=address)
     arms = {f"rnn-clipped-{seed}" for seed in SEEDS}
     assert made(said) == arms
-    assert "lock" not in said.replace("lock file", "") and "failed" not in said and "Traceback" not in said
+    assert not re.search(r"acquire lock|is locked|sent again|Traceback", said)
     client = MlflowClient(f"sqlite:///{project.place / 'mlflow.db'}")
     (experiment,) = client.search_experiments(filter_string="name = 'unrolled'")
     runs = client.search_runs([experiment.experiment_id])
