@@ -91,6 +91,7 @@ LATE_IMPORTS = {
     "src/unrolled/corpus/packed.py": {"pyarrow"},
     "src/unrolled/corpus/plain_text.py": {"unrolled.corpus.made_up"},
     "src/unrolled/corpus/rows.py": {"pyarrow", "pyarrow.parquet"},
+    "src/unrolled/ground/run.py": {"pandas"},
     "src/unrolled/library/trained.py": {f"unrolled.ground.{name}" for name in ("registry", "trained")},
     "src/unrolled/corpus/stretches.py": {"pyarrow"},
     "src/unrolled/tasks/classification/commands.py": {

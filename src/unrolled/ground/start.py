@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from unrolled.ground.checksums import sha256
 from unrolled.ground.corpus import NAMES, TOKENIZER
+from unrolled.shell.errors import UserError
 from unrolled.shell.workspace import repository
 
 WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
@@ -22,9 +23,14 @@ VOCABULARY = (TOKENIZER, NAMES)
 def checkpoints_of(workspace: Path = Path(), environ: Mapping[str, str] = os.environ) -> Path:
     """Where that lies which trainings go on from: `UNROLLED_CHECKPOINTS`, for several machines, or in the repository.
 
-    At its root, so that `dvc exp run --temp` and `--queue` find it too; a relative path counts from there.
+    At its root, so that `dvc exp run --temp` and `--queue` find it too; a relative path counts from there. UserError
+    where it is in the home of a user that there is not.
     """
-    return repository(workspace, environ) / Path(environ.get("UNROLLED_CHECKPOINTS") or "checkpoints").expanduser()
+    said = environ.get("UNROLLED_CHECKPOINTS") or "checkpoints"
+    try:
+        return repository(workspace, environ) / Path(said).expanduser()
+    except RuntimeError:
+        raise UserError(f"UNROLLED_CHECKPOINTS={said}: there is no such user; name a folder by its whole path") from None
 
 
 class Start(NamedTuple):

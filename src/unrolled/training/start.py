@@ -33,7 +33,7 @@ def begin(training: Training, history: History, arm: Mapping[str, Any], corpus: 
         return
     start = Start.of(stated)
     run = start.folder / "run"
-    if not run.is_dir() or digest_of(run) != start.digest:
+    if not _whole(run, start.digest):
         raise UserError(
             f"{start.folder}, the copy of {start.address} that {arm['arm']} starts from, is missing or altered; "
             "make it again with: dvc repro -f -s resolve"
@@ -49,6 +49,16 @@ def begin(training: Training, history: History, arm: Mapping[str, Any], corpus: 
     print(f"{arm['arm']}: {said}", file=sys.stderr)
 
 
+def _whole(run: Path, digest: str) -> bool:
+    """Whether the copy of a run is there and as it was made; one of MLflow has no summary that vouches for the rest."""
+    try:
+        if (run / "summary.json").is_file():
+            read_sealed(run, "summary.json")
+        return digest_of(run) == digest
+    except (OSError, UserError):
+        return False
+
+
 def _another(settings: Mapping[str, Any], arm: Mapping[str, Any], corpus: str) -> str | None:
     """The first thing that was another in the run that is started from."""
     for section in ("network", "train"):
@@ -59,7 +69,6 @@ def _another(settings: Mapping[str, Any], arm: Mapping[str, Any], corpus: str) -
 
 
 def _go_on(training: Training, history: History, start: Start, run: Path) -> str:
-    read_sealed(run, "summary.json")
     tensors, text = read_last(run)
     if (done := text["training"]["epoch"]) >= (wanted := training.options.epochs):
         raise UserError(
