@@ -189,7 +189,7 @@ def test_a_start_that_does_not_fit_is_refused_before_the_first_step() -> None:
     assert "another vocabulary than data/encoded has, and what its rows stand for is not known" in refused(arm)
 
 
-@pytest.mark.parametrize("harm", ["gone", "weights", "settings"])
+@pytest.mark.parametrize("harm", ["gone", "weights.safetensors", "settings.json", "last.safetensors"])
 def test_an_altered_copy_is_not_begun_from(harm: str) -> None:
     train(small("lstm-clipped-1"), Path("runs/lstm-clipped-1"))
     arm = from_run(small("lstm-clipped-1", epochs=2), "runs")
@@ -197,7 +197,7 @@ def test_an_altered_copy_is_not_begun_from(harm: str) -> None:
     if harm == "gone":
         shutil.rmtree(copy)
     else:
-        path = copy / ("weights.safetensors" if harm == "weights" else "settings.json")
+        path = copy / harm
         path.write_bytes(path.read_bytes()[:-1] + b"!")
     assert "is missing or altered; make it again with: dvc repro -f -s resolve" in refused(arm)
     assert from_run(small("lstm-clipped-1", epochs=2), "runs") == arm  # as that stage does

@@ -30,7 +30,7 @@ def checkpoints_of(workspace: Path = Path(), environ: Mapping[str, str] = os.env
     try:
         return repository(workspace, environ) / Path(said).expanduser()
     except RuntimeError:
-        raise UserError(f"UNROLLED_CHECKPOINTS={said}: there is no such user; name a folder by its whole path") from None
+        raise UserError(f"UNROLLED_CHECKPOINTS={said}: there is no such user; name a folder by its path") from None
 
 
 class Start(NamedTuple):
