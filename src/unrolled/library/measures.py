@@ -61,9 +61,10 @@ def lag_profile(loss: Tensor, model: nn.Module) -> dict[str, Tensor]:
 def spectral_radius(layer: nn.RNNBase) -> dict[str, dict[str, float]]:
     """The largest modulus of an eigenvalue of each recurrent matrix [H, H], by layer and gate; ours or torch's module.
 
-    An RNN has one matrix a layer, `hidden`: below 1 its gradients must vanish, as ``|tanh'| <= 1`` (Pascanu, Mikolov &
-    Bengio 2013, section 2.1, for the linear case). A GRU has `reset`, `update`, `candidate`, an LSTM `input`, `forget`,
-    `candidate`, `output`. nan where a weight is not finite. ValueError for a projection.
+    An RNN has one matrix a layer, `hidden`: below 1 the gradients of a linear one vanish in the end (Pascanu, Mikolov &
+    Bengio 2013, section 2.1), though they may grow at first, and tanh, whose slope is at most 1, shrinks them as a
+    rule; `lyapunov_spectrum` measures what becomes of them along a sequence. A GRU has `reset`, `update`, `candidate`,
+    an LSTM `input`, `forget`, `candidate`, `output`. nan where a weight is not finite. ValueError for a projection.
 
     >>> import torch, unrolled
     >>> rnn = unrolled.RNN(3, 2)
