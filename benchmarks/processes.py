@@ -19,7 +19,7 @@ import torch
 from torch.distributed import all_reduce, init_process_group
 
 from benchmarks.page import columns, paragraph, row
-from benchmarks.stage import ROOT, SHAPE, TURN, Case, environment, our_training
+from benchmarks.stage import SHAPE, TURN, Case, answers_in_turn, environment, our_training, start_module
 from benchmarks.timing import Conditions, machine
 from unrolled.training.processes import Processes
 
@@ -51,32 +51,19 @@ def processes_section(conditions: Conditions) -> Iterator[str]:
         yield row(who.processes, who.threads, f"{rate:,.0f}", f"{one / wall:.2f}", f"{cpu * 1e3:.0f}")
 
 
-def turns(conditions: Conditions) -> dict[Contestant, list[tuple[float, float]]]:
+def turns(conditions: Conditions) -> dict[Contestant, list[list[float]]]:
     """Wall and CPU seconds of a step in each turn; the first, a warm-up, is not among them."""
-    seconds: dict[Contestant, list[tuple[float, float]]] = {who: [] for who in CONTESTANTS}
     with ExitStack() as stack, tempfile.TemporaryDirectory() as place:
         running = {who: stack.enter_context(start(who, Path(place), 0)) for who in CONTESTANTS}
         others = [stack.enter_context(start(who, Path(place), 1)) for who in CONTESTANTS if who.processes > 1]
-        for turn in range(conditions.few + 1):
-            for who in CONTESTANTS if turn % 2 else reversed(CONTESTANTS):
-                question, answer = running[who].stdin, running[who].stdout
-                assert question is not None
-                assert answer is not None
-                print(file=question, flush=True)
-                wall, cpu = map(float, answer.readline().split())
-                if turn:
-                    seconds[who].append((wall, cpu))
+        answers = answers_in_turn(running, conditions.few)
         for each in others:
             each.kill()
-    return seconds
+    return answers
 
 
 def start(who: Contestant, place: Path, rank: int) -> subprocess.Popen[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.processes", *map(str, who), str(rank), str(place)],
-        cwd=ROOT, text=True, env=kept | environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+    return start_module("benchmarks.processes", *who, rank, place, environ=environment())
 
 
 def answer_turns(processes: int, rank: int, place: Path) -> None:

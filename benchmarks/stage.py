@@ -9,11 +9,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ TOKENS = 929_589  # of the Penn Treebank's training split
 TARGET = 1.4
 TURN = 5  # steps
 CONTESTANTS = "ours", "plain"
+
+W = TypeVar("W", bound=Hashable)
 
 
 class Case(NamedTuple):
@@ -65,27 +67,38 @@ def stage_section(conditions: Conditions) -> Iterator[str]:
 
 def turns(case: Case, conditions: Conditions) -> dict[str, list[float]]:
     """Seconds of a step in each turn; the first, a warm-up, is not among them."""
-    seconds: dict[str, list[float]] = {who: [] for who in CONTESTANTS}
     with ExitStack() as stack:
         running = {who: stack.enter_context(start(who, case, conditions)) for who in CONTESTANTS}
-        for turn in range(conditions.few + 1):
-            for who in CONTESTANTS if turn % 2 else reversed(CONTESTANTS):
-                question, answer = running[who].stdin, running[who].stdout
-                assert question is not None
-                assert answer is not None
-                print(file=question, flush=True)
-                taken = float(answer.readline())
-                if turn:
-                    seconds[who].append(taken)
-    return seconds
+        answers = answers_in_turn(running, conditions.few)
+    return {who: [seconds for (seconds,) in taken] for who, taken in answers.items()}
+
+
+def answers_in_turn(running: Mapping[W, subprocess.Popen[str]], rounds: int) -> dict[W, list[list[float]]]:
+    """The numbers that each process answers a line with, asked in turn; what the first round gives is a warm-up."""
+    answers: dict[W, list[list[float]]] = {who: [] for who in running}
+    for turn in range(rounds + 1):
+        for who in running if turn % 2 else reversed([*running]):
+            question, answer = running[who].stdin, running[who].stdout
+            assert question is not None
+            assert answer is not None
+            print(file=question, flush=True)
+            numbers = [float(number) for number in answer.readline().split()]
+            if turn:
+                answers[who].append(numbers)
+    return answers
 
 
 def start(who: str, case: Case, conditions: Conditions) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "benchmarks.stage", who, *map(str, (conditions.threads, conditions.clock))]
+    words = who, conditions.threads, conditions.clock, "tied" if case.tied else "", case.dropout
+    return start_module("benchmarks.stage", *words, environ=environment() if who == "ours" else {})
+
+
+def start_module(name: str, *words: object, environ: dict[str, str]) -> subprocess.Popen[str]:
+    """A module as a process that can be asked, with what OpenMP is told by ``environ`` alone."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     return subprocess.Popen(
-        [*command, "tied" if case.tied else "", str(case.dropout)], cwd=ROOT, text=True,
-        env=kept | (environment() if who == "ours" else {}), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-m", name, *map(str, words)], cwd=ROOT, text=True, env=kept | environ,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
 
 
