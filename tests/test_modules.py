@@ -194,6 +194,27 @@ def test_what_the_engine_does_not_do_is_refused() -> None:
 
 
 @of_kinds
+@pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l0", "bias_hh_l0"])
+def test_a_weight_that_does_not_fit_is_refused_before_anything_reads_it(kind: str, name: str) -> None:
+    """As torch does not in all of these cases: its LSTM reads beyond the end."""
+    ours, _ = pair(kind)
+    right = getattr(ours, name)
+    for wrong, said in [
+        (right[: H - 1], "must be"), (right[:0], "must be"), (right[None], "must be"),
+        (right.double(), "float64" if name != "weight_ih_l0" else "float32"),
+    ]:  # fmt: skip
+        setattr(ours, name, nn.Parameter(wrong.detach()))
+        with pytest.raises((RuntimeError, ValueError), match=said):
+            ours(torch.ones(T, B, E))
+
+
+@of_kinds
+def test_shapes_are_told_where_nothing_is_computed(kind: str) -> None:
+    shapes = [[part.shape for part in flat(each.to("meta")(torch.ones(T, B, E, device="meta")))] for each in pair(kind)]
+    assert shapes[0] == shapes[1]
+
+
+@of_kinds
 def test_the_profile_counts_back_from_the_last_token_of_each_sequence(kind: str) -> None:
     """Beside every sequence alone: squared norms add up, a sequence's where it has no token being zero."""
     module, _ = pair(kind, num_layers=2, bidirectional=True, dtype=torch.float64)

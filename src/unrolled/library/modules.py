@@ -6,19 +6,20 @@ of gradients.
 """
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.library.distances import DistanceNorms
-from unrolled.library.sequences import Window, closed, opened
+from unrolled.library.sequences import Window, autocasting, check_placed, closed, opened
 from unrolled.recurrence.bptt import unroll
 from unrolled.recurrence.cell import Cell, LayerWeights
 from unrolled.recurrence.cells import CELLS
 
 CELL_OF_MODE = {"RNN_TANH": "rnn", "RNN_RELU": "relu", "GRU": "gru", "LSTM": "lstm"}  # torch's modes
+ROWS = {"GRU": 3, "LSTM": 4}  # blocks of hidden_size rows in a weight
 
 
 class Unrolled(nn.RNNBase):
@@ -55,9 +56,8 @@ class Unrolled(nn.RNNBase):
         ValueError, as torch's, in one line for what does not fit.
         """
         window = opened(self, input, hx)
-        device = window.inputs.device.type
-        mixed = torch.is_autocast_enabled(device)  # which not every device knows
-        with torch.autocast(device, enabled=False) if mixed else nullcontext():
+        device = window.inputs.device
+        with torch.autocast(device.type, enabled=False) if autocasting(device) else nullcontext():
             outputs, final = self._run(window)
         return closed(self, input, window, outputs, final)
 
@@ -87,17 +87,32 @@ def cell_of(module: nn.RNNBase) -> Cell:
 
 
 def layer_weights(module: nn.RNNBase, name: str) -> LayerWeights:
-    """Those of the layer "l0", "l0_reverse", ... of a module, ours or torch's, as the engine has them."""
-    weight_ih, weight_hh = getattr(module, f"weight_ih_{name}"), getattr(module, f"weight_hh_{name}")
-    size = weight_hh.shape[1]
+    """Those of the layer "l0", "l0_reverse", ... of a module, ours or torch's, as the engine has them.
+
+    RuntimeError or ValueError for one that was put in another's place and does not fit there.
+    """
+    weight_ih, weight_hh = _weight(module, f"weight_ih_{name}"), _weight(module, f"weight_hh_{name}")
     if module.bias:
-        bias, bias_hh = getattr(module, f"bias_ih_{name}"), getattr(module, f"bias_hh_{name}")
+        bias, bias_hh = _weight(module, f"bias_ih_{name}"), _weight(module, f"bias_hh_{name}")
     else:
         bias = bias_hh = weight_ih.new_zeros(len(weight_ih))
     if module.mode != "GRU":
         return LayerWeights(weight_ih, weight_hh, bias + bias_hh)
+    size = module.hidden_size
     outside = torch.cat((bias_hh[: 2 * size], bias_hh.new_zeros(size)))  # the candidate's stays in the product
     return LayerWeights(weight_ih, weight_hh, bias + outside, bias_hh[2 * size :])
+
+
+def _weight(module: nn.RNNBase, name: str) -> Tensor:
+    """The module's tensor of that name; the compiled loops would read beyond the end of one that is too small."""
+    found, first = (cast(Tensor, getattr(module, each)) for each in (name, "weight_ih_l0"))
+    size = module.hidden_size
+    rows = ROWS.get(module.mode, 1) * size
+    shape = (rows,) if name.startswith("bias") else (rows, size if "_hh_" in name else found.shape[-1])
+    if found.shape != shape:
+        raise RuntimeError(f"{name} must be {list(shape)}, not {list(found.shape)}")
+    check_placed(found, name, first)
+    return found
 
 
 class RNN(Unrolled, nn.RNN):

@@ -27,9 +27,11 @@ def opened(module: nn.RNNBase, given: Tensor | PackedSequence, hx: Any) -> Windo
     if single:
         data = data.unsqueeze(0 if module.batch_first else 1)
     weight = module.all_weights[0][0]
-    if torch.is_autocast_enabled(data.device.type):  # half of a layer below; the engine stays with the weights
+    if autocasting(data.device):  # half of a layer below; the engine stays with the weights
         data = data.to(weight.dtype)
-    _check_placed(data, "input", weight)
+    check_placed(data, "input", weight)
+    if weight.device.type == "cpu" and weight.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"on the CPU weights must be float32 or float64, not {weight.dtype}; convert: module.float()")
     state = _state(module, hx, data, packed.batch_sizes if packed else None, single)
     if packed:
         inputs, lengths = pad_packed_sequence(PackedSequence(data, packed.batch_sizes))
@@ -77,21 +79,24 @@ def _state(module: nn.RNNBase, hx: Any, data: Tensor, batch_sizes: Tensor | None
         parts = tuple(part.unsqueeze(1) for part in parts) if single else parts
     module.check_forward_args(data, parts if of_lstm else parts[0], batch_sizes)  # type: ignore[arg-type]
     weight = module.all_weights[0][0]
-    if torch.is_autocast_enabled(data.device.type):
+    if autocasting(data.device):
         parts = tuple(part.to(weight.dtype) for part in parts)
     for part in parts:
-        _check_placed(part, "hx", weight)
+        check_placed(part, "hx", weight)
     return parts
 
 
-def _check_placed(tensor: Tensor, name: str, weight: Tensor) -> None:
-    """Where the weights are, in their type, which must be one that the engine computes in."""
+def autocasting(device: torch.device) -> bool:
+    """Not every device knows of autocast: where nothing is computed, on "meta", asking is an error."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
+def check_placed(tensor: Tensor, name: str, weight: Tensor) -> None:
+    """Where the weights are, in their type."""
     if tensor.device != weight.device:
         raise RuntimeError(f"{name} is on {tensor.device}, the weights on {weight.device}; move one to the other")
     if tensor.dtype != weight.dtype:
         raise ValueError(f"{name} is {tensor.dtype}, and the weights are {weight.dtype}; convert one to the other")
-    if weight.device.type == "cpu" and weight.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"on the CPU weights must be float32 or float64, not {weight.dtype}; convert: module.float()")
 
 
 def _permuted(state: tuple[Tensor, ...], order: Tensor | None) -> tuple[Tensor, ...]:
