@@ -53,6 +53,12 @@ def test_a_lag_profile_names_the_layers_that_a_loss_reaches_and_leaves_all_as_it
     assert all(torch.equal(profile[f"above.{name}"], norms) for name, norms in model.above.profile.items())
 
 
+def test_a_frozen_module_is_in_the_lag_profile_of_a_model_that_learns_below_it() -> None:
+    model = nn.ModuleDict({"embedding": nn.Embedding(3, 3), "rnn": unrolled.RNN(3, 4).requires_grad_(False)})
+    outputs, _ = model["rnn"](model["embedding"](torch.arange(3)))
+    assert len(lag_profile(outputs[-1].sum(), model)["rnn.l0"]) == 3
+
+
 def test_a_linear_recurrence_has_the_profile_of_its_powers() -> None:
     rnn = unrolled.RNN(1, 1, nonlinearity="relu", dtype=torch.float64)
     rnn.weight_hh_l0.data.fill_(0.5)
@@ -66,13 +72,24 @@ def test_a_linear_recurrence_has_the_profile_of_its_powers() -> None:
     [
         (torch.ones(2), unrolled.RNN(1, 1), r"one number, not \[2\]"),
         (torch.ones(()), nn.RNN(1, 1), "holds no unrolled.RNN, GRU or LSTM"),
-        (torch.ones(()), unrolled.RNN(1, 1), "hangs on no recurrent weight"),
+        (torch.ones(()), unrolled.RNN(1, 1), "hangs on no weight of model"),
         (torch.ones((), requires_grad=True) * 2, unrolled.RNN(1, 1), "reaches no unrolled.RNN, GRU or LSTM"),
     ],
 )
 def test_a_loss_without_a_lag_profile_is_refused(loss: torch.Tensor, model: nn.Module, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         lag_profile(loss, model)
+
+
+@pytest.mark.parametrize("wrong", [0.5, nn.ModuleList(), [nn.LSTM(1, 1)], nn.LSTMCell(1, 1), None])
+def test_what_is_no_model_loss_module_or_parameter_is_named(wrong: object) -> None:
+    name = type(wrong).__name__
+    for ask in (
+        lambda: lag_profile(wrong, unrolled.RNN(1, 1)), lambda: unrolled.spectral_radius(wrong),
+        lambda: lyapunov_spectrum(wrong, torch.ones(2, 1)), lambda: unrolled.clip_grad_norm([wrong], 1.0),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=f"not {name}"):
+            ask()
 
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
@@ -86,6 +103,9 @@ def test_exponents_are_those_of_the_stack_with_the_same_weights(kind: str) -> No
     found = lyapunov_spectrum(module, inputs)
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(found, lyapunov_spectrum(twin, inputs[:, None])) and len(found) == 8 * (1 + (kind == "LSTM"))
+    for off in (torch.no_grad, torch.inference_mode):
+        with off():
+            assert torch.equal(found, lyapunov_spectrum(module, inputs + 0))
     if kind == "RNN":
         stack = Stack("l", "rnn", inputs=3, hidden=4, layers=2).double()
         for index, layer in enumerate(stack.layers):
@@ -104,6 +124,8 @@ def test_what_has_no_spectrum_is_refused() -> None:
         lyapunov_spectrum(unrolled.RNN(3, 2), torch.ones(5, 2, 3))
     with pytest.raises(ValueError, match="settle must leave at least one of 5 steps"):
         lyapunov_spectrum(unrolled.RNN(3, 2), sequence, settle=5)
+    with pytest.raises(ValueError, match="count must be at least 1, not 0"):
+        lyapunov_spectrum(unrolled.RNN(3, 2), sequence, count=0)
     with pytest.raises(ValueError, match=r"layer has a projection \(proj_size=1\)"):
         unrolled.spectral_radius(nn.LSTM(3, 2, proj_size=1))
 
@@ -123,6 +145,8 @@ def test_clipping_tells_both_norms_and_hides_no_divergence() -> None:
     assert unrolled.clip_grad_norm([weight], 1.0) == (math.inf, math.inf) and weight.grad.tolist() == [math.inf, 1.0]
     with pytest.raises(ValueError, match="clip_norm must be a positive number"):
         unrolled.clip_grad_norm([weight], 0.0)
+    with pytest.raises(ValueError, match="a parameter is given twice"):
+        unrolled.clip_grad_norm([weight, weight], 1.0)
 
 
 def test_what_needs_the_laboratory_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def lag_profile(loss: Tensor, model: nn.Module) -> dict[str, Tensor]:
     Element d is ||dL/dh||, Frobenius over batch and units, d time steps before the last that a sequence reads (Pascanu,
     Mikolov & Bengio 2013); padding does not count. Take the loss of the last output alone: one over all outputs has a
     term at every distance. The graph stays for `loss.backward()`, and every `.grad` as it was. ValueError if the loss
-    is no scalar or reaches no RNN, GRU or LSTM of ours in ``model``.
+    is no scalar or reaches no RNN, GRU or LSTM of ours in ``model``. A module that is frozen is in it where a weight of
+    ``model`` below it is not.
 
     >>> import torch, unrolled
     >>> model = torch.nn.ModuleDict({"rnn": unrolled.RNN(3, 4)})
@@ -35,14 +36,18 @@ def lag_profile(loss: Tensor, model: nn.Module) -> dict[str, Tensor]:
     >>> {name: len(norms) for name, norms in unrolled.lag_profile(outputs[-1].sum(), model).items()}
     {'rnn.l0': 5}
     """
+    if not isinstance(loss, Tensor) or not isinstance(model, nn.Module):
+        raise TypeError(
+            f"lag_profile takes a loss, a tensor, and a model, not {type(loss).__name__} and {type(model).__name__}"
+        )
     if loss.numel() != 1:
         raise ValueError(f"loss must be one number, not {list(loss.shape)}; take its sum or mean")
     modules = {name: module for name, module in model.named_modules() if isinstance(module, Unrolled)}
-    wanted = [each for module in modules.values() for each in module.parameters() if each.requires_grad]
+    wanted = [each for each in model.parameters() if each.requires_grad]  # all, for a frozen layer has others below it
     if not modules:
         raise ValueError("model holds no unrolled.RNN, GRU or LSTM; put one in the place of torch's")
     if not wanted or not loss.requires_grad:
-        raise ValueError("the loss hangs on no recurrent weight that requires a gradient; compute it with gradients on")
+        raise ValueError("the loss hangs on no weight of model that requires a gradient; compute it with gradients on")
     for module in modules.values():
         module.forget_profile()
     torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)
@@ -72,10 +77,10 @@ def spectral_radius(layer: nn.RNNBase) -> dict[str, dict[str, float]]:
     >>> unrolled.spectral_radius(rnn)
     {'l0': {'hidden': 2.0}}
     """
+    _check_recurrent(layer)
     names = [
         f"l{index}{end}" for index in range(layer.num_layers) for end in ("", "_reverse")[: 1 + layer.bidirectional]
     ]
-    _refuse_projection(layer)
     return {
         name: {gate: found.radius for gate, found in spectra_of(cell_of(layer), layer_weights(layer, name)[1]).items()}
         for name in names
@@ -100,7 +105,7 @@ def lyapunov_spectrum(
     >>> unrolled.lyapunov_spectrum(rnn, torch.ones(20, 3)).exp()
     tensor([0.5000, 0.2500], dtype=torch.float64)
     """
-    _refuse_projection(layer)
+    _check_recurrent(layer)
     if layer.bidirectional:
         raise ValueError("layer must read in one direction: two have no common state whose growth could be measured")
     window = opened(layer, inputs, hx)
@@ -117,10 +122,13 @@ def lyapunov_spectrum(
             parameter.data.copy_(given)
     state = tuple(tuple(part[index].cpu() for part in window.state) for index in range(layer.num_layers))
     every = sum(part.shape[1] for parts in state for part in parts)
-    return lyapunov_exponents(
-        stack, window.inputs.cpu(), state, count=every if count is None else count,
-        settle=steps // 10 if settle is None else settle,
-    )  # fmt: skip
+    if count is not None and count < 1:
+        raise ValueError(f"count must be at least 1, not {count}")
+    with torch.inference_mode(False), torch.enable_grad():  # whoever measures a trained model may have them off
+        return lyapunov_exponents(
+            stack, window.inputs.cpu().clone(), state, count=every if count is None else count,
+            settle=steps // 10 if settle is None else settle,
+        )  # fmt: skip
 
 
 def clip_grad_norm(parameters: Tensor | Iterable[Tensor], clip_norm: float | None) -> Norms:
@@ -137,10 +145,17 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], clip_norm: float | Non
     5.0
     """
     whole = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    for each in whole:
+        if not isinstance(each, Tensor):
+            raise TypeError(f"parameters must be tensors, as model.parameters() has them, not {type(each).__name__}")
+    if len({id(each) for each in whole}) < len(whole):
+        raise ValueError("a parameter is given twice: it would be measured and clipped twice")
     norms = clip({"all": whole}, clip_norm)
-    return Norms(norms.before, norms.after)
+    return Norms(norms.before, float(norms.after))  # clip_norm may have been a tensor
 
 
-def _refuse_projection(layer: nn.RNNBase) -> None:
+def _check_recurrent(layer: nn.RNNBase) -> None:
+    if not isinstance(layer, nn.RNNBase):
+        raise TypeError(f"layer must be an RNN, GRU or LSTM, ours or torch's, not {type(layer).__name__}")
     if layer.proj_size:
         raise ValueError(f"layer has a projection (proj_size={layer.proj_size}), whose recurrent matrix is not square")
