@@ -657,6 +657,14 @@ def a_click_on_the_legend_hides_an_arm_and_the_axis_is_linear_or_logarithmic(pag
     button.click()
     page.get_by_text("logarithmic axis").wait_for()
     assert ticks.count() == 1 and points.count() == 2
+    keys.first.focus()
+    page.keyboard.press("Enter")
+    assert points.count() == 4 and keys.first.get_attribute("aria-label") == "hide or show lstm-clipped"
+    page.keyboard.press("Space")
+    assert points.count() == 2
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_function("document.querySelector('#overview .live svg').getBoundingClientRect().width > 600")
+    assert points.count() == 2 and ticks.count() == 1
     keys.first.click()
     assert points.count() == 4
 
