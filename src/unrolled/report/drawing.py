@@ -102,7 +102,8 @@ def finish(
         room = 1.1 * (high / low) ** 0.04
         panel.y.limits = float(low / room), float(top if (values > top).any() else high * room)
     else:
-        panel.y.limits = 0.1, 10.0
+        high = top if (values > top).any() else 10.0  # at which triangles stand
+        panel.y.limits = high / 100, high
     beyond = (values if own is None else own).max()
     if beyond > top:
         panel.x.below.append(f"▲ beyond the axis: up to {_plain(beyond)}")

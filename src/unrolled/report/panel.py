@@ -1,7 +1,8 @@
 """A figure as a specification of Vega-Lite: what it draws as a picture, a browser draws with its values at hand.
 
 A series is one line or set of points of an arm. Its rows are {x, y, s: its number}, and where its value lies beyond the
-axis {o: that, t: 1 where a triangle says so}; all else stands once a series, to keep pages small.
+axis {o: that, t: 1 where a triangle says so, a: where it belongs, which the triangle may stand beside}; all else stands
+once a series, to keep pages small.
 """
 
 import json
@@ -19,6 +20,8 @@ MANY = 40  # points of a line
 HIDDEN = {"param": "hidden", "empty": False}
 
 Layer = dict[str, Any]
+# As a row has it: a scale would have to name all arms in each layer, and most of a page with many would be that.
+COLOURED: Layer = {"color": {"field": "colour", "type": "nominal", "scale": None, "legend": None}}
 
 
 class Look(NamedTuple):
@@ -77,15 +80,15 @@ class Panel:
             up = NOTHING if self.y.log and up <= 0 else up
             row: dict[str, Any] = {"x": short(across), "y": short(min(up, top)), "s": number}
             if beyond := up > top:
-                row["x"] = short(across + dodge)
+                row |= {"x": short(across + dodge), "a": row["x"]} if dodge else {}
                 row["o"] = short(up) if math.isfinite(up) else "infinity"
                 row |= {} if before and len(points) > MANY else {"t": 1}
             before = beyond
             self.rows.append(row)
 
     def rule(self, height: float, look: Look, told: str = "") -> None:
-        """A horizontal line from edge to edge."""
-        mark = {"type": "rule", "color": look.colour, "strokeWidth": look.width, "strokeDash": look.dash}
+        """A horizontal line from edge to edge; none where ``height`` lies beyond the axis."""
+        mark = {"type": "rule", "clip": True, "color": look.colour, "strokeWidth": look.width, "strokeDash": look.dash}
         if told:
             mark |= {"tooltip": told}
         self.layers.append(({"data": {"values": [{"y": short(height)}]}, "mark": mark, "encoding": {"y": "y"}}, True))
@@ -133,14 +136,16 @@ class Panel:
         """``name``: of what tells values, which no other panel has; ``titled``: whether the y axis has its title."""
         channels = {"x": self.x.encoding(self._found("x")), "y": self.y.encoding(self._found("y"), titled)}
         layers = [_filled(layer, channels, colours) for layer, below in self.layers if below]
-        layers += self._series(channels, colours)
+        layers += self._series(channels)
         layers += [_filled(layer, channels, colours) for layer, below in self.layers if not below]
-        layers += [self._pointed_at(channels, colours, name)] if self.rows else []
+        layers += [self._pointed_at(channels, name)] if self.rows else []
         arms, looks = [each.arm for each in self.series], self._looks()
         found = [looks.index(each.look) for each in self.series]
+        drawn = [each.look.colour or colours.get(each.arm, INK) for each in self.series]
         of_series = [
             {"calculate": f"{json.dumps(arms)}[datum.s]", "as": "arm"},
             {"calculate": f"{found}[datum.s]", "as": "look"},
+            {"calculate": f"{json.dumps(drawn)}[datum.s]", "as": "colour"},
         ]
         hiding = [{"filter": {"not": HIDDEN}}] if colours else []
         frame = {"title": self.title, "width": size[0], "height": size[1]}
@@ -155,12 +160,12 @@ class Panel:
     def _looks(self) -> list[Look]:
         return list(dict.fromkeys(each.look for each in self.series))
 
-    def _series(self, channels: Layer, colours: Mapping[str, str]) -> list[Layer]:
+    def _series(self, channels: Layer) -> list[Layer]:
         """A line layer and a point layer a look; triangles for what lies beyond the axis."""
         layers = []
         for number, look in enumerate(self._looks()):
             base = {"transform": [{"filter": f"datum.look === {number}"}]}
-            encoding = _xy(channels) | (_colour(colours) if look.colour is None else {})
+            encoding = _xy(channels) | (COLOURED if look.colour is None else {})
             fixed = {} if look.colour is None else {"color": look.colour}
             if look.width:
                 mark = {"type": "line", "clip": True, "strokeWidth": look.width, "strokeDash": look.dash, **fixed}
@@ -172,13 +177,14 @@ class Panel:
         if any("t" in row for row in self.rows):
             edge = {"transform": [{"filter": "datum.t === 1"}]}
             mark = {"type": "point", "shape": "triangle-up", "size": 70, "filled": True}
-            layers.append({**edge, "mark": mark, "encoding": _xy(channels) | _colour(colours)})
+            layers.append({**edge, "mark": mark, "encoding": _xy(channels) | COLOURED})
         return layers
 
-    def _pointed_at(self, channels: Layer, colours: Mapping[str, str], name: str) -> Layer:
+    def _pointed_at(self, channels: Layer, name: str) -> Layer:
         """The point that is nearest to the pointer lights up, and tells its values."""
         names, at = json.dumps([each.name for each in self.series]), f"at_{name}"
         value = {"calculate": f"isValid(datum.o) ? {TOLD.format('datum.o')} : {TOLD.format('datum.y')}", "as": "up"}
+        across = f"isValid(datum.a) ? {TOLD.format('datum.a')} : {TOLD.format('datum.x')}"
         inside = "isValid(datum.x) && isValid(datum.y)"
         if self.y.limits:
             inside += f" && datum.y >= {self.y.limits[0]}"
@@ -192,11 +198,11 @@ class Panel:
             "transform": [
                 {"filter": inside},
                 {"calculate": f"{names}[datum.s]", "as": "name"},
-                {"calculate": TOLD.format("datum.x"), "as": "across"},
+                {"calculate": across, "as": "across"},
                 value,
             ],
             "mark": {"type": "point", "filled": True, "size": 70, "stroke": "white", "strokeWidth": 1},
-            "encoding": _xy(channels) | _colour(colours) | {
+            "encoding": _xy(channels) | COLOURED | {
                 "opacity": {"condition": {"param": at, "empty": False, "value": 1}, "value": 0},
                 "tooltip": {"value": {"expr": f"{{{told}}}"}},
             },
@@ -205,11 +211,6 @@ class Panel:
 
 def _xy(channels: Layer) -> Layer:
     return {name: {"field": name, **channels[name]} for name in ("x", "y")}
-
-
-def _colour(colours: Mapping[str, str]) -> Layer:
-    scale = {"domain": list(colours), "range": list(colours.values())}
-    return {"color": {"field": "arm", "type": "nominal", "scale": scale, "legend": None}}
 
 
 def _filled(layer: Layer, channels: Layer, colours: Mapping[str, str]) -> Layer:
@@ -221,11 +222,14 @@ def _filled(layer: Layer, channels: Layer, colours: Mapping[str, str]) -> Layer:
         elif name in ("x2", "y2"):
             encoding[name] = {"field": each}
         elif each == "arm":
-            encoding |= _colour(colours)
+            encoding |= COLOURED
         else:
             encoding[name] = each
-    hiding = {"transform": [{"filter": {"not": HIDDEN}}]} if "color" in encoding and colours else {}
-    return {**layer, **hiding, "encoding": encoding}
+    if "color" not in encoding or not colours:
+        return {**layer, "encoding": encoding}
+    of_arms = {arm: colours[arm] for arm in dict.fromkeys(row["arm"] for row in layer["data"]["values"])}
+    coloured = {"calculate": f"{json.dumps(of_arms)}[datum.arm]", "as": "colour"}
+    return {**layer, "transform": [coloured, {"filter": {"not": HIDDEN}}], "encoding": encoding}
 
 
 def point(look: Look) -> Layer:
