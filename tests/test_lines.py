@@ -1,6 +1,7 @@
 """One way of cutting text into lines, and of finding out in which encoding it is."""
 # ruff: noqa: RUF001
 
+import codecs
 import io
 import re
 import unicodedata
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.corpus import lines as cutting
-from unrolled.corpus.encodings import likeliest, shown_in
+from unrolled.corpus.encodings import for_iconv, likeliest, shown_in
 from unrolled.corpus.lines import BlankLines, Reading, decoded_lines, lines_of, opened
 from unrolled.settings.stated import LATER
 from unrolled.shell.errors import UserError
@@ -149,6 +150,36 @@ def test_the_line_and_the_byte_are_those_of_the_first_bad_one(before: list[str],
 def test_a_codec_that_needs_a_mark_and_has_none_is_told() -> None:
     with pytest.raises(UserError, match="no byte order mark, so utf-16 may be utf-16-le or utf-16-be; name one"):
         lines("abc".encode("utf-16-le"), Reading(encoding="utf-16"))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp1251", "shift_jis", "gb18030", "koi8_r"])
+@pytest.mark.parametrize("size", [2, 5, 1 << 20])
+def test_text_in_utf_8_is_read_as_that_beside_text_in_the_encoding_that_is_set(
+    encoding: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise one file in another encoding would have to be paid for by all others."""
+    monkeypatch.setattr(cutting, "BLOCK", size)
+    reading = Reading.of_settings({"encoding": encoding})
+    assert lines("plain\r\nGröße, naïve, “quoted”\n".encode(), reading) == ["plain", "Größe, naïve, “quoted”"]
+    text = SAMPLES[encoding][0]
+    assert lines(b"plain\r\n" + text.encode(encoding), reading) == ["plain", *text.rstrip("\n").split("\n")]
+
+
+def test_the_mend_does_not_lead_in_a_circle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To set the one encoding makes what is in the other unreadable."""
+    third = r"cp1252, or where other files are in ascii, convert it: iconv -f cp1252 -t utf-8$"
+    with pytest.raises(UserError, match=third):
+        lines(b"caf\xe9 ol\xe9\n", Reading.of_settings({"encoding": "ascii"}))
+    monkeypatch.setattr(cutting, "BLOCK", 8)
+    with pytest.raises(UserError, match=r"begins in UTF-8, so it is in two encodings; .* may be in cp1252$"):
+        lines("Größe\n".encode() + b"caf\xe9 ol\xe9\n", Reading.of_settings({"encoding": "cp1252"}))
+
+
+@pytest.mark.parametrize("encoding", [*SAMPLES, "iso8859_5", "utf-32-be"])
+def test_the_name_given_to_iconv_is_one_that_python_knows_too(encoding: str) -> None:
+    """Of iconv's names none has an underscore but a few, and none ends in -le."""
+    name = for_iconv(encoding)
+    assert codecs.lookup(name).name == codecs.lookup(encoding).name and not re.search("_|-[lb]e$", name)
 
 
 def test_what_was_guessed_is_shown_for_a_person_to_judge() -> None:

@@ -191,6 +191,13 @@ def test_a_page_that_names_its_encoding_is_read_with_that(
     assert read(tmp_path)["a.html"] == [text]
 
 
+def test_a_page_that_says_utf_8_and_is_not_is_read_as_is_set(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_bytes(b'<meta charset="utf-8"><p>na\xefve, d\xe9j\xe0 vu')
+    with pytest.raises(UserError, match=r"set corpus\.encoding to cp1252"):
+        read(tmp_path)
+    assert read(tmp_path, encoding="cp1252")["a.html"] == ["naïve, déjà vu"]
+
+
 # ---- what is named, and what is left out
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"

@@ -34,6 +34,35 @@ def codec_of(start: bytes, encoding: str) -> str:
     return marked or encoding
 
 
+def in_utf_8(block: bytes) -> bool | None:
+    """Whether a block with letters beyond ASCII is in UTF-8, as text in no other encoding is by chance.
+
+    None where it has but the beginning of one such letter, its last.
+    """
+    try:
+        return not codecs.getincrementaldecoder("utf-8")().decode(block).isascii() or None
+    except UnicodeDecodeError:
+        return False
+
+
+def is_utf_8(encoding: str) -> bool:
+    """Under any of its names, with a mark or without."""
+    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+
+
+def with_ascii(codec: str) -> bool:
+    """Whether ASCII is the same in an encoding, so that text without other letters does not tell it from UTF-8."""
+    try:
+        return all(bytes([byte]).decode(codec) == chr(byte) for byte in range(128))
+    except UnicodeError:
+        return False
+
+
+def for_iconv(encoding: str) -> str:
+    """The name that iconv has for a codec of Python's."""
+    return re.sub("-(le|be)$", r"\1", encoding.replace("_", "-"))
+
+
 def likeliest(sample: bytes) -> str | None:
     """The encoding that these bytes, which are not in the one that was expected, are in; None where nothing is likely.
 

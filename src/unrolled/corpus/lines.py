@@ -8,11 +8,21 @@ import codecs
 import io
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal
 
 from unrolled.corpus.catalogue import CATALOGUE, Source
-from unrolled.corpus.encodings import LONGEST_MARK, SAMPLE, codec_of, likeliest, shown_in
+from unrolled.corpus.encodings import (
+    LONGEST_MARK,
+    SAMPLE,
+    codec_of,
+    for_iconv,
+    in_utf_8,
+    is_utf_8,
+    likeliest,
+    shown_in,
+    with_ascii,
+)
 from unrolled.shell.errors import UserError
 
 BLOCK = 1 << 20  # bytes read at a time
@@ -27,20 +37,24 @@ class Reading:
 
     ``blank_lines``: drop; keep; or, for paragraphs, one for each run of them that stands between lines.
     ``normalise``: "NFC", or None where each letter stays as it is. ``field``: of rows, which is the text.
-    ``mend``: what to do about another encoding, of which ``{}`` is the name.
+    ``encoding`` is that of text which is not in UTF-8. ``mend``: what to do about another encoding, of which ``{}`` is
+    the name, and ``{iconv}`` that which iconv has for it.
     """
 
     encoding: str = "utf-8"
     blank_lines: BlankLines = "drop"
     normalise: Literal["NFC"] | None = None
     field: str | None = None
-    mend: str = "convert it: iconv -f {} -t utf-8"
+    mend: str = "convert it: iconv -f {iconv} -t utf-8"
 
     @classmethod
     def of_settings(cls, corpus: Mapping[str, Any]) -> "Reading":
         """``corpus``: the section, in which a key that is not stated is at its default."""
         keys = ("encoding", "blank_lines", "normalise", "field")
-        return cls(**{key: corpus[key] for key in keys if key in corpus}, mend="set corpus.encoding to {}")
+        found = cls(**{key: corpus[key] for key in keys if key in corpus})
+        # One encoding beside UTF-8 can be set; where another is, the files that are in that would become unreadable.
+        others = f", or where other files are in {found.encoding}, {found.mend}"
+        return replace(found, mend="set corpus.encoding to {}" + ("" if is_utf_8(found.encoding) else others))
 
     @classmethod
     def of_manifest(cls, manifest: Mapping[str, Any]) -> "Reading":
@@ -78,15 +92,26 @@ def decoded(stream: BinaryIO, name: str, reading: Reading = PLAIN) -> Iterator[s
     while len(block) < LONGEST_MARK and (more := stream.read(BLOCK)):
         block += more
     codec = codec_of(block, reading.encoding)
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)(), translate=True)
+    undecided = codec == reading.encoding and with_ascii(codec) and not is_utf_8(codec)
+    decoder = _decoder(codec)
     offset, number, last = 0, 1, b""
     while True:
+        if undecided and not block.isascii():
+            undecided = False  # a folder may hold files in UTF-8 beside those in the encoding that is set
+            while (found := in_utf_8(block)) is None and (more := stream.read(BLOCK)):
+                block += more
+            if found:
+                held = decoder.getstate()[1] & 1  # a \r that ended the block before
+                codec, decoder = "utf-8", _decoder("utf-8")
+                decoder.setstate((b"", held))
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             # error.object is what the decoder held back from earlier blocks, then this block
             before = offset + len(block) - len(error.object)
-            raise UserError(f"{name}: {_not_in(codec, error, before, number)}; {_mend(last, error, reading)}") from None
+            raise UserError(
+                f"{name}: {_not_in(codec, error, before, number)}; {_mend(last, error, reading, codec)}"
+            ) from None
         except UnicodeError:  # utf-16 and utf-32 that do not say which byte comes first
             raise UserError(
                 f"{name}: no byte order mark, so {codec} may be {codec}-le or {codec}-be; name one"
@@ -98,6 +123,10 @@ def decoded(stream: BinaryIO, name: str, reading: Reading = PLAIN) -> Iterator[s
             return
         offset, number = offset + len(block), number + text.count("\n")
         last, block = block[-SAMPLE:], stream.read(BLOCK)
+
+
+def _decoder(codec: str) -> io.IncrementalNewlineDecoder:
+    return io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)(), translate=True)
 
 
 def lines_in(blocks: Iterable[str], reading: Reading = PLAIN) -> Iterator[str]:
@@ -174,16 +203,22 @@ def _not_in(codec: str, error: UnicodeDecodeError, before: int, number: int) -> 
     return f"not {encoding} at byte {before + error.start}, in line {number:,} ({error.reason})"
 
 
-def _mend(last: bytes, error: UnicodeDecodeError, reading: Reading) -> str:
+def _mend(last: bytes, error: UnicodeDecodeError, reading: Reading, codec: str) -> str:
     """``last``: the block before, as at the end of a text the error knows of the bytes alone that are no letter."""
+    if codec == "utf-8" and not is_utf_8(reading.encoding):
+        return f"it begins in UTF-8, so it is in two encodings; convert that part, which may be in {reading.encoding}"
     kept = last.removesuffix(error.object) if last.endswith(error.object) else b""
-    none = f"it is in no other encoding that is likely; {reading.mend.format('<its encoding>')}"
+    none = f"it is in no other encoding that is likely; {_mended(reading, '<its encoding>')}"
     return _guessed(_sample(kept + error.object, len(kept) + error.start), reading) or none
 
 
 def _guessed(sample: bytes, reading: Reading) -> str | None:
     guess = likeliest(sample)
-    return guess and f"most likely it is {guess} ({shown_in(sample, guess)}): {reading.mend.format(guess)}"
+    return guess and f"most likely it is {guess} ({shown_in(sample, guess)}): {_mended(reading, guess)}"
+
+
+def _mended(reading: Reading, encoding: str) -> str:
+    return reading.mend.format(encoding, iconv=for_iconv(encoding))
 
 
 def _sample(held: bytes, at: int) -> bytes:

@@ -142,9 +142,9 @@ def _page_lines(packed: Packed, reading: Reading) -> Iterator[str]:
 
 
 def _of_page(reading: Reading, head: bytes) -> Reading:
-    """A page that names its encoding is read with that."""
+    """A page that names its encoding is read with that; one that says UTF-8 and is not, with the one that is set."""
     name = declared(head)
-    return replace(reading, encoding=name) if name else reading
+    return replace(reading, encoding=name, mend=PLAIN.mend) if name not in (None, "utf-8") else reading
 
 
 @contextmanager
