@@ -9,7 +9,7 @@ PIPELINE ?=
 CLUSTER ?=
 SECONDS ?= 60
 bin := .venv/bin
-slow := pipeline tracking $(patsubst %,test_%.py,crashes made_up tagging_corpora explain comparison convergence shell device threads memory recipes python_docs kernel_cache any_recipe warm made_of fetch set_up any_damage doctor store tagging_stages classification_pipeline speech_pipeline)
+slow := pipeline tracking $(patsubst %,test_%.py,crashes made_up tagging_corpora explain comparison convergence shell device threads memory recipes python_docs kernel_cache any_recipe warm made_of fetch set_up any_damage doctor store tagging_stages classification_pipeline speech_pipeline docs processes stretches any_text)
 
 # Stages say `python`, and mean that of the environment; what another project exported must not reach them.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
