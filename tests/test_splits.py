@@ -122,7 +122,8 @@ def test_too_little_text_is_told_and_leaves_nothing(tmp_path: Path) -> None:
         ([document("blank"), document("blank too")], "every document is blank"),
         ([], "every document is blank"),
         ([document("one", "a line")], "one is too short: .* no line falls into valid and test"),
-        (three, r"no document falls into .*\(3 documents"),
+        (three, r"no document falls into .*\(3 documents; a hash"),
+        ([document(f"{i}.txt", "text") for i in range(40)], r"\(1 document beside 39 that repeat one word"),
     ):
         with pytest.raises(UserError, match=message):
             write(tmp_path / "text", documents, valid=0.05, test=0.1)

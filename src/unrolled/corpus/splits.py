@@ -170,9 +170,12 @@ def _write_hashed(
             names.append(document.name)
     if empty := [split for split in SPLITS if not counts[split]]:
         found = sum(counts[split] for split in SPLITS)
+        told = f"{found:,} document{'s' * (found != 1)}"
+        if counts[DUPLICATES]:
+            told += f" beside {counts[DUPLICATES]:,} that repeat one word for word and are left out"
         mend = _seed_that_fills(names, valid_share, test_share)
         raise UserError(
-            f"no document falls into {' and '.join(empty)} ({found} documents, a hash of the name "
+            f"no document falls into {' and '.join(empty)} ({told}; a hash of the name "
             f"decides); {mend}raise corpus.valid_share or corpus.test_share, or join the documents into one file, "
             "which is cut into blocks"
         )
