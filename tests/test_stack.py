@@ -12,7 +12,8 @@ from twins import run_twin, twin_of
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import CELLS
 from unrolled.recurrence.dropout import DROPOUT_MASKS
-from unrolled.recurrence.stack import CONNECTIONS, Stack, State
+from unrolled.recurrence.stack import CONNECTIONS, PLACES, Stack, State
+from unrolled.tasks.language_model import settings
 
 T, B, E, H, LAYERS = 5, 3, 4, 6, 3
 
@@ -168,6 +169,37 @@ def test_dropout_is_of_what_a_layer_reads_and_of_the_stacks_output(connection: s
     undropped, _ = stack(inputs, state)
     torch.testing.assert_close(undropped, Twin(stack, "lstm")(inputs, state)[0], rtol=1e-12, atol=1e-12)
     assert not torch.equal(outputs, undropped)
+
+
+def test_dropout_by_place_drops_there_alone() -> None:
+    """What the layers below the place make is bit by bit that of no dropout."""
+    _, inputs, state = example("lstm", "plain")
+    for place in PLACES:
+        rates, masks = dict.fromkeys(PLACES, 0.0) | {place: 0.5}, dict.fromkeys(PLACES, "step") | {place: "window"}
+        dropping, _, _ = example("lstm", "plain", dropout=rates, dropout_mask=masks)
+        outputs, after = dropping(inputs, state, torch.Generator().manual_seed(1))
+        whole, undropped = dropping(inputs, state)
+        equal = [torch.equal(one[0], other[0]) for one, other in zip(after, undropped, strict=True)]
+        assert equal == {"input": [False] * LAYERS, "between": [True, False, False], "output": [True] * LAYERS}[place]
+        kept = (outputs != 0).any(0) if place == "output" else torch.ones(B, H, dtype=torch.bool)
+        assert 0 < kept.sum() < B * H or place != "output"
+        assert torch.equal(outputs, torch.where(kept, whole * 2, 0.0)) == (place == "output")
+    everywhere = example("lstm", "plain", dropout=dict.fromkeys(PLACES, 0.3))[0](inputs, state, torch.Generator())[0]
+    assert torch.equal(everywhere, example("lstm", "plain", dropout=0.3)[0](inputs, state, torch.Generator())[0])
+    assert PLACES == settings.PLACES
+
+
+@pytest.mark.parametrize(
+    ("argument", "given"),
+    [
+        ("dropout", {"input": 0.1}),
+        ("dropout", dict.fromkeys(PLACES, 1.0)),
+        ("dropout_mask", dict.fromkeys(PLACES, "any")),
+    ],
+)
+def test_a_bad_dropout_by_place_is_refused(argument: str, given: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=argument):
+        Stack("any", "lstm", inputs=E, hidden=H, layers=1, **{argument: given})
 
 
 @pytest.mark.parametrize("cell", CELLS)

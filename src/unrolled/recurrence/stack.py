@@ -10,7 +10,8 @@ The first layer passes on layer(x) whatever the connection, so the stack's input
 [T, B, H] with every connection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar, cast
 
 import torch
@@ -23,24 +24,27 @@ from unrolled.recurrence.layer import RecurrentLayer
 from unrolled.recurrence.threads import one_thread
 
 CONNECTIONS = ("plain", "residual", "highway", "dense")
+PLACES = ("input", "between", "output")  # of dropout: before the first layer, before each above it, after the last
 CARRY_BIAS = -2.0  # a highway's gate starts about an eighth open and carries the rest (Kim et al. 2016)
 
 State = tuple[Tensor, ...]  # of one layer: h, or h and c, each [B, H]
 Module = TypeVar("Module", bound=nn.Module)
+Value = TypeVar("Value", float, str)
 
 
 class Stack(nn.Module):
     """``layers`` recurrent layers, all reading in one direction, with dropout before each and after the last.
 
-    ``name`` is a label for profiles, where the layers are ``name.0``, ``name.1``, ... from the lowest up.
-    ``weight_dropout`` as in ``RecurrentLayer``, from ``initialisation`` to ``longest`` as in its `initialise`;
-    ``generator`` draws the layers' weights from the lowest up, then the highways'. ValueError names an argument that
-    does not fit.
+    ``dropout`` and ``dropout_mask``, as in `dropout.dropout`, are one for all PLACES or one for each. ``name`` is a
+    label for profiles, where the layers are ``name.0``, ``name.1``, ... from the lowest up. ``weight_dropout`` as in
+    ``RecurrentLayer``, from ``initialisation`` to ``longest`` as in its `initialise`; ``generator`` draws the layers'
+    weights from the lowest up, then the highways'. ValueError names an argument that does not fit.
     """
 
     def __init__(
         self, name: str, cell: str, *, inputs: int, hidden: int, layers: int, reverse: bool = False,
-        connection: str = "plain", dropout: float = 0.0, dropout_mask: str = "step", weight_dropout: float = 0.0,
+        connection: str = "plain", dropout: float | Mapping[str, float] = 0.0,
+        dropout_mask: str | Mapping[str, str] = "step", weight_dropout: float = 0.0,
         initialisation: str = "uniform", initial_range: float | None = None,
         forget_bias: float | None = None, longest: int | None = None,
         generator: torch.Generator | None = None,
@@ -48,10 +52,10 @@ class Stack(nn.Module):
         super().__init__()
         if layers < 1:
             raise ValueError(f"layers must be at least 1, not {layers}")
-        check_rate("dropout", dropout)
         check_name("connection", connection, CONNECTIONS)
-        check_name("dropout_mask", dropout_mask, DROPOUT_MASKS)
-        self.connection, self.dropout, self.dropout_mask = connection, dropout, dropout_mask
+        self.connection = connection
+        self.dropout = by_place("dropout", dropout, check_rate)
+        self.dropout_mask = by_place("dropout_mask", dropout_mask, partial(check_name, names=DROPOUT_MASKS))
         sizes = [inputs + below * hidden if connection == "dense" else hidden for below in range(1, layers)]
         stacked = nn.ModuleList(
             RecurrentLayer(
@@ -79,11 +83,11 @@ class Stack(nn.Module):
         """
         after, passed = [], inputs
         for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
-            read = self._dropped(passed, generator)
+            read = self._dropped("between" if index else "input", passed, generator)
             outputs, carried = layer(read, before, profile, lengths, generator)
             after.append(carried)
             passed = self.connected(index, passed, read, outputs)
-        return self._dropped(passed, generator), tuple(after)
+        return self._dropped("output", passed, generator), tuple(after)
 
     def initial_state(self, columns: int) -> tuple[State, ...]:
         return tuple(layer.initial_state(columns) for layer in self.layers)
@@ -95,8 +99,8 @@ class Stack(nn.Module):
             named[layer.name] += gate.parameters()
         return named
 
-    def _dropped(self, values: Tensor, generator: MaskSource | None) -> Tensor:
-        return dropout(values, self.dropout, generator, self.dropout_mask)
+    def _dropped(self, place: str, values: Tensor, generator: MaskSource | None) -> Tensor:
+        return dropout(values, self.dropout[place], generator, self.dropout_mask[place])
 
     def connected(self, index: int, below: Tensor, read: Tensor, outputs: Tensor) -> Tensor:
         """What layer ``index`` passes on, having made ``outputs`` of ``below``, which it ``read`` after dropout."""
@@ -110,6 +114,20 @@ class Stack(nn.Module):
         with one_thread():
             share = torch.sigmoid(drive)
         return torch.lerp(below, outputs, share)
+
+
+def by_place(
+    argument: str, given: Value | Mapping[str, Value], check: Callable[[str, Value], None]
+) -> dict[str, Value]:
+    """One value for each of PLACES, which ``check`` has passed; ValueError where a mapping has other keys."""
+    if not isinstance(given, Mapping):
+        check(argument, given)
+        return dict.fromkeys(PLACES, given)
+    if set(given) != set(PLACES):
+        raise ValueError(f"{argument} must be one or have the keys {', '.join(PLACES)}, not {', '.join(given)}")
+    for place, value in given.items():
+        check(f"{argument}.{place}", value)
+    return dict(given)
 
 
 def drawn(

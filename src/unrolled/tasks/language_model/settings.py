@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from unrolled.settings.sections import (
     GATES,
@@ -28,6 +28,19 @@ from unrolled.settings.sections import (
     in_layers,
 )
 
+PLACES = ("input", "between", "output")  # of dropout, as in `recurrence/stack.py`
+
+
+def _every_place(values: dict[str, Any]) -> dict[str, Any]:
+    if set(values) != set(PLACES):
+        raise ValueError(f"by place it has the keys {', '.join(PLACES)}, each of them and no others")
+    return values
+
+
+DropoutMask = Literal["step", "window"]
+# Told apart before either is checked, so that a message is of the one that was meant.
+OneOrMany = Discriminator(lambda given: "many" if isinstance(given, dict | list) else "one")
+
 
 class NetworkSettings(Strict):
     cell: CellName
@@ -36,8 +49,16 @@ class NetworkSettings(Strict):
     hidden: Width
     layers: Layers
     connection: Literal["plain", "residual", "highway", "dense"]
-    dropout: DropoutRate
-    dropout_mask: Literal["step", "window"]
+    dropout: Annotated[
+        Annotated[DropoutRate, Tag("one")]
+        | Annotated[dict[str, DropoutRate], AfterValidator(_every_place), Tag("many")],
+        OneOrMany,
+    ]
+    dropout_mask: Annotated[
+        Annotated[DropoutMask, Tag("one")]
+        | Annotated[dict[str, DropoutMask], AfterValidator(_every_place), Tag("many")],
+        OneOrMany,
+    ]
     weight_dropout: WeightDropout
     embedding_dropout: DropoutRate
     tied: bool

@@ -11,7 +11,7 @@ stack of layers          forward stack    backward stack
 left                      left                 right              the target itself is read by neither
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -68,8 +68,8 @@ class Network(Model):
         softmax: str = "full",
         cutoffs: Sequence[int] = (),
         connection: str = "plain",
-        dropout: float = 0.0,
-        dropout_mask: str = "step",
+        dropout: float | Mapping[str, float] = 0.0,
+        dropout_mask: str | Mapping[str, str] = "step",
         weight_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         initialisation: str = "uniform",
