@@ -69,7 +69,8 @@ def test_fewer_are_the_largest_of_all() -> None:
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru", "minlstm"])
 def test_their_sum_is_the_growth_of_volume(cell: str, connection: str) -> None:
     """sum of all exponents = mean log |det J_t|, the Jacobians taken by autograd through a step in plain torch."""
-    stack = Stack("forward", cell, inputs=2, hidden=3, layers=2, connection=connection, dropout=0.5).double()
+    sizes = [2, 3] if connection == "plain" else [3, 3]
+    stack = Stack("forward", cell, inputs=2, hidden=sizes, layers=2, connection=connection, dropout=0.5).double()
     inputs = torch.randn(30, 1, 2, dtype=torch.float64)
     state = stack.initial_state(1)
     flat = torch.cat([part for layer in state for part in layer], dim=-1)
@@ -77,7 +78,7 @@ def test_their_sum_is_the_growth_of_volume(cell: str, connection: str) -> None:
     assert found.shape == (flat.shape[1],)
 
     def step(flat: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
-        parts = iter(flat.split(3, dim=-1))
+        parts = iter(flat.split([part.shape[1] for layer in state for part in layer], dim=-1))
         before = tuple(tuple(next(parts) for _ in layer) for layer in state)
         return torch.cat([part for layer in stack(row, before)[1] for part in layer], dim=-1)
 

@@ -18,7 +18,7 @@ from unrolled.settings.loader import arch_keys, load_params, sections_of
 from unrolled.settings.sections import GATES, RECURRENT
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.network import Network
-from unrolled.tasks.language_model.settings import NetworkSettings
+from unrolled.tasks.language_model.settings import DropoutMask, NetworkSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -111,11 +111,11 @@ def test_names_are_those_of_the_network() -> None:
     registries = {
         "cell": CELLS,
         "connection": CONNECTIONS,
-        "dropout_mask": DROPOUT_MASKS,
         "initialisation": INITIALISATIONS,
     }
     for key, names in registries.items():
         assert get_args(NetworkSettings.model_fields[key].annotation) == tuple(names)
+    assert get_args(DropoutMask) == DROPOUT_MASKS
     assert {name: cell.gates for name, cell in CELLS.items()} == GATES
     assert tuple(name for name, cell in CELLS.items() if cell.recurrent) == RECURRENT
     assert set(NetworkSettings.model_fields) <= set(inspect.signature(Network).parameters)
@@ -153,7 +153,7 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"train__epochs": True}, ["'train.epochs': True", "integer"]),
         ({"arch__rnn": {"learning_rate": 0}}, ["'arch.rnn.learning_rate': 0"]),
         ({"network__dropout": 1}, ["'network.dropout': 1", "less than 1"]),
-        ({"network__hidden": 48}, ["tied weights need embedding = hidden, not 64 and 48"]),
+        ({"network__hidden": 48}, ["tied weights need embedding = hidden of the last layer, not 64 and 48"]),
         ({"arch__wide": {"hidden": 48}}, ["not 64 and 48 (with the row 'arch.wide')"]),
         (
             {"network__cell": "lstn"},

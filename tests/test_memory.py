@@ -30,7 +30,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_the_weights_are_counted_as_the_network_has_them(cell: str, connection: str, bidirectional: bool) -> None:
-    sizes = {"embedding": 5, "hidden": 3, "layers": 4, "tied": False}
+    sizes = {"embedding": 5, "hidden": [3, 6, 2, 4] if connection == "plain" else 3, "layers": 4, "tied": False}
     settings = changed(cell=cell, connection=connection, bidirectional=bidirectional, **sizes)["network"]
     matrices = [each for each in Network(11, **settings).parameters() if each.ndim == 2]
     assert parameters(settings, SIZES) == sum(each.numel() for each in matrices)

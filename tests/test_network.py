@@ -119,7 +119,7 @@ def test_tied_weights_are_one_matrix() -> None:
     tied, untied = network(tied=True), network(tied=False)
     assert tied.output_weight is tied.embedding.weight
     assert untied.output_weight is not untied.embedding.weight
-    with pytest.raises(ValueError, match="embedding = hidden, not 3 and 4"):
+    with pytest.raises(ValueError, match="embedding = hidden of the last layer, not 3 and 4"):
         Network(V, cell="rnn", bidirectional=False, embedding=3, hidden=4, layers=1, tied=True)
 
 

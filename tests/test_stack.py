@@ -202,6 +202,26 @@ def test_a_bad_dropout_by_place_is_refused(argument: str, given: dict[str, objec
         Stack("any", "lstm", inputs=E, hidden=H, layers=1, **{argument: given})
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_layers_of_sizes_of_their_own_equal_torchs_one_above_the_other(cell: str, reverse: bool) -> None:
+    torch.manual_seed(2)
+    stack = Stack("any", cell, inputs=E, hidden=[5, 7, 2], layers=3, reverse=reverse).double()
+    inputs = torch.randn(T, B, E, dtype=torch.float64, requires_grad=True)
+    (outputs, _), (expected, _) = (each(inputs, stack.initial_state(B)) for each in (stack, Twin(stack, cell)))
+    assert outputs.shape == (T, B, 2) and [layer.hidden for layer in stack.layers] == [5, 7, 2]
+    torch.testing.assert_close(outputs, expected, rtol=1e-10, atol=1e-10)
+    weights = torch.randn_like(outputs)
+    ours, theirs = (torch.autograd.grad((each * weights).sum(), inputs) for each in (outputs, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("hidden", "connection"), [([4, 4], "plain"), ([4, 4, 5], "residual"), ([5, 4, 4], "dense")])
+def test_sizes_that_do_not_go_with_the_layers_are_refused(hidden: list[int], connection: str) -> None:
+    with pytest.raises(ValueError, match=r"hidden must be|one size"):
+        Stack("any", "lstm", inputs=E, hidden=hidden, layers=3, connection=connection)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_highway_starts_close_to_carrying(cell: str) -> None:
     torch.manual_seed(1)

@@ -73,5 +73,6 @@ def _flat(states: tuple[State, ...]) -> Tensor:
 
 def _states(stack: Stack, flat: Tensor) -> tuple[State, ...]:
     """Undo `_flat`."""
-    parts = iter(flat.split(stack.layers[0].hidden, dim=-1))
+    widths = [layer.hidden for layer in stack.layers for _ in range(layer.cell.states)]
+    parts = iter(flat.split(widths, dim=-1))
     return tuple(tuple(next(parts) for _ in range(layer.cell.states)) for layer in stack.layers)

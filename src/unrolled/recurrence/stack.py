@@ -7,7 +7,7 @@ With x what comes up from below, a layer above the first passes on
   dense       layer(x), where x is the stack's input and the outputs of all layers below, side by side
               (Huang et al. 2017)
 The first layer passes on layer(x) whatever the connection, so the stack's input need not be of width H; its output is
-[T, B, H] with every connection.
+[T, B, H] with every connection. With the plain one each layer may have a width of its own, and H is the last one's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +35,7 @@ Value = TypeVar("Value", float, str)
 class Stack(nn.Module):
     """``layers`` recurrent layers, all reading in one direction, with dropout before each and after the last.
 
+    ``hidden`` is the width of all layers or a list with that of each, from the lowest up.
     ``dropout`` and ``dropout_mask``, as in `dropout.dropout`, are one for all PLACES or one for each. ``name`` is a
     label for profiles, where the layers are ``name.0``, ``name.1``, ... from the lowest up. ``weight_dropout`` as in
     ``RecurrentLayer``, from ``initialisation`` to ``longest`` as in its `initialise`; ``generator`` draws the layers'
@@ -42,7 +43,7 @@ class Stack(nn.Module):
     """
 
     def __init__(
-        self, name: str, cell: str, *, inputs: int, hidden: int, layers: int, reverse: bool = False,
+        self, name: str, cell: str, *, inputs: int, hidden: int | Sequence[int], layers: int, reverse: bool = False,
         connection: str = "plain", dropout: float | Mapping[str, float] = 0.0,
         dropout_mask: str | Mapping[str, str] = "step", weight_dropout: float = 0.0,
         initialisation: str = "uniform", initial_range: float | None = None,
@@ -50,25 +51,28 @@ class Stack(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        if layers < 1:
-            raise ValueError(f"layers must be at least 1, not {layers}")
         check_name("connection", connection, CONNECTIONS)
         self.connection = connection
         self.dropout = by_place("dropout", dropout, check_rate)
         self.dropout_mask = by_place("dropout_mask", dropout_mask, partial(check_name, names=DROPOUT_MASKS))
-        sizes = [inputs + below * hidden if connection == "dense" else hidden for below in range(1, layers)]
+        self.sizes = sizes_of(hidden, layers)
+        *_, last = self.sizes
+        if connection != "plain" and set(self.sizes) != {last}:
+            raise ValueError(f"connection {connection!r} needs layers of one size, not {self.sizes}")
+        dense = [inputs + below * last for below in range(1, layers)]
+        reads = [inputs, *(dense if connection == "dense" else self.sizes[:-1])]
         stacked = nn.ModuleList(
             RecurrentLayer(
-                cell, size, hidden, reverse=reverse, name=f"{name}.{index}",
+                cell, read, size, reverse=reverse, name=f"{name}.{index}",
                 initialisation=initialisation, initial_range=initial_range,
                 forget_bias=forget_bias, longest=longest, weight_dropout=weight_dropout, generator=generator,
             )
-            for index, size in enumerate([inputs, *sizes])
+            for index, (read, size) in enumerate(zip(reads, self.sizes, strict=True))
         )  # fmt: skip
         self.layers = cast(Sequence[RecurrentLayer], stacked)
         highways = layers - 1 if connection == "highway" else 0  # the first of them leads around the second layer
-        bound = hidden**-0.5 if initial_range is None else initial_range
-        gates = nn.ModuleList(drawn(nn.Linear, hidden, hidden, bound, generator) for _ in range(highways))
+        bound = last**-0.5 if initial_range is None else initial_range
+        gates = nn.ModuleList(drawn(nn.Linear, last, last, bound, generator) for _ in range(highways))
         self.gates = cast(Sequence[nn.Linear], gates)
         for gate in self.gates:
             nn.init.constant_(gate.bias, CARRY_BIAS)
@@ -114,6 +118,16 @@ class Stack(nn.Module):
         with one_thread():
             share = torch.sigmoid(drive)
         return torch.lerp(below, outputs, share)
+
+
+def sizes_of(hidden: int | Sequence[int], layers: int) -> list[int]:
+    """The width of each layer, from the lowest up; ValueError where there is not one for each."""
+    if layers < 1:
+        raise ValueError(f"layers must be at least 1, not {layers}")
+    sizes = [hidden] * layers if isinstance(hidden, int) else list(hidden)
+    if len(sizes) != layers:
+        raise ValueError(f"hidden must be one number or {layers}, one for each layer, not {sizes}")
+    return sizes
 
 
 def by_place(

@@ -46,7 +46,7 @@ class NetworkSettings(Strict):
     cell: CellName
     bidirectional: bool
     embedding: Width
-    hidden: Width
+    hidden: Annotated[Annotated[Width, Tag("one")] | Annotated[list[Width], Tag("many")], OneOrMany]
     layers: Layers
     connection: Literal["plain", "residual", "highway", "dense"]
     dropout: Annotated[
@@ -86,12 +86,26 @@ class NetworkSettings(Strict):
         return cutoffs
 
     @model_validator(mode="after")
+    def _a_size_a_layer(self) -> Self:
+        if isinstance(self.hidden, list) and len(self.hidden) != self.layers:
+            raise ValueError(f"hidden must be one number or one for each of {self.layers} layers, not {self.hidden}")
+        if self.connection != "plain" and len(set(widths(self.hidden, self.layers))) > 1:
+            raise ValueError(f"connection: {self.connection} needs layers of one size, not {self.hidden}")
+        return self
+
+    @model_validator(mode="after")
     def _tied_sizes(self) -> Self:
         if self.tied and self.softmax == "adaptive":
             raise ValueError("softmax: adaptive has no row of the embedding's width for each type; set tied: false")
-        if self.tied and self.embedding != self.hidden:
-            raise ValueError(f"tied weights need embedding = hidden, not {self.embedding} and {self.hidden}")
+        *_, last = widths(self.hidden, self.layers)
+        if self.tied and self.embedding != last:
+            raise ValueError(f"tied weights need embedding = hidden of the last layer, not {self.embedding} and {last}")
         return self
+
+
+def widths(hidden: int | list[int], layers: int) -> list[int]:
+    """The width of each layer, from the lowest up."""
+    return hidden if isinstance(hidden, list) else [hidden] * layers
 
 
 class UnitVocabularySettings(VocabularySettings):
@@ -169,7 +183,8 @@ def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[
     copies = 2 if train["optimiser"] == "sgd" else 4  # the best epoch's beside them; adam has two moments
     stacks = 1 + network["bidirectional"]
     steps = 1 if train["reset"] == "sentence" else train["window"]  # how long sentences are is not known here
-    states = steps * train["columns"] * stacks * network["layers"] * GATES[network["cell"]] * network["hidden"]
+    gates = GATES[network["cell"]] * sum(widths(network["hidden"], network["layers"]))
+    states = steps * train["columns"] * stacks * gates
     way_out = "" if network["softmax"] == "adaptive" else ", or set network.softmax: adaptive, and network.tied: false"
     return {
         f"vocabulary.max_size or network.embedding{way_out}": 4 * copies * _by_type(network, sizes["vocabulary"]),
@@ -184,18 +199,19 @@ def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
 
 
 def _in_stacks(network: Mapping[str, Any]) -> int:
-    hidden, embedding, above = network["hidden"], network["embedding"], network["layers"] - 1
-    below = hidden * above  # what the layers above the first read
-    if network["connection"] == "dense":
-        below = embedding * above + hidden * above * (above + 1) // 2
-    of_stack = in_layers(network["cell"], hidden, embedding + below, network["layers"])
-    of_stack += hidden * hidden * above if network["connection"] == "highway" else 0
-    return int(2 * of_stack + 2 * hidden * hidden if network["bidirectional"] else of_stack)
+    sizes, read = widths(network["hidden"], network["layers"]), network["embedding"]
+    last, of_stack = sizes[-1], 0
+    for number, size in enumerate(sizes):
+        of_stack += in_layers(network["cell"], size, read, 1)
+        read = network["embedding"] + (number + 1) * size if network["connection"] == "dense" else size
+    of_stack += last * last * (len(sizes) - 1) if network["connection"] == "highway" else 0
+    return int(2 * of_stack + 2 * last * last if network["bidirectional"] else of_stack)
 
 
 def _by_type(network: Mapping[str, Any], types: int) -> int:
     """In the embedding and the output, which grow with the vocabulary; the clusters are those of `AdaptiveSoftmax`."""
-    hidden, inputs = network["hidden"], network["embedding"] * types
+    *_, hidden = widths(network["hidden"], network["layers"])
+    inputs = network["embedding"] * types
     if network["softmax"] == "full":
         return int(inputs if network["tied"] else inputs + hidden * types)
     ends = [*(cutoff for cutoff in network["cutoffs"] if cutoff < types), types]

@@ -23,7 +23,7 @@ from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import check_name
 from unrolled.recurrence.dropout import MaskSource, check_rate, dropped_types
 from unrolled.recurrence.softmax_loss import softmax_nats
-from unrolled.recurrence.stack import Stack, State, drawn
+from unrolled.recurrence.stack import Stack, State, drawn, sizes_of
 from unrolled.tasks.language_model.model.adaptive_softmax import AdaptiveSoftmax
 
 SOFTMAXES = ("full", "adaptive")
@@ -62,7 +62,7 @@ class Network(Model):
         cell: str,
         bidirectional: bool,
         embedding: int,
-        hidden: int,
+        hidden: int | Sequence[int],
         layers: int,
         tied: bool,
         softmax: str = "full",
@@ -79,8 +79,9 @@ class Network(Model):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if tied and embedding != hidden:
-            raise ValueError(f"tied weights need embedding = hidden, not {embedding} and {hidden}")
+        *_, last = sizes_of(hidden, layers)
+        if tied and embedding != last:
+            raise ValueError(f"tied weights need embedding = hidden of the last layer, not {embedding} and {last}")
         check_name("softmax", softmax, SOFTMAXES)
         if tied and softmax == "adaptive":
             raise ValueError("an adaptive softmax cannot be tied: it has no row of the embedding's width for each type")
@@ -93,18 +94,18 @@ class Network(Model):
             initialisation=initialisation, initial_range=initial_range,
             forget_bias=forget_bias, longest=longest, generator=generator,
         )  # fmt: skip
-        rows, inner = (0.1, hidden**-0.5) if initial_range is None else (initial_range, initial_range)
+        rows, inner = (0.1, last**-0.5) if initial_range is None else (initial_range, initial_range)
         self.embedding = drawn(nn.Embedding, vocabulary, embedding, rows, generator)
         self.forward_stack = stack("forward")
         self.backward_stack = stack("backward", reverse=True) if bidirectional else None
-        self.join = drawn(nn.Linear, 2 * hidden, hidden, inner, generator) if bidirectional else None
+        self.join = drawn(nn.Linear, 2 * last, last, inner, generator) if bidirectional else None
         self.adaptive: AdaptiveSoftmax | None = None
         self.output: nn.Linear | None = None
         self.output_bias: nn.Parameter | None = None
         if softmax == "adaptive":
-            self.adaptive = AdaptiveSoftmax(hidden, vocabulary, cutoffs, rows, inner, generator)
+            self.adaptive = AdaptiveSoftmax(last, vocabulary, cutoffs, rows, inner, generator)
             return
-        self.output = None if tied else drawn(nn.Linear, hidden, vocabulary, rows, generator, bias=False)
+        self.output = None if tied else drawn(nn.Linear, last, vocabulary, rows, generator, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary))
         if initial_range is not None:
             nn.init.uniform_(self.output_bias, -rows, rows, generator=generator)
