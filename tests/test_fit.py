@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.autograd import grad
 from torch.nn.functional import cross_entropy
 
 from miniature import split_of, text_of
+from unrolled.recurrence.bptt import Profile
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import Task
 from unrolled.tasks.language_model.model.windows import windows
@@ -161,10 +163,42 @@ def test_divergence_is_the_last_step_and_no_error() -> None:
     assert len(epochs) < 6
 
 
+def test_windows_of_drawn_lengths_are_stepped_at_rates_in_proportion_and_measured_from_their_ends() -> None:
+    """The same in every training of the seed, others in each epoch; the weights are those of steps at these rates."""
+    settings = train(window=20, window_varies=True, learning_rate=2.0, clip_norm=None, epochs=2)
+    net, twin = network(bidirectional=True), network(bidirectional=True)
+    training = training_of(net, settings)
+    task, lengths, norms = training.task, [], []
+    carry = task.start(twin)
+    for record in fit(training, TRAIN, VALID):
+        if isinstance(record, Epoch):
+            measured, carry = record, task.start(twin)
+            continue
+        batch = next(task.batches(TRAIN, epoch=record.epoch, first=training.position - 1))
+        steps, profile = len(batch.window.target), Profile()
+        assert record.learning_rate == 2.0 * steps / 20 and training.learning_rate == 2.0
+        nats, terms, carry = task.loss(twin, batch, task.entry(twin, batch, carry), profile=profile)
+        for parameter, gradient in zip(twin.parameters(), grad(nats / terms, list(twin.parameters())), strict=True):
+            parameter.data -= record.learning_rate * gradient
+        lengths.append((record.epoch, steps))
+        norms.append(profile.norms)
+    for mine, other in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-5)
+    by_epoch = [[steps for epoch, steps in lengths if epoch == number] for number in (1, 2)]
+    assert by_epoch[0] != by_epoch[1] and [sum(each) for each in by_epoch] == [102, 102]  # 410 tokens in 4 columns
+    assert [len(each) for each in by_epoch] == [task.steps(TRAIN, epoch) for epoch in (1, 2)]
+    last = norms[len(by_epoch[0]) :]
+    for name, place in (("forward.0", -4), ("backward.0", 3)):  # the third step before the last that is read
+        assert len(measured.profile[name]) == min(20, max(by_epoch[1]))
+        of_batches = torch.stack([each[name][place] for each in last if len(each[name]) > 3])
+        torch.testing.assert_close(measured.profile[name][place], of_batches.median(), rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("varies", [False, True])
 @pytest.mark.parametrize("stop", [2, 14, 15, 20])
-def test_a_training_goes_on_from_where_it_stands(stop: int) -> None:
+def test_a_training_goes_on_from_where_it_stands(stop: int, varies: bool) -> None:
     """In the midst of an epoch, at its end and after it: what comes is what would have come."""
-    settings = train(epochs=2)
+    settings = train(epochs=2, window_varies=varies)
     whole = list(fit(training_of(network(dropout=0.3), settings), TRAIN, VALID))
     training = training_of(network(dropout=0.3), settings)
     first = list(islice(fit(training, TRAIN, VALID), stop))

@@ -47,6 +47,10 @@ class Model(nn.Module):
 class Task(Protocol):
     """One task with the settings of one training; ``train``: that section of params.yaml."""
 
+    # Where batches differ in their number of time steps: what is usual. A step's learning rate is then in proportion to
+    # its batch's, and norms by time step are kept of so many, counted from a batch's end. None: neither.
+    nominal_steps: int | None
+
     def __init__(self, train: Mapping[str, Any]) -> None: ...
 
     def sizes(self, corpus: Corpus) -> dict[str, int]:
@@ -61,8 +65,8 @@ class Task(Protocol):
     ) -> Model:
         """The network; ``settings``: the section ``network``. ``generator``, of the CPU, draws every weight."""
 
-    def steps(self, split: Split) -> int:
-        """Batches in an epoch."""
+    def steps(self, split: Split, epoch: int = 1) -> int:
+        """Batches in an epoch; the first is number 1."""
 
     def batches(
         self, split: Split, *, epoch: int = 1, first: int = 0, device: torch.device | None = None
@@ -116,6 +120,8 @@ class SharedTask(Task, Protocol):
 
 class WholeSequences:
     """What tasks have in common whose batches hold whole sequences, of ``lengths`` [B]: none is carried on."""
+
+    nominal_steps: int | None = None
 
     def tokens(self, batch: Batch) -> int:
         return int(batch.lengths.sum())

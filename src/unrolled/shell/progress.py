@@ -26,7 +26,7 @@ def shown(
     ``training`` may go on from a checkpoint; ``settings``: the arm's.
     """
     arm, scores = settings["arm"], by_name(task_part(settings["task"], "scores").SCORES)
-    first, total_steps = training.step, training.task.steps(corpus.train) * training.options.epochs
+    first, total_steps = training.step, _total_steps(training, corpus)
     terminal = sys.stderr.isatty()
     started = last_line = time.monotonic()
     tokens = 0
@@ -60,6 +60,13 @@ def shown(
                     file=sys.stderr,
                     flush=True,
                 )
+
+
+def _total_steps(training: Training, corpus: Corpus) -> int:
+    task, epochs = training.task, training.options.epochs
+    if task.nominal_steps is None:
+        return task.steps(corpus.train) * epochs
+    return sum(task.steps(corpus.train, epoch) for epoch in range(1, epochs + 1))
 
 
 def _epoch_line(arm: str, epoch: Epoch, scores: Mapping[str, Score], norms: list[float], rate: float) -> str:

@@ -26,7 +26,7 @@ class Epoch:
     number: int
     learning_rate: float
     valid: dict[str, Sums]  # by score; the first is what the learning rate is annealed on
-    profile: dict[str, Tensor]  # by layer: median over the epoch's batches of ||dL/dh_t||, [T]
+    profile: dict[str, Tensor]  # by layer: median over the epoch's batches of ||dL/dh_t||, [T]; the last ends a window
     lag_profile: dict[str, Tensor]  # by layer: ||dL/dh|| by distance from one loss at the last step
     addends: dict[str, Addends]  # by layer: ||dL_t/dW|| of what each step t of a batch adds, and of their sum
     spectra: dict[str, dict[str, Spectrum]]  # by layer and gate: of the recurrent weights
@@ -40,17 +40,22 @@ class Epoch:
 
 def end_of_epoch(training: Training, train: Split, valid: Split) -> Epoch:
     """Measure the model as it is now."""
-    model, kept = training.model, training.profiled
+    model = training.model
     layers = [module for module in model.modules() if isinstance(module, RecurrentLayer)]
     return Epoch(
         training.epoch,
         training.learning_rate,
         training.task.validate(model, valid),
-        {name: norms[:kept].median(0).values for name, norms in training.profiles.items()} if kept else {},
+        {name: _medians(norms[: training.profiled]) for name, norms in training.profiles.items()},
         lag_profile(lambda profile: training.task.single_loss(model, train, LAG_STEPS, profile), model.parameters()),
         addends(training, train),
         {layer.name: spectra(layer) for layer in layers},
     )
+
+
+def _medians(norms: Tensor) -> Tensor:
+    """Over an epoch's batches, [batches, T]; of those that reach a time step, and not of one that none has reached."""
+    return norms.nanmedian(0).values[~norms.isnan().all(0)]
 
 
 def addends(training: Training, train: Split) -> dict[str, Addends]:

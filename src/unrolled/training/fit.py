@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
+from torch.nn.functional import pad
 
 from unrolled.ground.corpus import Split
 from unrolled.ground.score import Sums
 from unrolled.ground.task import Batch, Carry
 from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.layer import RecurrentLayer
 from unrolled.training.annealing import anneal, average, averaged
 from unrolled.training.clipping import Norms, clip
 from unrolled.training.diagnostics import Epoch, end_of_epoch
@@ -65,12 +67,12 @@ def steps(training: Training, train: Split) -> Iterator[Step]:
         training.optimiser.zero_grad()
         found = _gradient(training, batch, carry)
         norms = clip(groups, options.clip_norm)
-        number, rate = training.step + 1, training.learning_rate
+        number, rate = training.step + 1, _rate(training, found)
         step = Step(number, training.epoch + 1, task.tokens(batch), found.loss, rate, norms)
         if step.diverged:
             yield step
             return
-        training.optimiser.step()
+        _update(training, rate)
         average(training)
         _keep(found.norms, training, train)
         training.step, training.position, training.carry = number, training.position + 1, found.carry
@@ -102,6 +104,20 @@ def _gradient(training: Training, batch: Batch, carry: Carry) -> Gradient:
     return Gradient(mean.item(), profile.norms, after)
 
 
+def _rate(training: Training, found: Gradient) -> float:
+    """The step's learning rate, in proportion to the batch's time steps where these vary (Merity et al. 2018, 4.1)."""
+    usual, rate = training.task.nominal_steps, training.learning_rate
+    return rate if usual is None else rate * max(map(len, found.norms.values())) / usual
+
+
+def _update(training: Training, rate: float) -> None:
+    """The optimiser's step, at a rate that is this one's alone."""
+    (group,) = training.optimiser.param_groups
+    own, group["lr"] = group["lr"], rate
+    training.optimiser.step()
+    group["lr"] = own
+
+
 def _measured(training: Training, train: Split, valid: Split) -> Epoch:
     """`end_of_epoch`; of several processes the first measures, and the others know the scores and no more."""
     if training.processes is None:
@@ -118,13 +134,23 @@ def _measured(training: Training, train: Split, valid: Split) -> Epoch:
 def _keep(norms: dict[str, Tensor], training: Training, train: Split) -> None:
     """Add a batch's norms by time step to those of the epoch, if it has as many steps as the epoch's first.
 
+    Where lengths vary, every batch's, so that the steps at the same distance from its end stand below each other.
     One array an epoch: a small tensor a step would lie between the large ones and keep the heap from shrinking.
     """
-    kept = training.profiles
+    kept, usual = training.profiles, training.task.nominal_steps
+    if usual is not None:
+        reverse = {each.name: each.reverse for each in training.model.modules() if isinstance(each, RecurrentLayer)}
+        norms = {name: _from_the_end(of_batch, usual, reverse[name]) for name, of_batch in norms.items()}
     if not kept:
-        rows = training.task.steps(train)
+        rows = training.task.steps(train, training.epoch + 1)
         kept |= {name: of_batch.new_empty(rows, len(of_batch)) for name, of_batch in norms.items()}
     if all(name in kept and len(of_batch) == kept[name].shape[1] for name, of_batch in norms.items()):
         for name, of_batch in norms.items():
             kept[name][training.profiled] = of_batch
         training.profiled += 1
+
+
+def _from_the_end(norms: Tensor, steps: int, reverse: bool) -> Tensor:
+    """Of the last ``steps`` that a layer reads, nan for those it never read; one in reverse ends at the first."""
+    beyond = steps - len(norms)
+    return pad(norms, (0, beyond) if reverse else (beyond, 0), value=math.nan)

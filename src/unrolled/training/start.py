@@ -19,6 +19,9 @@ from unrolled.training.training import Training
 
 FREE = ("epochs", "start_from")  # of the section train: what may differ where a training goes on
 
+# Keys of the section train that came later, with what a run that does not state them was trained with.
+LATER = {"window_varies": False}
+
 Names = Mapping[str, list[str]]  # what the ids of each kind stand for
 
 
@@ -63,7 +66,7 @@ def _another(settings: Mapping[str, Any], arm: Mapping[str, Any], corpus: str) -
     """The first thing that was another in the run that is started from."""
     for section in ("network", "train"):
         for key, value in arm[section].items():
-            if key not in FREE and (was := settings[section].get(key)) != value:
+            if key not in FREE and (was := settings[section].get(key, LATER.get(key))) != value:
                 return f"{section}.{key} was {was} and is {value}"
     return None if settings["corpus_digest"] == corpus else "the corpus is another"
 

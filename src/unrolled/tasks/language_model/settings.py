@@ -117,6 +117,7 @@ class UnitVocabularySettings(VocabularySettings):
 class BatchedTrainSettings(TrainSettings):
     columns: Count
     window: Annotated[int, Field(ge=2, le=10**9)]
+    window_varies: bool
     reset: Literal["never", "sentence"] | Share
     feeding: Literal["teacher", "own", "scheduled", "reinforce"]
     prompt: Count
@@ -133,6 +134,13 @@ class BatchedTrainSettings(TrainSettings):
         if reset in ("never", "sentence") or (isinstance(reset, float) and 0 < reset < 1):
             return reset
         raise ValueError("never, sentence, or a probability above 0 and below 1 is due")
+
+    @field_validator("reset")
+    @classmethod
+    def _of_windows(cls, reset: str | float, info: ValidationInfo) -> str | float:
+        if reset == "sentence" and info.data.get("window_varies"):
+            raise ValueError("reads whole sentences, and no window whose length could vary; set window_varies: false")
+        return reset
 
     @field_validator("feeding")
     @classmethod

@@ -66,7 +66,7 @@ class Task(WholeSequences):
     ) -> Network:
         return Network(**sizes, **settings, generator=generator).to(device)
 
-    def steps(self, split: Split) -> int:
+    def steps(self, split: Split, epoch: int = 1) -> int:
         return -(-len(lines(split)) // self.lines)
 
     def batches(

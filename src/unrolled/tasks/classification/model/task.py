@@ -37,7 +37,7 @@ class Task(WholeSequences):
     ) -> Network:
         return Network(sizes["vocabulary"], sizes["labels"], **settings, generator=generator).to(device)
 
-    def steps(self, split: Split) -> int:
+    def steps(self, split: Split, epoch: int = 1) -> int:
         return -(-len(split.documents) // self.texts)
 
     def batches(

@@ -57,9 +57,9 @@ class Batch(NamedTuple):
 
 
 def of_stretches(
-    tokens: Tokens, *, columns: int, window: int, first: int = 0, device: torch.device | None = None
+    tokens: Tokens, *, columns: int, window: int | Ints, first: int = 0, device: torch.device | None = None
 ) -> Iterator[Batch]:
-    """The text in its order, but for the ``first`` windows."""
+    """The text in its order, but for the ``first`` windows; ``window`` as in ``windows``."""
     read = windows(tokens, columns=columns, window=window, first=first, device=device)
     for each, ahead in pairwise(chain(read, [None])):
         assert each is not None

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from unrolled.ground.corpus import Corpus, Split, Tokens
 from unrolled.ground.score import Sums
+from unrolled.ground.sequences import Ints
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.columns import Columns
 from unrolled.recurrence.dropout import drawn_kept
@@ -24,7 +25,7 @@ from unrolled.tasks.language_model.model.ngrams import NGrams
 from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD, total_nats
 from unrolled.tasks.language_model.model.reading import Reading, with_sentences_of_its_own, with_words_of_its_own
 from unrolled.tasks.language_model.model.sentences import Sentences
-from unrolled.tasks.language_model.model.windows import Window, column_length, windows
+from unrolled.tasks.language_model.model.windows import Window, column_length, drawn_lengths, windows
 
 VALID_WINDOW = 512  # tokens scored at a time; the figure does not depend on it
 VALID_SENTENCES = 64  # sentences scored at a time; with true words the figure does not depend on it
@@ -39,6 +40,7 @@ class Task:
 
     def __init__(self, train: Mapping[str, Any]) -> None:
         self.columns, self.window = int(train["columns"]), int(train["window"])
+        self.nominal_steps = self.window if train.get("window_varies", False) else None
         self.feeding, self._seed = Feeding.of(train), int(train.get("seed", 0))
         reset = train.get("reset", "never")
         self._by_sentence = reset == "sentence"
@@ -68,20 +70,29 @@ class Task:
         network.embedding.sparse = network.device.type == "cpu" and (network.tied or not self._sums_all_rows)
         return network
 
-    def steps(self, split: Split) -> int:
+    def steps(self, split: Split, epoch: int = 1) -> int:
         if self._by_sentence:
             return -(-len(Sentences.read(split.tokens).starts) // self.columns)
-        return -(-column_length(split.tokens, self.columns) // self.window)
+        window = self._window(split, epoch)
+        return -(-column_length(split.tokens, self.columns) // window) if isinstance(window, int) else len(window)
 
     def batches(
         self, split: Split, *, epoch: int = 1, first: int = 0, device: torch.device | None = None
     ) -> Iterator[Batch]:
-        """The text in its order, the same in every epoch; or its sentences, in an order that is the epoch's own."""
+        """The text in its order, in every epoch; or its sentences, in an order that is the epoch's own."""
         if not self._by_sentence:
-            return of_stretches(split.tokens, columns=self.columns, window=self.window, first=first, device=device)
+            window = self._window(split, epoch)
+            return of_stretches(split.tokens, columns=self.columns, window=window, first=first, device=device)
         self._text = split.tokens
         draw, own_epoch = np.random.default_rng([self._seed, epoch]), epoch - self.feeding.teacher_epochs
         return of_sentences(split.tokens, self.columns, draw, epoch=own_epoch, first=first, device=device)
+
+    def _window(self, split: Split, epoch: int) -> int | Ints:
+        """The length of all windows, or of each of the epoch's, drawn from the seed and its number alone."""
+        if self.nominal_steps is None:
+            return self.window
+        draw = np.random.default_rng([self._seed, epoch])
+        return drawn_lengths(column_length(split.tokens, self.columns), self.nominal_steps, draw)
 
     def tokens(self, batch: Batch) -> int:
         return batch.window.target.numel() if batch.lengths is None else int(batch.lengths.sum())

@@ -52,7 +52,7 @@ class Task(WholeSequences):
     ) -> Network:
         return Network(sizes["vocabulary"], sizes["features"], **settings, generator=generator).to(device)
 
-    def steps(self, split: Split) -> int:
+    def steps(self, split: Split, epoch: int = 1) -> int:
         return -(-len(split.documents) // self.utterances)
 
     def batches(

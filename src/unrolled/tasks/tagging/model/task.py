@@ -71,7 +71,7 @@ class Task(WholeSequences):
         words, letters, tags, given = (sizes[name] for name in ("words", "letters", "tags", "given"))
         return Network(words, letters, tags, given, **settings, generator=generator).to(device)
 
-    def steps(self, split: Split) -> int:
+    def steps(self, split: Split, epoch: int = 1) -> int:
         return -(-len(split.arrays["sentences"]) // self.sentences)
 
     def batches(
