@@ -35,6 +35,11 @@ LANGUAGE: dict[str, dict[str, Any]] = {
     "bilstm": {"bidirectional": True, "dropout": 0.2},
     "bilstm, dense": {"bidirectional": True, "tied": False, "layers": 2, "connection": "dense", "optimiser": "adam"},
     "adaptive": {"tied": False, "softmax": "adaptive", "cutoffs": [8], "average_after": 0},
+    "awd": {
+        "layers": 2, "hidden": [8, 6], "dropout": {"input": 0.3, "between": 0.1, "output": 0.3}, "columns": 3,
+        "dropout_mask": "window", "weight_dropout": 0.3, "embedding_dropout": 0.1, "weight_decay": 1e-4,
+        "window_varies": True, "activation_regularisation": 2.0, "temporal_activation_regularisation": 1.0,
+    },
     "diverges": {"cell": "relu", "clip_norm": None, "learning_rate": 1e20},
     "sentences": {"reset": "sentence", "dropout": 0.2, "columns": 3},
     "sentences, bilstm": {"reset": "sentence", "bidirectional": True, "optimiser": "adamw"},

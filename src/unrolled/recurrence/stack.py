@@ -80,10 +80,12 @@ class Stack(nn.Module):
     def forward(
         self, inputs: Tensor, state: tuple[State, ...],
         generator: MaskSource | None = None, profile: Profile | None = None, lengths: Tensor | None = None,
+        noted: list[tuple[Tensor, Tensor]] | None = None,
     ) -> tuple[Tensor, tuple[State, ...]]:  # fmt: skip
         """[T, B, E] -> [T, B, H] and the state after the last row read; `lengths` as in `unroll`.
 
         Dropout applies to what a layer and its highway's gate read; what a connection carries past them stays whole.
+        What comes out is ``noted`` as it is before the last dropout, and after it.
         """
         after, passed = [], inputs
         for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
@@ -91,7 +93,10 @@ class Stack(nn.Module):
             outputs, carried = layer(read, before, profile, lengths, generator)
             after.append(carried)
             passed = self.connected(index, passed, read, outputs)
-        return self._dropped("output", passed, generator), tuple(after)
+        dropped = self._dropped("output", passed, generator)
+        if noted is not None:
+            noted.append((passed, dropped))
+        return dropped, tuple(after)
 
     def initial_state(self, columns: int) -> tuple[State, ...]:
         return tuple(layer.initial_state(columns) for layer in self.layers)

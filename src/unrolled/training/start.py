@@ -20,7 +20,11 @@ from unrolled.training.training import Training
 FREE = ("epochs", "start_from")  # of the section train: what may differ where a training goes on
 
 # Keys of the section train that came later, with what a run that does not state them was trained with.
-LATER = {"window_varies": False}
+LATER = {
+    "window_varies": False,
+    "activation_regularisation": 0.0,
+    "temporal_activation_regularisation": 0.0,
+}
 
 Names = Mapping[str, list[str]]  # what the ids of each kind stand for
 

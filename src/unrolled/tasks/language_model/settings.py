@@ -114,10 +114,15 @@ class UnitVocabularySettings(VocabularySettings):
     size: Annotated[int, Field(ge=258, le=10**7)]
 
 
+Coefficient = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+
+
 class BatchedTrainSettings(TrainSettings):
     columns: Count
     window: Annotated[int, Field(ge=2, le=10**9)]
     window_varies: bool
+    activation_regularisation: Coefficient
+    temporal_activation_regularisation: Coefficient
     reset: Literal["never", "sentence"] | Share
     feeding: Literal["teacher", "own", "scheduled", "reinforce"]
     prompt: Count
@@ -125,7 +130,7 @@ class BatchedTrainSettings(TrainSettings):
     schedule_steps: Count
     horizon: Count | None
     teacher_epochs: Annotated[int, Field(ge=0, le=10**9)]
-    entropy_weight: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+    entropy_weight: Coefficient
     reward_order: Annotated[int, Field(ge=1, le=100)]
 
     @field_validator("reset", mode="before")
@@ -140,6 +145,9 @@ class BatchedTrainSettings(TrainSettings):
     def _of_windows(cls, reset: str | float, info: ValidationInfo) -> str | float:
         if reset == "sentence" and info.data.get("window_varies"):
             raise ValueError("reads whole sentences, and no window whose length could vary; set window_varies: false")
+        for key in ("activation_regularisation", "temporal_activation_regularisation"):
+            if reset == "sentence" and info.data.get(key):
+                raise ValueError(f"reads whole sentences, and {key} is of windows that are full; set that to 0.0")
         return reset
 
     @field_validator("feeding")
@@ -154,7 +162,7 @@ class EvaluateSettings(ResampledSettings):
     window: Annotated[int, Field(ge=1, le=2**16)]
     ngram_order: Annotated[int, Field(ge=1, le=100)]
     cache_windows: list[Count]
-    cache_thetas: Annotated[list[Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]], Field(min_length=1)]
+    cache_thetas: Annotated[list[Coefficient], Field(min_length=1)]
     cache_weights: Annotated[list[Share], Field(min_length=1)]
     dynamic_segment: Count
     dynamic_rates: list[Rate]

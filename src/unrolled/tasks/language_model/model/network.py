@@ -155,17 +155,21 @@ class Network(Model):
         generator: MaskSource | None = None,
         profile: Profile | None = None,
         lengths: Tensor | None = None,
+        noted: list[tuple[Tensor, Tensor]] | None = None,
     ) -> tuple[dict[str, Tensor], States]:
         """What each head sees at each target: {head: [T, B, H]}, and the state after the window.
 
         left, right: int64 [T, B]. The backward stack's state is the one *after* the window, to its right; what comes
         back for it is the state before the window, to its left. ``generator`` draws the dropout masks; without one
-        nothing is dropped. ``lengths`` as in `unroll`, for columns that end before the window does.
+        nothing is dropped. ``lengths`` as in `unroll`, for columns that end before the window does; ``noted`` as in
+        ``Stack``.
         """
-        forward, forward_state = self.read("forward", left, state.forward, generator, profile, lengths)
+        forward, forward_state = self.read("forward", left, state.forward, generator, profile, lengths, noted)
         if self.join is None:
             return {"forward": forward}, States(forward_state)
-        backward, backward_state = self.read("backward", right, state.backward, generator, profile, lengths)
+        backward, backward_state = self.read(
+            "backward", right, state.backward, generator, profile, lengths, noted
+        )
         joined = torch.tanh(self.join(torch.cat([forward, backward], dim=-1)))
         heads = {"forward": forward, "backward": backward, "joined": joined}
         return heads, States(forward_state, backward_state)
@@ -206,11 +210,12 @@ class Network(Model):
         generator: MaskSource | None = None,
         profile: Profile | None = None,
         lengths: Tensor | None = None,
+        noted: list[tuple[Tensor, Tensor]] | None = None,
     ) -> tuple[Tensor, tuple[State, ...]]:
         """One stack alone, ``forward`` or ``backward``, over tokens [T, B]: outputs [T, B, H] and the state after."""
         embedded = self.embedding(tokens)
         kept = dropped_types(len(self.embedding.weight), self.embedding_dropout, generator, embedded)
         outputs, after = self.stacks[name](
-            embedded if kept is None else embedded * kept[tokens, None], state, generator, profile, lengths
+            embedded if kept is None else embedded * kept[tokens, None], state, generator, profile, lengths, noted
         )
         return outputs, after

@@ -24,6 +24,7 @@ from unrolled.tasks.language_model.model.network import Network, States
 from unrolled.tasks.language_model.model.ngrams import NGrams
 from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD, total_nats
 from unrolled.tasks.language_model.model.reading import Reading, with_sentences_of_its_own, with_words_of_its_own
+from unrolled.tasks.language_model.model.regularisation import Regularisation, with_gradient_of
 from unrolled.tasks.language_model.model.sentences import Sentences
 from unrolled.tasks.language_model.model.windows import Window, column_length, drawn_lengths, windows
 
@@ -45,6 +46,7 @@ class Task:
         reset = train.get("reset", "never")
         self._by_sentence = reset == "sentence"
         self._kept = 1.0 if isinstance(reset, str) else 1.0 - reset  # probability that a column's state goes on
+        self._regularisation = Regularisation.of(train)
         self._text: Tokens | None = None  # that it is trained on, and ...
         self._rewards: NGrams | None = None  # ... a model of it, made when it is first asked for
         # What adam and weight decay sum up wants the gradient of every row of the embedding, read or not.
@@ -130,6 +132,7 @@ class Task:
     ) -> tuple[Tensor, int, Carry]:
         """Summed nats over the window and all heads; the mean is over all its tokens, and over the heads.
 
+        Where activations are regularised, the gradient is that of their penalty too, and the value that of the nats.
         Teacher forcing: whatever the network would have predicted, it reads the true tokens; unless `feeding` says
         otherwise. ``generator`` also draws the words that it reads then, and which columns' state starts anew.
         """
@@ -145,12 +148,18 @@ class Task:
     ) -> tuple[Tensor, int, Carry]:
         read, masks = reading.batch, reading.masks
         window, lengths = read.window, read.lengths
-        heads, after = model.hidden(window.left, window.right, entry, generator=masks, profile=profile, lengths=lengths)
+        noted: list[tuple[Tensor, Tensor]] = []
+        heads, after = model.hidden(
+            window.left, window.right, entry, generator=masks, profile=profile, lengths=lengths, noted=noted
+        )
         hidden = torch.cat([read.of_tokens(each) for each in heads.values()])
         targets = read.of_tokens(window.target).repeat(len(heads))
         factors = None if reading.factors is None else read.of_tokens(reading.factors).to(hidden.dtype)
         nats = model.nats(hidden, targets, factors)
         total = nats if factors is None else nats + reading.rest
+        if any(self._regularisation):  # each stack's by itself, as a part of the mean over all terms
+            penalties = [self._regularisation.penalty(*each) for each in noted]
+            total = with_gradient_of(total, torch.stack(penalties).sum() * len(targets))
         return total, len(targets), () if self._by_sentence else after.detach()
 
     def _reading(self, model: Network, batch: Batch, entry: States, generator: torch.Generator) -> Reading:
