@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from miniature import SIZES, arm_of, split_of, text_of
+from unrolled.training.annealing import anneal, average
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import Step, fit
 from unrolled.training.training import Training
@@ -75,6 +76,23 @@ def test_averaging_begins_where_the_loss_no_longer_falls_and_scores_the_mean_of_
             began = record.number if record.valid_loss > best_but_last else None
             losses.append(record.valid_loss)
     assert began is not None and began < 11, losses
+
+
+def test_averaging_begins_again_from_the_averages_where_the_loss_with_them_no_longer_falls() -> None:
+    """By hand: 5 is above the best of 2 and 3, and 9, as the first of those since then, above that of 6 and 7."""
+    training = training_of(epochs=9, anneal_factor=1.0, average_after=0, average_again=1)
+    (name, weight), *_ = training.model.named_parameters()
+    began = []
+    for value, loss in enumerate([5.0, 4.0, 3.0, 3.5, 9.0, 8.0, 8.5, 8.0, 8.2], 1):
+        weight.data.fill_(value)
+        average(training)
+        before = training.weights()[name].clone()
+        anneal(training, loss)
+        if training.averaged == 0:
+            began.append(value)
+            assert torch.equal(weight, before) and torch.equal(training.weights()[name], weight)
+            assert training.began == len(training.valid_losses) == value
+    assert began == [1, 5, 9] and weight.unique().item() == (6 + 7 + 8 + 9) / 4
 
 
 def test_the_weights_go_on_as_if_no_mean_had_been_scored() -> None:

@@ -13,13 +13,16 @@ def anneal(training: Training, valid_loss: float) -> None:
     """Divide the learning rate, and begin to average the weights, where the options say so.
 
     Averaging begins where the loss is above the best of all epochs but the last n (NT-ASGD: Merity, Keskar & Socher
-    2018, algorithm 1), with n = 0 after the first epoch, and ends with the training.
+    2018, algorithm 1), with n = 0 after the first epoch. It begins again, from the averages, by the same rule over the
+    epochs since it began (their fine-tuning, section 5), or else goes on until the training ends.
     """
     options, before = training.options, training.valid_losses
-    patience = options.average_after
-    if patience is not None and training.averages is None and _stalled(valid_loss, before, patience):
+    patience = options.average_after if training.averages is None else options.average_again
+    if patience is not None and _stalled(valid_loss, before[training.began :], patience):
+        if training.averages is not None:
+            training.model.load_state_dict(training.averages)
         training.averages = {name: each.detach().clone() for name, each in training.model.named_parameters()}
-        training.averaged = 0
+        training.averaged, training.began = 0, len(before) + 1
     lowered = valid_loss < min(before, default=math.inf)
     if not lowered if options.anneal_after is None else training.epoch >= options.anneal_after:
         for group in training.optimiser.param_groups:

@@ -21,6 +21,7 @@ FREE = ("epochs", "start_from")  # of the section train: what may differ where a
 
 # Keys of the section train that came later, with what a run that does not state them was trained with.
 LATER = {
+    "average_again": None,
     "window_varies": False,
     "activation_regularisation": 0.0,
     "temporal_activation_regularisation": 0.0,

@@ -16,7 +16,7 @@ from unrolled.training.training import Training
 
 Content = tuple[dict[str, Tensor], dict[str, Any]]
 
-COUNTERS = ("step", "epoch", "position", "profiled", "valid_losses", "averaged")
+COUNTERS = ("step", "epoch", "position", "profiled", "valid_losses", "averaged", "began")
 
 
 def state_of(training: Training, history: History) -> Content:
@@ -56,7 +56,7 @@ def set_state(training: Training, history: History, tensors: Mapping[str, Tensor
     training.averages = _under(tensors, "averages", device) or None
     training.generator.set_state(tensors["generator"])
     for name in COUNTERS:
-        setattr(training, name, counters[name])
+        setattr(training, name, counters.get(name, getattr(training, name)))  # a run of before may have fewer
     history.restore(_under(tensors, "history"), text["history"])
 
 

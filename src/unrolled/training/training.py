@@ -26,11 +26,12 @@ class Options:
     average_after: int | None
     weight_decay: float
     clip_norm: float | None
+    average_again: int | None = None
 
     @classmethod
     def of(cls, train: Mapping[str, Any]) -> Self:
         """Its part of the section ``train``; what else stands there is the task's."""
-        return cls(**{each.name: train[each.name] for each in fields(cls)})
+        return cls(**{each.name: train[each.name] for each in fields(cls) if each.name in train})
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Training:
     valid_losses: list[float] = field(default_factory=list)  # by epoch
     averages: dict[str, Tensor] | None = None  # of the weights, once averaging has begun
     averaged: int = 0  # how many weights were averaged
+    began: int = 0  # after how many epochs averaging last began
     processes: Processes | None = None  # among whom the columns are shared out; None: one reads them all
 
     def __post_init__(self) -> None:

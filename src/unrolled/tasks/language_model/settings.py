@@ -121,6 +121,7 @@ class BatchedTrainSettings(TrainSettings):
     columns: Count
     window: Annotated[int, Field(ge=2, le=10**9)]
     window_varies: bool
+    average_again: Count | None
     activation_regularisation: Coefficient
     temporal_activation_regularisation: Coefficient
     reset: Literal["never", "sentence"] | Share
@@ -139,6 +140,13 @@ class BatchedTrainSettings(TrainSettings):
         if reset in ("never", "sentence") or (isinstance(reset, float) and 0 < reset < 1):
             return reset
         raise ValueError("never, sentence, or a probability above 0 and below 1 is due")
+
+    @field_validator("average_again")
+    @classmethod
+    def _after_the_first_time(cls, average_again: int | None, info: ValidationInfo) -> int | None:
+        if average_again is not None and info.data.get("average_after", 0) is None:
+            raise ValueError("averaging must begin before it begins again: set average_after to a number of epochs too")
+        return average_again
 
     @field_validator("reset")
     @classmethod
