@@ -124,10 +124,19 @@ def test_an_arm_learns_and_is_scored_in_every_way_there_is(tmp_path: Path) -> No
     training = Training.of(arm, {"vocabulary": len(corpus.counts)})
     losses = [each.valid_loss for each in fit(training, corpus.train, corpus.valid) if isinstance(each, Epoch)]
     assert losses[-1] < 0.7 * losses[0]
-    settings = section_of("evaluate", cache_windows=[20], dynamic_rates=[1e-3], own_sentences=0, bootstrap_samples=20)
+    settings = section_of(
+        "evaluate", temperatures=[0.5, 2.0], cache_windows=[20], dynamic_rates=[1e-3], own_sentences=0,
+        bootstrap_samples=20,
+    )  # fmt: skip
     write_evaluation(tmp_path, "kneser_ney", kneser_ney(corpus, settings), SCORES, made_of(settings))
     net = training.model
     assert isinstance(net, Network)
     scored = evaluate(net, corpus, settings, {"kneser_ney": Evaluation.read(tmp_path)})
-    ways = ("forward", "reset", "interpolated", "cache", "dynamic")
+    ways = ("forward", "reset", "interpolated", "temperature", "cache", "dynamic")
     assert {f"{way}_perplexity" for way in ways} <= set(scored.units)
+    with torch.no_grad():
+        read = list(predictions(net, corpus.test.tokens, window=512))
+        powers = torch.cat([each.log_probabilities["forward"].exp() for each in read])
+    powers = powers ** (1 / scored.measures["softmax_temperature"])
+    own = powers.gather(1, torch.cat([each.targets for each in read])[:, None])[:, 0] / powers.sum(1)
+    assert scored.units["temperature_perplexity"] == pytest.approx(-own.log().numpy(), rel=1e-4, abs=1e-6)

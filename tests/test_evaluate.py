@@ -90,7 +90,7 @@ def test_every_head_is_scored_under_its_own_name() -> None:
 
 def test_every_score_is_declared_and_the_first_is_the_forward_heads() -> None:
     assert SCORES[0].name == MAIN
-    everything = scored(cache_windows=[20], dynamic_rates=[0.001])
+    everything = scored(temperatures=[1.0], cache_windows=[20], dynamic_rates=[0.001])
     assert list(everything.units) == [score.name for score in SCORES if score.column != "floor"]
 
 
@@ -166,9 +166,26 @@ def test_a_cache_and_dynamic_evaluation_are_chosen_on_the_validation_split(spoil
     assert details["dynamic"]["valid_perplexity"] == pytest.approx(math.exp(chosen.mean()), rel=1e-6)
 
 
+def test_a_temperature_is_chosen_on_the_validation_split() -> None:
+    """p in proportion to its power 1 / temperature, summed over all types; at 1 it is what it was, bit by bit."""
+    found, alone = scored(temperatures=[1.0, 3.0, 0.3]), scored(temperatures=[1.0])
+    assert alone.units["temperature_perplexity"].tobytes() == alone.units[MAIN].tobytes() == found.units[MAIN].tobytes()
+
+    def at(temperature: float, split: Tokens) -> torch.Tensor:
+        read = list(predictions(network(bidirectional=True), split, window=64, heads="forward"))
+        powers = torch.cat([each.log_probabilities["forward"].double().exp() for each in read]) ** (1 / temperature)
+        targets = torch.cat([each.targets for each in read])[:, None]
+        return -(powers.gather(1, targets)[:, 0] / powers.sum(1)).log()
+
+    best = min((1.0, 3.0, 0.3), key=lambda each: at(each, tokens(1)).sum())
+    assert best != 1.0 and found.measures["softmax_temperature"] == best and "softmax_temperature" in alone.measures
+    assert found.units["temperature_perplexity"] == pytest.approx(at(best, tokens()).numpy(), rel=1e-5)
+
+
 def test_nothing_adapts_unless_asked_to() -> None:
     found = scored()
-    assert not {"cache_perplexity", "dynamic_perplexity"} & set(found.units) and not found.details
+    adapted = {"temperature_perplexity", "cache_perplexity", "dynamic_perplexity"}
+    assert not adapted & set(found.units) and not found.details and "softmax_temperature" not in found.measures
 
 
 def test_the_ngram_model_is_scored_by_the_same_measures(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_recipe_says_all_that_a_training_depends_on(name: str) -> None:
     for section in ("vocabulary", "network", "train"):
         assert set(recipe.params[section]) == set(sections_of(TASK)[section].model_fields), section
     assert recipe.params["corpus"]["name"] in LADDERS and {"arch", "clipping"} <= set(recipe.params)
-    assert {"cache_windows", "dynamic_rates"} <= set(recipe.params["evaluate"])
+    assert {"temperatures", "cache_windows", "dynamic_rates"} <= set(recipe.params["evaluate"])
     _, params = applied(name, ROOT / "params.yaml", ROOT / "recipes")
     assert {arm for rung in recipe.rungs for arm in rung.arms} - set(BASELINES) == set(params.arms)
 

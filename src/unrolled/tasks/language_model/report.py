@@ -182,7 +182,7 @@ WORDING = Wording(
         "recall": "recall",
         "effective_order": "effective order",
     },
-    measures={"interpolation_weight": "w"},
+    measures={"interpolation_weight": "w", "softmax_temperature": "temperature"},
     judged=judged,
     metrics=(*OF_SENTENCES, *(f"own_{name}" for name in OF_LINES)),
     notes={

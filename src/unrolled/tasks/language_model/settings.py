@@ -169,6 +169,7 @@ class BatchedTrainSettings(TrainSettings):
 class EvaluateSettings(ResampledSettings):
     window: Annotated[int, Field(ge=1, le=2**16)]
     ngram_order: Annotated[int, Field(ge=1, le=100)]
+    temperatures: list[Annotated[float, Field(ge=0.01, le=100)]]
     cache_windows: list[Count]
     cache_thetas: Annotated[list[Coefficient], Field(min_length=1)]
     cache_weights: Annotated[list[Share], Field(min_length=1)]

@@ -56,17 +56,19 @@ def evaluate(
     valid = {MAIN: forward_nats(network, corpus.valid, settings["window"])}
     peer = baselines["kneser_ney"]
     weight = interpolation_weight(valid[MAIN], peer.valid_units[MAIN])
+    tempered, of_temperature = _at_a_temperature(network, corpus, settings)
     cache, of_cache = _with_cache(network, corpus, settings)
     dynamic, of_dynamic = _dynamically(network, corpus, settings)
     units = {
         **test,
         RESET: reset_nats(network, corpus.test.tokens).numpy(),
         "interpolated_perplexity": interpolated_nats(test[MAIN], peer.units[MAIN], weight),
+        **of_temperature,
         **of_cache,
         **of_dynamic,
     }
     details, own = {**cache, **dynamic}, own_text(network, corpus, units[RESET if network.anew else MAIN], settings)
-    measures = {"interpolation_weight": weight, **own.measures}
+    measures = {"interpolation_weight": weight, **tempered, **own.measures}
     read = RESET if network.anew else MAIN
     return _scored(
         corpus, units, valid, sure, settings, read=read, measures=measures, details=details, tables=own.tables
@@ -113,9 +115,9 @@ def _by_network(network: Network, split: Split, window: int) -> tuple[dict[str, 
     return {score: np.concatenate(parts) for score, parts in nats.items()}, sure
 
 
-def forward_nats(network: Network, split: Split, window: int) -> Nats:
-    """-log p of each token [N] by the forward head."""
-    read = predictions(network, split.tokens, window=window, heads="forward")
+def forward_nats(network: Network, split: Split, window: int, temperature: float = 1.0) -> Nats:
+    """-log p of each token [N] by the forward head, its logits divided by a temperature."""
+    read = predictions(network, split.tokens, window=window, heads="forward", temperature=temperature)
     return np.concatenate([each.nats("forward").numpy() for each in read])
 
 
@@ -166,6 +168,21 @@ def _of_yardstick(name: str, reached: float, corpus: Corpus) -> dict[str, float]
     """The perplexity of a model that learns next to nothing, and what compares across vocabularies."""
     whole = of_whole_text(math.log(reached) * len(corpus.test.tokens), corpus.texts["test"])
     return {f"{name}_perplexity": reached} | {f"{name}_{measure}": value for measure, value in whole.items()}
+
+
+def _at_a_temperature(
+    network: Network, corpus: Corpus, settings: Mapping[str, Any]
+) -> tuple[dict[str, float], dict[str, Nats]]:
+    """At the softmax temperature that is best for the validation split, and which; nothing where none is named."""
+    if not settings["temperatures"]:
+        return {}, {}
+
+    def on_valid(temperature: float) -> float:
+        return float(forward_nats(network, corpus.valid, settings["window"], temperature).sum(dtype=np.float64))
+
+    best = float(min(settings["temperatures"], key=on_valid))
+    nats = forward_nats(network, corpus.test, settings["window"], best)
+    return {"softmax_temperature": best}, {"temperature_perplexity": nats}
 
 
 def _with_cache(

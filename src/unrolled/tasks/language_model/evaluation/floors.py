@@ -27,7 +27,8 @@ FLOORS = {  # score: the floor under it, and what is paid beyond it
     "reset_perplexity": ("reset", "reset_excess"),
 }
 EXCESS = {score: name for score, (_, name) in FLOORS.items()}
-FORWARD = ("forward", "reset", "interpolated", "cache", "dynamic")  # whatever more they use, all stands before a token
+# Whatever more they use, all stands before a token.
+FORWARD = ("forward", "reset", "interpolated", "temperature", "cache", "dynamic")
 LEAST = {f"{name}_perplexity": "causal" for name in FORWARD} | {
     "backward_perplexity": "backward",
     "pseudo_perplexity": "smoothing",

@@ -32,6 +32,12 @@ SCORES = (
         "validation split",
     ),
     _variant(
+        "temperature_perplexity",
+        "at the best temperature",
+        note="the softmax at the temperature that is best on the validation split, of those that were tried; all other "
+        "figures are at 1",
+    ),
+    _variant(
         "cache_perplexity",
         "with a neural cache",
         note="words that occurred recently, in a similar state of the network, become more likely",

@@ -30,16 +30,22 @@ class Prediction(NamedTuple):
 
 
 @torch.inference_mode()
-def predictions(network: Network, tokens: Tokens, *, window: int, heads: str = "all") -> Iterator[Prediction]:
+def predictions(
+    network: Network, tokens: Tokens, *, window: int, heads: str = "all", temperature: float = 1.0
+) -> Iterator[Prediction]:
     """Every token of the split exactly once, in order, each head with all the context on its side.
 
     The split is one column, so no score depends on how many would have fitted side by side; and the state goes on from
     window to window, so none depends on the window's length. ``heads``: "all", or "forward", that one alone, for which
-    no backward stack needs to run.
+    no backward stack needs to run. ``temperature``: by which the logits are divided, so p is in proportion to its power
+    1 / temperature; of an adaptive softmax too, whose logits are ln p.
     """
     every = _all_heads if network.bidirectional and heads == "all" else _forward_head
     for targets, outputs in every(network, tokens, window):
-        log_probabilities = {name: log_softmax(network.logits(each), dim=-1) for name, each in outputs.items()}
+        logits = {name: network.logits(each) for name, each in outputs.items()}
+        if temperature != 1:
+            logits = {name: each / temperature for name, each in logits.items()}
+        log_probabilities = {name: log_softmax(each, dim=-1) for name, each in logits.items()}
         yield Prediction(targets, log_probabilities)
 
 
