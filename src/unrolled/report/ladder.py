@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from unrolled.report.markdown import number, table
 from unrolled.report.panel import FAINT, INK, Key, Look, Panel, Series
 from unrolled.settings.recipes import CONFIDENCE, RECIPES, Measurement, Rung, measured, names, read
 
-HUES = ["#4269D0", "#EFB118", "#FF725C", "#6CC5B0", "#3CA951", "#A463F2"]  # Observable's ten, for as many recipes
+# Observable's ten, one a recipe; the eleventh has the first again.
+HUES = ["#4269D0", "#EFB118", "#FF725C", "#6CC5B0", "#3CA951", "#A463F2", "#FF8AB7", "#97BBF5", "#9C6B4E", "#9498A0"]
 
 PUBLISHED = Look(INK, width=0, marker="diamond", size=9, open=True)
 HERE = Look(FAINT, width=0, marker="circle", size=7)
@@ -192,7 +194,7 @@ def _circumstances(step: Step) -> list[str]:
 def _chart(ladder: Ladder) -> Chart:
     steps = ladder.steps
     drawn = [step for step in steps if 0 < step.height < ladder.words.shown and not step.own]
-    hues = dict(zip(dict.fromkeys(step.recipe for step in steps), HUES, strict=False))
+    hues = dict(zip(dict.fromkeys(step.recipe for step in steps), cycle(HUES)))
     left, right = Panel(), Panel()
     _rungs(left, ladder, drawn, hues)
     curves = _curves(right, ladder, hues)
