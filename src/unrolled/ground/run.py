@@ -12,6 +12,7 @@ from unrolled.ground.made_of import check_made_of
 from unrolled.ground.registry import task_part
 from unrolled.ground.resolved import RESOLVED, read_arm
 from unrolled.ground.score import Sums
+from unrolled.ground.start import SETTINGS, WEIGHTS
 from unrolled.ground.task import Model, Task
 
 if TYPE_CHECKING:  # whoever only talks to a network has no use for tables, nor for the 60 MB that pandas takes
@@ -30,7 +31,7 @@ class Run:
     def read(cls, directory: Path) -> "Run":
         """Raises UserError naming the file that is missing or was altered, and how to get it again."""
         summary = read_sealed(directory, "summary.json")
-        return cls(directory, load(directory, "settings.json", json_of), summary)
+        return cls(directory, load(directory, SETTINGS, json_of), summary)
 
     @classmethod
     def of_arm(cls, arm: str, workspace: Path = Path()) -> "Run":
@@ -95,7 +96,7 @@ class Run:
     def model(self) -> Model:
         """The trained network."""
         model = self.task.model(self.settings["sizes"], self.settings["network"])
-        model.load_state_dict(load(self.directory, "weights.safetensors", load_file))
+        model.load_state_dict(load(self.directory, WEIGHTS, load_file))
         return model
 
     def valid(self) -> dict[str, Sums]:

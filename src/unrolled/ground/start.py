@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from unrolled.ground.checksums import sha256
+from unrolled.ground.checksums import read_sealed, sha256
 from unrolled.ground.corpus import NAMES, TOKENIZER
 from unrolled.shell.errors import UserError
 from unrolled.shell.workspace import repository
 
-WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
+WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"  # in a run directory too
 VOCABULARY = (TOKENIZER, NAMES)
 
 
@@ -52,6 +52,20 @@ class Start(NamedTuple):
     def folder(self) -> Path:
         """Of its copy."""
         return checkpoints_of() / f"start-{self.digest[:16]}"
+
+    @property
+    def run(self) -> Path:
+        """Its copy, without what its ids stand for."""
+        return self.folder / "run"
+
+    def whole(self) -> bool:
+        """Whether its copy is there and as it was made; one of MLflow has no summary that vouches for the rest."""
+        try:
+            if (self.run / "summary.json").is_file():
+                read_sealed(self.run, "summary.json")
+            return digest_of(self.run) == self.digest
+        except (OSError, UserError):
+            return False
 
 
 def digest_of(run: Path) -> str:

@@ -64,7 +64,7 @@ def _copied(address: str, arm: Arm, run: Path) -> Start:
 
 def _holds(start: Start, run: Path) -> bool:
     """Whether the copy of a run is there, and as that is."""
-    copies = {file: start.folder / "run" / file.name for file in run.iterdir() if file.is_file()}
+    copies = {file: start.run / file.name for file in run.iterdir() if file.is_file()}
     return all(copy.is_file() and sha256(copy) == sha256(file) for file, copy in copies.items())
 
 
@@ -74,8 +74,7 @@ def _before(address: str, run: Path, arm: str, settings: Mapping[str, Any]) -> S
     if stated is None or run.resolve() != Path("runs", arm).resolve() or Start.of(stated).address != address:
         return None
     before = Start.of(stated)
-    copy = before.folder / "run"
-    if not all((copy / name).is_file() for name in (WEIGHTS, SETTINGS)) or digest_of(copy) != before.digest:
+    if not before.whole():
         raise UserError(
             f"train.start_from: {run} has itself started from {address} as it was, and {before.folder}, the copy of "
             f"that, is gone or altered; copy {run} to another place and start from there"

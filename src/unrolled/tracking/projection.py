@@ -21,6 +21,7 @@ from unrolled.ground.made_of import check_made_of
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
 from unrolled.ground.score import Score
+from unrolled.ground.start import SETTINGS, WEIGHTS
 from unrolled.report.arms import Arm
 from unrolled.report.colours import run_colour
 from unrolled.report.phenomena import phenomena
@@ -30,7 +31,6 @@ from unrolled.tracking.saved_view import CONFIGURATION, CORPUS
 SCHEMA = 4  # of what is published; raising it publishes every run anew
 ENCODED = Path("data/encoded")
 CORPUS_REPORT = Path("data/corpus.json")
-WEIGHTS = "weights.safetensors"
 WARNINGS = "unrolled.warnings"  # a tag: why the figures of this corpus mislead
 
 
@@ -200,7 +200,7 @@ def _served(workspace: Path, run: Run, about: Any, corpus: Mapping[str, Any]) ->
     for file in beside:
         load(file.parent, file.name, sha256)  # or an error that says how to make it again
     network = run.settings["network"]
-    files = (run.directory / WEIGHTS, run.directory / "settings.json", *beside)
+    files = (run.directory / WEIGHTS, run.directory / SETTINGS, *beside)
     return Served(
         about.LOADER, files, about.PACKAGES, about.inputs(run.settings), about.outputs(network),
         about.may_be_champion(network, corpus),

@@ -29,12 +29,13 @@ from torch import nn
 from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.checksums import seal, sha256, write_json
 from unrolled.ground.score import Sums
+from unrolled.ground.start import SETTINGS, WEIGHTS
 from unrolled.recurrence.layer import RecurrentLayer
 from unrolled.training.clipping import is_clipped
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import REDUCTION
 from unrolled.training.history import History
-from unrolled.training.state import WEIGHTS, write_last
+from unrolled.training.state import write_last
 from unrolled.training.training import Training
 
 TABLES = ("epochs", "profile", "lag_profile", "addends", "spectra")
@@ -49,7 +50,7 @@ def write_run(
         save_file(history.weights, place / WEIGHTS)
         if history.diverged_at is None:
             write_last(place, training, history)
-        write_json(place / "settings.json", {**arm, "sizes": dict(sizes), "corpus_digest": corpus})
+        write_json(place / SETTINGS, {**arm, "sizes": dict(sizes), "corpus_digest": corpus})
         steps.to_parquet(place / "steps.parquet", index=False)
         tables = {
             "epochs": _epochs_table(history.epochs, steps, training.options.clip_norm),

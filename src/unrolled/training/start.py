@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from unrolled.ground.checksums import json_of, read_sealed
+from unrolled.ground.checksums import json_of
 from unrolled.ground.corpus import vocabularies
-from unrolled.ground.start import SETTINGS, WEIGHTS, Start, digest_of
+from unrolled.ground.start import SETTINGS, WEIGHTS, Start
 from unrolled.shell.errors import UserError
 from unrolled.training.history import History
 from unrolled.training.state import LAST, read_last, set_state
@@ -40,31 +40,20 @@ def begin(training: Training, history: History, arm: Mapping[str, Any], corpus: 
     if training.step or not (stated := arm["train"].get("start_from")):
         return
     start = Start.of(stated)
-    run = start.folder / "run"
-    if not _whole(run, start.digest):
+    if not start.whole():
         raise UserError(
             f"{start.folder}, the copy of {start.address} that {arm['arm']} starts from, is missing or altered; "
             "make it again with: dvc repro -f -s resolve"
         )
-    settings = json_of(run / SETTINGS)
+    settings = json_of(start.run / SETTINGS)
     other = _another(settings, arm, corpus)
-    if other is None and (run / LAST).is_file():
-        said = _go_on(training, history, start, run)
+    if other is None and (start.run / LAST).is_file():
+        said = _go_on(training, history, start)
     else:
         said = f"starts with the weights of {start.address}; {_taken_over(training, settings, arm, start, encoded)}"
         if other:
             said += f"; the optimiser begins anew, as {other}"
     print(f"{arm['arm']}: {said}", file=sys.stderr)
-
-
-def _whole(run: Path, digest: str) -> bool:
-    """Whether the copy of a run is there and as it was made; one of MLflow has no summary that vouches for the rest."""
-    try:
-        if (run / "summary.json").is_file():
-            read_sealed(run, "summary.json")
-        return digest_of(run) == digest
-    except (OSError, UserError):
-        return False
 
 
 def _another(settings: Mapping[str, Any], arm: Mapping[str, Any], corpus: str) -> str | None:
@@ -76,8 +65,8 @@ def _another(settings: Mapping[str, Any], arm: Mapping[str, Any], corpus: str) -
     return None if settings["corpus_digest"] == corpus else "the corpus is another"
 
 
-def _go_on(training: Training, history: History, start: Start, run: Path) -> str:
-    tensors, text = read_last(run)
+def _go_on(training: Training, history: History, start: Start) -> str:
+    tensors, text = read_last(start.run)
     if (done := text["training"]["epoch"]) >= (wanted := training.options.epochs):
         raise UserError(
             f"train.start_from: {start.address} was trained for {done} epochs with these settings already, and "
@@ -92,7 +81,7 @@ def _taken_over(
     training: Training, settings: Mapping[str, Any], arm: Mapping[str, Any], start: Start, encoded: Path
 ) -> str:
     """Take over the weights, of rows that stand for something by its name; how many are left as they were drawn."""
-    weights, model = load_file(start.folder / "run" / WEIGHTS), training.model
+    weights, model = load_file(start.run / WEIGHTS), training.model
     names, known = vocabularies(encoded), vocabularies(start.folder / "vocabulary")
     rows = {} if known == names else model.rows()
     if known != names and not (known and rows):

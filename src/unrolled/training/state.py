@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from unrolled.ground.start import WEIGHTS
 from unrolled.training.carry import like, tensors_in
 from unrolled.training.history import History
 from unrolled.training.training import Training
@@ -60,7 +61,7 @@ def set_state(training: Training, history: History, tensors: Mapping[str, Tensor
     history.restore(_under(tensors, "history"), text["history"])
 
 
-WEIGHTS, LAST = "weights.safetensors", "last.safetensors"  # files of a run directory: of its best epoch, and of its end
+LAST = "last.safetensors"  # of a run directory: its end, as WEIGHTS are of its best epoch
 TEXT = "state"  # the one entry of metadata
 
 
