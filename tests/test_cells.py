@@ -57,6 +57,25 @@ def test_equals_torch_twin_in_outputs_and_all_gradients(
         torch.testing.assert_close(gradient, reference, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("step", [0, T - 1])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_relu_passes_gradients_as_torch_where_a_unit_is_no_finite_number(
+    dtype: torch.dtype, step: int, value: float
+) -> None:
+    """One unit becomes ``value`` at that step, the others of its column nan, the product of it with 0."""
+    layer, inputs, state = example("relu", dtype)
+    with torch.no_grad():
+        layer.weight_ih.copy_(torch.eye(H, E))
+        inputs[step, 0, 0] = value
+    twin = twin_of(layer, "relu")
+    ours = torch.autograd.grad(weighted(*layer(inputs, state)), [inputs, *state, *layer.parameters()])
+    of_twin = [twin.weight_ih_l0, twin.weight_hh_l0, twin.bias_ih_l0]
+    theirs = torch.autograd.grad(weighted(*run_twin(twin, inputs, state)), [inputs, *state, *of_twin])
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_adjoint_is_the_numerical_gradient(cell: str, reverse: bool) -> None:

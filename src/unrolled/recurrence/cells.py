@@ -59,7 +59,10 @@ class ReLURNN(TanhRNN):
         torch.clamp(activations.addmm_(before[0], operands[0]), min=0, out=after[0])
 
     def factors(self, activations: Tensor, extra: Tensor, before: Parts, after: Parts) -> Parts:
-        return ((activations > 0).to(activations.dtype),)
+        return ((activations <= 0).logical_not_().to(activations.dtype),)  # 1 where it is no number, as in torch
+
+    def adjoint(self, gates: Parts, others: Parts, d_hidden: Tensor, carried: Tensor | None) -> None:
+        torch.where(gates[0] > 0, d_hidden, gates[0], out=gates[0])  # a product with 0 would make nan of infinity
 
 
 class GRU:

@@ -58,7 +58,7 @@ def _rnn_backward(relu, hidden, d_gates, d_hidden, panels, product, offsets, rev
             if relu:
                 for j in range(size):
                     d_gates[row + b, j] = (
-                        d_hidden[row + b, j] if hidden[after + b, j] > np.float32(0) else np.float32(0)
+                        np.float32(0) if hidden[after + b, j] <= np.float32(0) else d_hidden[row + b, j]
                     )
             else:
                 for j in range(size):
