@@ -6,17 +6,45 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from unrolled.recurrence.compiled.matmul import WIDTH, pack_panel
+from unrolled.recurrence.compiled.matmul import WIDTH, multiply, pack_panel
 from unrolled.recurrence.compiled.openmp import arguments, array, next_share, run
 
 
 @njit(inline="always")
 def rows_of(t, offsets, columns, reverse):
-    """Of time step t: its first row, how many rows it has, the first state before it, the first state after it."""
+    """Of the rows of time step t: the first, how many, the first state before it, the first state after it."""
     row, count = offsets[t], offsets[t + 1] - offsets[t]
     above, beside = columns + offsets[t - 1] if t > 0 else 0, columns + row
     before, after = (beside, above) if reverse else (above, beside)
     return row, count, before, after
+
+
+@njit(inline="always")
+def step_forward(step, reverse, hidden, panels, product, offsets, first, last):
+    """Multiply a share's states before a step; its first row, the states before and after, the end of the columns."""
+    t = len(offsets) - 2 - step if reverse else step
+    row, count, before, after = rows_of(t, offsets, len(product), reverse)
+    end = min(last, count)
+    if len(panels):
+        multiply(hidden[before:], panels, product, first, end)
+    return row, before, after, end
+
+
+@njit(inline="always")
+def step_back(step, reverse, later, shared, d_gates, d_hidden, panels, product, offsets, first, last):
+    """The same on the way back: what a later step hands down through the product is added to d_hidden.
+
+    ``later``: the first row of the later time step; ``shared``: where the columns end that run there.
+    """
+    t = step if reverse else len(offsets) - 2 - step
+    row, count, before, after = rows_of(t, offsets, len(product), reverse)
+    end = min(last, count)
+    shared = min(shared, end)
+    multiply(d_gates[later:], panels, product, first, shared)
+    for b in range(first, shared):
+        for j in range(d_hidden.shape[1]):
+            d_hidden[row + b, j] += product[b, j]
+    return row, before, after, end
 
 
 @njit(error_model="numpy")

@@ -9,8 +9,8 @@ from numba import njit
 from torch import Tensor
 
 from unrolled.recurrence.compiled.arithmetic import CONTRACT, sigmoid, tanh
-from unrolled.recurrence.compiled.columns import first_column, rows_of
-from unrolled.recurrence.compiled.matmul import WIDTH, multiply
+from unrolled.recurrence.compiled.columns import first_column, step_back, step_forward
+from unrolled.recurrence.compiled.matmul import WIDTH
 from unrolled.recurrence.compiled.openmp import arguments, array, next_share, run
 
 
@@ -20,11 +20,7 @@ def _gru_forward(activations, extra, hidden, bias, panels, product, offsets, rev
     steps, size = len(offsets) - 1, hidden.shape[1]
     gates = activations.reshape(len(activations), 3, size)  # constant indices, or the loops are not vectorised
     for step in range(steps):
-        t = steps - 1 - step if reverse else step
-        row, count, before, after = rows_of(t, offsets, len(product), reverse)
-        end = min(last, count)
-        if len(panels):
-            multiply(hidden[before:], panels, product, first, end)
+        row, before, after, end = step_forward(step, reverse, hidden, panels, product, offsets, first, last)
         for b in range(first, end):
             k, old, new = row + b, before + b, after + b
             for j in range(2 * size):
@@ -47,18 +43,13 @@ def _gru_backward(
     gates = activations.reshape(len(activations), 3, size)
     products, drives = d_gates.reshape(len(d_gates), 3, size), d_drive.reshape(len(d_drive), 3, size)
     one = np.float32(1)
-    later, shared = 0, 0  # the first row of the later time step; where the columns end that run at both steps
+    later, shared = 0, 0
     for step in range(steps):
-        t = step if reverse else steps - 1 - step
-        row, count, before, _ = rows_of(t, offsets, len(product), reverse)
-        end = min(last, count)
-        shared = min(shared, end)
-        multiply(d_gates[later:], panels, product, first, shared)
+        row, before, _, end = step_back(
+            step, reverse, later, shared, d_gates, d_hidden, panels, product, offsets, first, last
+        )
         for b in range(first, end):
             k, old = row + b, before + b
-            if b < shared:
-                for j in range(size):
-                    d_hidden[k, j] += product[b, j]
             for j in range(size):
                 d_hidden[k, j] += carried[b, j]
             for j in range(size):

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from unrolled.recurrence.compiled import gru_loop
 from unrolled.recurrence.compiled.arithmetic import CONTRACT, sigmoid, tanh
-from unrolled.recurrence.compiled.columns import first_column, packed, rows_of, scratch
-from unrolled.recurrence.compiled.matmul import WIDTH, multiply
+from unrolled.recurrence.compiled.columns import first_column, packed, scratch, step_back, step_forward
+from unrolled.recurrence.compiled.matmul import WIDTH
 from unrolled.recurrence.compiled.openmp import arguments, array, next_share, run
 
 
@@ -25,11 +25,7 @@ def _rnn_forward(relu, drive, hidden, panels, product, offsets, reverse, first, 
     """h after a row = tanh(drive + (h before it) W_hh^T), or for ReLU the positive part of that sum."""
     steps, size = len(offsets) - 1, drive.shape[1]
     for step in range(steps):
-        t = steps - 1 - step if reverse else step
-        row, count, before, after = rows_of(t, offsets, len(product), reverse)
-        end = min(last, count)
-        if len(panels):
-            multiply(hidden[before:], panels, product, first, end)
+        row, _, after, end = step_forward(step, reverse, hidden, panels, product, offsets, first, last)
         for b in range(first, end):
             if relu:
                 for j in range(size):
@@ -44,17 +40,12 @@ def _rnn_forward(relu, drive, hidden, panels, product, offsets, reverse, first, 
 def _rnn_backward(relu, hidden, d_gates, d_hidden, panels, product, offsets, reverse, first, last):
     """d_hidden comes as dL/d(outputs) and leaves as dL/dh; d_gates leaves as dL/d(W_ih x + W_hh h + b)."""
     steps, size = len(offsets) - 1, d_hidden.shape[1]
-    later, shared = 0, 0  # the first row of the later time step; where the columns end that run at both steps
+    later, shared = 0, 0
     for step in range(steps):
-        t = step if reverse else steps - 1 - step
-        row, count, _, after = rows_of(t, offsets, len(product), reverse)
-        end = min(last, count)
-        shared = min(shared, end)
-        multiply(d_gates[later:], panels, product, first, shared)
+        row, _, after, end = step_back(
+            step, reverse, later, shared, d_gates, d_hidden, panels, product, offsets, first, last
+        )
         for b in range(first, end):
-            if b < shared:
-                for j in range(size):
-                    d_hidden[row + b, j] += product[b, j]
             if relu:
                 for j in range(size):
                     d_gates[row + b, j] = (
@@ -73,11 +64,7 @@ def _lstm_forward(activations, hidden, cells, panels, product, offsets, reverse,
     steps, size = len(offsets) - 1, hidden.shape[1]
     gates = activations.reshape(len(activations), 4, size)  # constant indices, or the loops are not vectorised
     for step in range(steps):
-        t = steps - 1 - step if reverse else step
-        row, count, before, after = rows_of(t, offsets, len(product), reverse)
-        end = min(last, count)
-        if len(panels):
-            multiply(hidden[before:], panels, product, first, end)
+        row, before, after, end = step_forward(step, reverse, hidden, panels, product, offsets, first, last)
         for b in range(first, end):
             r, old, new = row + b, before + b, after + b
             for j in range(4 * size):
@@ -105,16 +92,11 @@ def _lstm_backward(activations, cells, d_gates, d_hidden, d_cell, panels, produc
     one = np.float32(1)
     later, shared = 0, 0
     for step in range(steps):
-        t = step if reverse else steps - 1 - step
-        row, count, before, after = rows_of(t, offsets, len(product), reverse)
-        end = min(last, count)
-        shared = min(shared, end)
-        multiply(d_gates[later:], panels, product, first, shared)
+        row, before, after, end = step_back(
+            step, reverse, later, shared, d_gates, d_hidden, panels, product, offsets, first, last
+        )
         for b in range(first, end):
             r, old, new = row + b, before + b, after + b
-            if b < shared:
-                for j in range(size):
-                    d_hidden[r, j] += product[b, j]
             for j in range(size):
                 o, c = gates[r, 3, j], tanh(cells[new, j])
                 drives[r, 3, j] = d_hidden[r, j] * c * o * (one - o)
