@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unrolled.ground.checksums import read_sealed
+from unrolled.ground.checksums import json_of, load
 from unrolled.ground.corpus import MANIFEST, read_report
 from unrolled.ground.resolved import RESOLVED
 from unrolled.ground.run import Run
@@ -29,7 +29,7 @@ def read_transcriber(arm: str | None = None, workspace: Path = Path()) -> tuple[
     network, names = run.model(), corpus.names
     assert isinstance(network, Network)
     unit, rate, spread = names["unit"][0], int(names["rate"][0]), np.asarray(corpus.arrays["spread"])
-    trained_on = read_sealed(workspace / ENCODED, MANIFEST)["settings"]["corpus"]["name"]
+    trained_on = load(workspace / ENCODED, MANIFEST, json_of)["settings"]["corpus"]["name"]
     how = decoding(workspace / RESOLVED) | {"silence": longest_silence(trained_on)}
     return run.arm, Transcriber(network, names["words"], unit, rate, spread, **how)
 
