@@ -20,7 +20,7 @@ from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
 from unrolled.shell.errors import UserError
-from unrolled.tasks.language_model.evaluation.scores import OF_LINES, OF_SENTENCES
+from unrolled.tasks.language_model.evaluation.scores import OF_LINES, OF_SENTENCES, RESET
 from unrolled.tasks.language_model.finishing import figures as finishing_figures
 from unrolled.tasks.language_model.finishing import section as finishing
 from unrolled.tasks.language_model.text.inference import Trained
@@ -62,7 +62,7 @@ def samples(arms: Sequence[str], workspace: Path = Path()) -> Mapping[str, Mappi
 
 def judged(settings: Mapping[str, Any]) -> str:
     """Who was trained on each sentence from a zero state says nothing by what it makes of a state carried on."""
-    return "reset_perplexity" if settings["train"].get("reset") == "sentence" else "forward_perplexity"
+    return RESET if settings["train"].get("reset") == "sentence" else "forward_perplexity"
 
 
 def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:

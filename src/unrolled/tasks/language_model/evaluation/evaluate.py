@@ -34,11 +34,12 @@ from unrolled.tasks.language_model.evaluation.measures import (
 from unrolled.tasks.language_model.evaluation.neural_cache import cache_nats, choose_cache, forward_reading
 from unrolled.tasks.language_model.evaluation.own_text import own_text
 from unrolled.tasks.language_model.evaluation.reset import reset_nats
+from unrolled.tasks.language_model.evaluation.scores import RESET
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.predictions import SCORE_OF_HEAD, predictions
 
 Nats = NDArray[Any]  # -log p of each token, float32 or float64 [N]
-MAIN, RESET = SCORE_OF_HEAD["forward"], "reset_perplexity"
+MAIN = SCORE_OF_HEAD["forward"]
 DYNAMIC_VALID = 20_000  # tokens of the validation split that dynamic evaluation is chosen on: each trial trains
 ROWS = 512  # of an n-gram model's distributions at a time: memory, not the figures, hangs on it
 

@@ -17,6 +17,7 @@ from unrolled.ground.bootstrap import bootstrap_interval, bootstrap_statistic
 from unrolled.ground.corpus import Split
 from unrolled.ground.evaluation import Resampling
 from unrolled.scoring.checks import fail
+from unrolled.tasks.language_model.evaluation.scores import RESET
 
 Nats = NDArray[Any]
 
@@ -24,7 +25,7 @@ FLOORS = {  # score: the floor under it, and what is paid beyond it
     "forward_perplexity": ("causal", "forward_excess"),
     "backward_perplexity": ("backward", "backward_excess"),
     "pseudo_perplexity": ("smoothing", "joined_excess"),
-    "reset_perplexity": ("reset", "reset_excess"),
+    RESET: ("reset", "reset_excess"),
 }
 EXCESS = {score: name for score, (_, name) in FLOORS.items()}
 # Whatever more they use, all stands before a token.

@@ -6,6 +6,8 @@ from functools import partial
 from unrolled.ground.perplexity import perplexity
 from unrolled.ground.score import Score
 
+RESET = "reset_perplexity"  # the forward head's, the state zero at the start of each sentence
+
 _perplexity = partial(Score, unit="token", value=perplexity, summed="nats", ratio="perplexity ratio")
 _variant = partial(_perplexity, column="variant")  # the forward head's score in other ways
 
@@ -20,7 +22,7 @@ SCORES = (
     _perplexity("backward_perplexity", "backward perplexity", note="right to left"),
     _perplexity("pseudo_perplexity", "pseudo-perplexity", note="both sides; not a language model"),
     _variant(
-        "reset_perplexity",
+        RESET,
         "state reset at each sentence",
         note="the hidden state is zero at the start of each sentence; in the first table it is carried over, as in the "
         "literature",
