@@ -139,15 +139,20 @@ def test_reach_counts_from_the_loss_and_looks_behind_the_peak() -> None:
 
 
 @pytest.mark.parametrize(
-    ("norms", "first"),
+    ("norms", "losses", "first"),
     [
-        ([1, 1, 1, 10, 10.1], 4),
-        ([1, 1, 100, 1, 1, 1], None),  # too early to say
-        ([1, 1, 1, 1, math.nan], 4),
-        ([1, 1, 1, math.inf], 3),
-        ([1.5**step for step in range(60)], None),  # grows, but never by a jump
-        ([], None),
+        ([1, 1, 1, 10, 10.1, 1], [4, 4, 4, 4, 4, 9], 4),
+        ([1, 1, 1, 10, 10.1, 1], [4, 9, 4, 4, 4, 9], None),  # the loss was as high before
+        ([1, 1, 1, 10.1, 1, 1, 1], [4, 4, 4, 4, 9, 4, 4], None),  # one batch alone is hard
+        ([1, 1, 1, 10.1, 1, 10.1, 1], [4, 4, 4, 4, 3, 3, 9], 5),
+        ([1, 1, 1, 10.1, 1], [4, 4, 4, 4, math.nan], 3),
+        ([1, 1, 1, 10.1], [4, 4, 4, 4], None),  # of what comes of it nothing is seen
+        ([1, 1, 100, 1, 1, 1], [4, 4, 4, 9, 9, 9], None),  # too early to say
+        ([1, 1, 1, 1, math.nan], [4, 4, 4, 4, math.nan], 4),
+        ([1, 1, 1, math.inf], [4, 4, 4, 4], 3),
+        ([1.5**step for step in range(60)], list(range(60)), None),  # grows, but never by a jump
+        ([], [], None),
     ],
 )
-def test_the_first_explosion(norms: list[float], first: int | None) -> None:
-    assert gradient_norms.first_explosion(norms) == first
+def test_the_first_explosion(norms: list[float], losses: list[float], first: int | None) -> None:
+    assert gradient_norms.first_explosion(norms, losses) == first

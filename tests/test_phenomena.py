@@ -28,7 +28,7 @@ def run(*, epochs: int = 4, diverged: bool = False) -> Made:
         columns=["epoch", "stack", "layer", "gate", "spectral_radius", "largest_singular_value"],
     )
     norms = [1.0] * 8 + [100.0] + [1.0] * 40
-    steps = pd.DataFrame({"step": range(1, 50), "loss": 4.0, "grad_norm": norms})
+    steps = pd.DataFrame({"step": range(1, 50), "loss": [4.0] * 9 + [9.0] * 40, "grad_norm": norms})
     return Made(lag_profile=lags, spectra=spectra, steps=steps, main_stack="forward")
 
 

@@ -48,8 +48,10 @@ def nats_of(network: Network, text: Tokens = TEST) -> np.ndarray:
 
 
 def run_of(name: str, network: Network, norms: list[float], **train: Any) -> Any:
-    """What is read of a run: ``norms`` are its gradient's, step by step."""
-    steps = pd.DataFrame({"grad_norm": norms, "loss": 1.0, "epoch": np.arange(len(norms)) // STEPS + 1})
+    """What is read of a run: ``norms`` are its gradient's, step by step, and the loss leaps behind the largest."""
+    numbers = np.arange(len(norms))
+    loss = np.where(numbers > np.argmax(norms), 9.0, 1.0)
+    steps = pd.DataFrame({"grad_norm": norms, "loss": loss, "epoch": numbers // STEPS + 1})
     settings = settings_of(name, **train) | {"sizes": SIZES}
     return SimpleNamespace(
         arm=name, settings=settings, steps=steps, model=lambda: network, digest="run", check=lambda corpus: None,
@@ -170,7 +172,7 @@ def test_a_training_that_goes_another_way_when_it_is_repeated_has_no_cliff(tmp_p
     for rate, replayed in ((2.0, True), (1.9, False)):
         as_trained.settings["train"]["learning_rate"] = rate
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("unrolled.probing.probe.first_explosion", lambda norms: explodes)
+            patch.setattr("unrolled.probing.probe.first_explosion", lambda norms, losses: explodes)
             explosion, slope = _explosion(as_trained, split_of(TEXT))
         assert explosion is not None and explosion["replayed"] is replayed
         assert slope.empty is not replayed
@@ -178,12 +180,12 @@ def test_a_training_that_goes_another_way_when_it_is_repeated_has_no_cliff(tmp_p
 
 @pytest.mark.usefixtures("made_up")
 def test_a_step_that_does_not_follow_the_gradient_lands_nowhere_on_it(tmp_path: Path) -> None:
-    found = probed(tmp_path / "probes", "rnn-clipped-1", norms=[1.0] * 4 + [50.0], optimiser="adam")
+    found = probed(tmp_path / "probes", "rnn-clipped-1", norms=[1.0] * 4 + [50.0, 1.0], optimiser="adam")
     assert len(found.cliff) and not found.cliff["landed"].any()
 
 
 def test_an_explosion_after_the_first_epoch_has_a_step_and_no_cliff(tmp_path: Path) -> None:
-    found = probed(tmp_path / "probes", "rnn-clipped-1", norms=[1.0] * 20 + [50.0])
+    found = probed(tmp_path / "probes", "rnn-clipped-1", norms=[1.0] * 20 + [50.0, 1.0])
     assert found.figures["explosion"] == {"step": 21, "norm": 50.0, "replayed": None} and found.cliff.empty
 
 

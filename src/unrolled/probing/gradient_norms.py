@@ -76,14 +76,25 @@ def reach(norms: ArrayLike, share: float = 0.01) -> float:
     return float(top + below[0] - 1) if below.size else math.inf
 
 
-def first_explosion(norms: ArrayLike, times: float = 10.0, steps: int = 10) -> int | None:
-    """Index of the first gradient norm [N] that is not finite or above ``times`` the median of the ``steps`` before it.
+EXPLODED = (
+    "the gradient norm exceeds 10 times the median of the 10 steps before it, and the loss of the 10 steps after it, "
+    "by their median, all that was seen before; or the norm is not finite"
+)
 
-    Three steps at least must stand before it. None: the gradient never exploded.
+
+def first_explosion(norms: ArrayLike, losses: ArrayLike, times: float = 10.0, steps: int = 10) -> int | None:
+    """Index of the first step that is as EXPLODED says; norms of the gradient and losses of the batch, [N] each.
+
+    A jump of the norm alone is none: where few batches are still lost on, as in classification, the norm is often many
+    times its median, and nothing comes of it. What explodes leaves the valley and disrupts learning (Pascanu, Mikolov &
+    Bengio 2013, section 2.3 and figure 6). Three steps at least must stand before it. None: it never exploded.
     """
-    series = np.asarray(norms, dtype=np.float64)
+    series, loss = np.asarray(norms, dtype=np.float64), np.asarray(losses, dtype=np.float64)
     for index in range(3, series.size):
-        if not series[index] <= times * float(np.median(series[max(0, index - steps) : index])):
+        if series[index] <= times * float(np.median(series[max(0, index - steps) : index])):
+            continue
+        after = loss[index + 1 : index + 1 + steps]
+        if not math.isfinite(series[index]) or (after.size and not np.median(after) <= loss[:index].max()):
             return index
     return None
 

@@ -160,7 +160,7 @@ def _explosion(run: Run, train: Split) -> tuple[dict[str, Any] | None, pd.DataFr
     here, meets the gradient that was recorded (`replayed`): on another machine its roundings may lead elsewhere.
     """
     norms = run.steps["grad_norm"]
-    index = first_explosion(norms)
+    index = first_explosion(norms, run.steps["loss"])
     none = pd.DataFrame(columns=["distance", "loss", "landed"], dtype=float)
     if index is None:
         return None, none

@@ -10,7 +10,7 @@ import torch
 
 from unrolled.ground.run import Run
 from unrolled.probing.gates import CARRYING, time_constants
-from unrolled.probing.gradient_norms import first_explosion
+from unrolled.probing.gradient_norms import EXPLODED, first_explosion
 from unrolled.probing.probe import Probes
 from unrolled.report.series import last_finite_epoch
 
@@ -40,7 +40,7 @@ PHENOMENA = {  # heading and meaning of each figure that has a column
     "time_constant": ("time constant", "of the median unit, in time steps, for the gate that carries the state"),
     "first_explosion": (
         "first explosion at step",
-        "the first step whose gradient norm exceeds 10 times the median of the 10 steps before it",
+        f"the first at which {EXPLODED}",
     ),
 }
 
@@ -138,5 +138,5 @@ def cliff_of(probes: Probes) -> pd.DataFrame:
 
 def explosion_step(run: Run) -> int | None:
     """Number of the first step whose gradient exploded."""
-    index = first_explosion(run.steps["grad_norm"]) if len(run.steps) else None
+    index = first_explosion(run.steps["grad_norm"], run.steps["loss"]) if len(run.steps) else None
     return None if index is None else int(run.steps["step"].iloc[index])

@@ -11,6 +11,7 @@ import numpy as np
 
 from unrolled.ground.bootstrap import count_clusters, fewest_samples, stretch_length
 from unrolled.ground.score import Score
+from unrolled.probing.gradient_norms import EXPLODED
 from unrolled.report.comparison import Comparison
 from unrolled.report.markdown import bounded, defined, number, over_seeds, with_interval, with_spread
 from unrolled.report.phenomena import PHENOMENA
@@ -144,10 +145,9 @@ def _survival(comparison: Comparison, share: str) -> list[Section]:
         for row in comparison.summaries
     ]
     meaning = (
-        "Survived: a seed that was trained to the end, better than a model that learns nothing. Exploded: one whose "
-        "gradient norm exceeded 10 times the median of the 10 steps before it at least once. Came back: one that "
-        "survived that, and was at its best only then. The interval is that of the probability "
-        "of surviving, exact (Clopper and Pearson 1934): of few seeds it is wide."
+        "Survived: a seed that was trained to the end, better than a model that learns nothing. Exploded: one with a "
+        f"step at which {EXPLODED}. Came back: one that survived that, and was at its best only then. The interval is "
+        "that of the probability of surviving, exact (Clopper and Pearson 1934): of few seeds it is wide."
     )
     return [Section("Survival over seeds", [(headings, rows)], [meaning])]
 
