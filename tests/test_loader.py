@@ -259,6 +259,8 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"arch": {"a": {None: 2}}}, ["unknown key 'arch.a.None'"]),
         ({"network": {1: 2}}, ["unknown key 'network.1'"]),
         ({"arch__a-b": {"layers": 2}}, ["'a-b' under 'arch'", "letters, digits and _"]),
+        ({"arch__constructor": {"layers": 2}}, ["'constructor' under 'arch'", "JavaScript", "choose another"]),
+        ({"clipping": {"__proto__": {"clip_norm": 1.0}}}, ["'__proto__' under 'clipping'", "JavaScript"]),
         ({"arch__lstm": 3}, ["'arch.lstm' must hold keys, not 3"]),
     ],
 )

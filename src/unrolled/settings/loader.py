@@ -37,6 +37,9 @@ SEEDS = TypeAdapter(
     config=ConfigDict(strict=True),
 )
 SHARED = ("corpus", "vocabulary")  # sections that every task has
+OF_OBJECTS = (
+    "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf",
+)  # fmt: skip
 
 Section = dict[str, Any]  # as params.yaml has it: plain numbers, texts and lists by key
 
@@ -161,6 +164,9 @@ def _grid(raw: dict[str, Any], place: str) -> list[tuple[str, str]]:
             if not isinstance(name, str) or not re.fullmatch(r"\w{1,100}", name, re.ASCII):
                 what = "a row's name is up to 100 letters, digits and _, quoted where it would read as a number"
                 raise UserError(f"{place}: {shown(name)} under '{axis}': {what}")
+            if name in OF_OBJECTS or name.startswith("__"):
+                what = "every object of JavaScript has something of that name, which figures would show instead"
+                raise UserError(f"{place}: {shown(name)} under '{axis}': {what}; choose another")
             if not isinstance(row, dict | None):
                 raise UserError(f"{place}: '{axis}.{name}' must hold keys, not {shown(row)}")
     return [(arch, clipping) for arch in raw["arch"] for clipping in raw["clipping"]]
