@@ -7,6 +7,7 @@ import io
 import math
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,14 @@ def run(program: str) -> tuple[str, float]:
     with contextlib.redirect_stdout(said):
         exec(compile(program, "docs/library.md", "exec"), names)
     return said.getvalue(), names["loss"].item()
+
+
+def test_the_version_is_that_which_is_installed_and_unknown_of_a_folder_on_the_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert unrolled.__version__ == metadata.version("unrolled")
+    monkeypatch.setattr(metadata, "distribution", lambda name: metadata.Distribution.from_name(f"no-{name}"))
+    assert unrolled.__version__ == "unknown"
 
 
 def test_the_script_of_the_manual_learns_what_it_learns_with_torch_and_shows_how_far_back() -> None:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from unrolled.library.measures import Norms, clip_grad_norm, lag_profile, lyapunov_spectrum, spectral_radius
     from unrolled.library.modules import GRU, LSTM, RNN
     from unrolled.library.trained import load
@@ -36,6 +37,16 @@ _PLACES = {
 }
 
 
+def _version() -> str:
+    """Of the package as it is installed; of a checkout that is merely on the path, none is known."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("unrolled")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
@@ -43,6 +54,8 @@ def __dir__() -> list[str]:
 if not TYPE_CHECKING:  # or a type checker would take any name for one of these
 
     def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return _version()
         if name not in _PLACES:
             raise AttributeError(f"module 'unrolled' has no attribute {name!r}; it has {', '.join(__all__)}")
         found = getattr(import_module(f"unrolled.library.{_PLACES[name]}"), name)
