@@ -1,5 +1,6 @@
 """`train.start_from` while params.yaml is resolved: the run is found, copied and pinned by its digest."""
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -117,6 +118,7 @@ def _why_not(address: str, place: Path, arm: str) -> str:
 
 
 def _downloaded(address: str, folder: str) -> Path:
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # or a log is full of it
     from mlflow.artifacts import download_artifacts  # 2 s that nobody else shall wait for
     from mlflow.exceptions import MlflowException
 
