@@ -15,7 +15,7 @@ from unrolled.training.training import Options, Training
 SMALL: dict[str, Any] = {"cell": "lstm", "bidirectional": False, "embedding": 8, "hidden": 16, "layers": 1}
 TRAIN: dict[str, Any] = {
     "seed": 1, "epochs": 8, "texts": 32, "optimiser": "adam", "learning_rate": 0.02, "anneal_factor": 1.0,
-    "anneal_after": None, "average_after": None, "weight_decay": 0.0, "clip_norm": 1.0,
+    "anneal_after": None, "average_after": None, "weight_decay": 0.0, "profile_every": 1, "clip_norm": 1.0,
 }  # fmt: skip
 
 

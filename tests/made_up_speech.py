@@ -23,8 +23,8 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 TRAIN: dict[str, Any] = {
     "seed": 1, "epochs": 8, "utterances": 16, "optimiser": "adam", "learning_rate": 0.01, "anneal_factor": 1.0,
-    "anneal_after": None, "average_after": None, "weight_decay": 0.0, "clip_norm": 1.0, "ctc_weight": 0.3,
-    "tempo": 0.0, "vocal_tract": 0.0, "microphone": 0.0, "noise": 0.0, "masks": 0,
+    "anneal_after": None, "average_after": None, "weight_decay": 0.0, "profile_every": 1, "clip_norm": 1.0,
+    "ctc_weight": 0.3, "tempo": 0.0, "vocal_tract": 0.0, "microphone": 0.0, "noise": 0.0, "masks": 0,
 }  # fmt: skip
 
 

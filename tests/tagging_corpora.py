@@ -24,7 +24,7 @@ NETWORK: dict[str, Any] = {
 }  # fmt: skip
 TRAIN: dict[str, Any] = {
     "seed": 1, "epochs": 1, "sentences": 8, "optimiser": "adam", "learning_rate": 0.01, "anneal_factor": 1.0,
-    "anneal_after": None, "average_after": None, "weight_decay": 0.0, "clip_norm": 1.0,
+    "anneal_after": None, "average_after": None, "weight_decay": 0.0, "profile_every": 1, "clip_norm": 1.0,
 }  # fmt: skip
 
 

@@ -57,7 +57,14 @@ def contents(directory: Path) -> dict[str, bytes]:
 CASES = {
     "rnn-unclipped-1": {},
     "lstm-clipped-1": {"optimiser": "adam", "learning_rate": 0.01, "weight_dropout": 0.3, "embedding_dropout": 0.2},
-    "bilstm-clipped-1": {"learning_rate": 30.0, "average_after": 0, "average_again": 1, "anneal_after": 1, "epochs": 4},
+    "bilstm-clipped-1": {
+        "learning_rate": 30.0,
+        "average_after": 0,
+        "average_again": 1,
+        "anneal_after": 1,
+        "epochs": 4,
+        "profile_every": 3,
+    },
 }
 
 

@@ -39,6 +39,7 @@ def train(**changes: Any) -> dict[str, Any]:
         "anneal_after": None,
         "average_after": None,
         "weight_decay": 0.0,
+        "profile_every": 1,
         "clip_norm": 0.25,
     }
     return settings | changes
@@ -131,6 +132,23 @@ def test_an_epochs_profile_has_a_norm_for_every_time_step_of_both_stacks() -> No
     for epoch in epochs:
         assert set(epoch.addends) == {"forward.0", "backward.0"}
         assert all(len(each.weight_hh) == len(each.weight_ih) == 8 for each in epoch.addends.values())
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.25])
+def test_profiling_a_batch_in_three_changes_nothing_but_the_profile(clip_norm: float | None) -> None:
+    every, third = (training_of(network(dropout=0.3), train(clip_norm=clip_norm, profile_every=n)) for n in (1, 3))
+    measured = torch.empty(0)
+    for one, other in zip(fit(every, TRAIN, VALID), fit(third, TRAIN, VALID), strict=True):
+        if isinstance(one, Step):
+            assert one == other
+            measured = every.profiles["forward.0"][: every.profiled].clone()
+        elif isinstance(other, Epoch) and one.number:
+            assert len(measured) == 12  # of 13 batches, as the last one is shorter
+            assert one.profile["forward.0"].equal(measured.median(0).values)
+            assert other.profile["forward.0"].equal(measured[::3].median(0).values)
+            assert one.valid == other.valid and one.addends.keys() == other.addends.keys()
+    for mine, theirs in zip(every.model.parameters(), third.model.parameters(), strict=True):
+        assert mine.equal(theirs)
 
 
 def test_measuring_the_addends_changes_nothing_of_the_training(monkeypatch: pytest.MonkeyPatch) -> None:

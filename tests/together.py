@@ -30,7 +30,7 @@ LINES = miniature.split_of(np.where(TEXT % 7, TEXT, END_ID).astype(np.uint16))
 LANGUAGE: dict[str, dict[str, Any]] = {
     **{cell: {"cell": cell} for cell in ("rnn", "relu", "gru", "mingru", "minlstm")},
     "lstm of three columns": {"columns": 3, "clip_norm": None},
-    "dropout": DROPOUT | {"columns": 5, "reset": 0.3},
+    "dropout": DROPOUT | {"columns": 5, "reset": 0.3, "profile_every": 4},
     "untied": DROPOUT | {"tied": False, "dropout_mask": "window", "weight_dropout": 0.0},
     "bilstm": {"bidirectional": True, "dropout": 0.2},
     "bilstm, dense": {"bidirectional": True, "tied": False, "layers": 2, "connection": "dense", "optimiser": "adam"},

@@ -76,6 +76,9 @@ class Task(Protocol):
     def tokens(self, batch: Batch) -> int:
         """What a rate of tokens a second counts."""
 
+    def time_steps(self, batch: Batch) -> int:
+        """Of the batch, those of its longest sequence."""
+
     def start(self, model: Model) -> Carry:
         """What the first batch of an epoch is given in place of what a batch before it carried on."""
 
@@ -125,6 +128,9 @@ class WholeSequences:
 
     def tokens(self, batch: Batch) -> int:
         return int(batch.lengths.sum())
+
+    def time_steps(self, batch: Batch) -> int:
+        return int(batch.lengths.max())
 
     def start(self, model: Model) -> Carry:
         return ()

@@ -3,7 +3,8 @@
 A cell (`cell.py`) is one time step and its adjoint. `unroll` applies it along a window; the backward pass goes back
 through the window and notes the norm of dL/dh_t at every time step, which a fused layer computes too but never shows.
 The loop over time is spelled out in `time_loops.py`; in float32 on the CPU its twin in `compiled/` runs instead, with
-the same results but for rounding (unless UNROLLED_COMPILED=0 is in the environment).
+the same results but for rounding (unless UNROLLED_COMPILED=0 is in the environment). So does torch's fused layer on a
+GPU (`fused.py`) where no profile is asked for.
 
 Inside, a window is N rows in order of time, [N, features], so that each product over the window is one product of two
 matrices. N is T B, or where columns have different lengths the number of tokens (`packing.py`).
@@ -21,6 +22,7 @@ from unrolled.recurrence import time_loops
 from unrolled.recurrence.cell import Cell, LayerWeights, Parts
 from unrolled.recurrence.compiled import time_loops as compiled_loops
 from unrolled.recurrence.compiled.dispatch import runs_compiled
+from unrolled.recurrence.fused import fused, runs_fused
 from unrolled.recurrence.packing import Packing, pack
 
 
@@ -126,6 +128,8 @@ def unroll(
     The final state is not detached: truncation is up to the caller. Shapes and types are not checked here, but in
     `RecurrentLayer`.
     """
+    if profile is None and runs_fused(cell, inputs):
+        return fused(cell, inputs, weights, state, reverse, lengths)
     packing = pack(len(inputs), inputs.shape[1], lengths, reverse, inputs.device)
     tensors = (inputs, *weights, *state)
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):

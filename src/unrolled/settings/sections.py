@@ -213,6 +213,7 @@ class TrainSettings(Strict):
     anneal_after: Annotated[int, Field(ge=0, le=10**9)] | None
     average_after: Annotated[int, Field(ge=0, le=10**9)] | None
     weight_decay: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+    profile_every: Count
     start_from: Annotated[str, Field(min_length=1)] | None
 
 

@@ -26,7 +26,7 @@ class Epoch:
     number: int
     learning_rate: float
     valid: dict[str, Sums]  # by score; the first is what the learning rate is annealed on
-    profile: dict[str, Tensor]  # by layer: median over the epoch's batches of ||dL/dh_t||, [T]; the last ends a window
+    profile: dict[str, Tensor]  # by layer: median over the profiled batches of ||dL/dh_t||, [T]; the last ends a window
     lag_profile: dict[str, Tensor]  # by layer: ||dL/dh|| by distance from one loss at the last step
     addends: dict[str, Addends]  # by layer: ||dL_t/dW|| of what each step t of a batch adds, and of their sum
     spectra: dict[str, dict[str, Spectrum]]  # by layer and gate: of the recurrent weights

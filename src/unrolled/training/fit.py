@@ -67,14 +67,15 @@ def steps(training: Training, train: Split) -> Iterator[Step]:
         training.optimiser.zero_grad()
         found = _gradient(training, batch, carry)
         norms = clip(groups, options.clip_norm)
-        number, rate = training.step + 1, _rate(training, found)
-        step = Step(number, training.epoch + 1, task.tokens(batch), found.loss, rate, norms)
+        number, rate = training.step + 1, _rate(training, batch)
+        step = Step(number, training.epoch + 1, task.tokens(batch), float(found.loss), rate, norms)
         if step.diverged:
             yield step
             return
         _update(training, rate)
         average(training)
-        _keep(found.norms, training, train)
+        if found.norms:
+            _keep(found.norms, training, train)
         training.step, training.position, training.carry = number, training.position + 1, found.carry
         yield step
 
@@ -96,18 +97,19 @@ def _gradient(training: Training, batch: Batch, carry: Carry) -> Gradient:
     """The gradients of the batch's mean loss, at the parameters, and what else it leaves."""
     task, model, generator = training.task, training.model, training.generator
     if training.processes is not None:
-        return training.processes.gradient(task, model, batch, carry, generator)
-    profile, entry = Profile(), task.entry(model, batch, carry)
+        return training.processes.gradient(task, model, batch, carry, generator, training.profiling)
+    profile, entry = Profile() if training.profiling else None, task.entry(model, batch, carry)
     total, terms, after = task.loss(model, batch, entry, generator=generator, profile=profile)
     mean = total / terms
     mean.backward()
-    return Gradient(mean.item(), profile.norms, after)
+    norms = profile.norms if profile else {}
+    return Gradient(mean.detach(), norms, after)  # a number only after the norms: a GPU stands still for each
 
 
-def _rate(training: Training, found: Gradient) -> float:
+def _rate(training: Training, batch: Batch) -> float:
     """The step's learning rate, in proportion to the batch's time steps where these vary (Merity et al. 2018, 4.1)."""
     usual, rate = training.task.nominal_steps, training.learning_rate
-    return rate if usual is None else rate * max(map(len, found.norms.values())) / usual
+    return rate if usual is None else rate * training.task.time_steps(batch) / usual
 
 
 def _update(training: Training, rate: float) -> None:
@@ -142,7 +144,7 @@ def _keep(norms: dict[str, Tensor], training: Training, train: Split) -> None:
         reverse = {each.name: each.reverse for each in training.model.modules() if isinstance(each, RecurrentLayer)}
         norms = {name: _from_the_end(of_batch, usual, reverse[name]) for name, of_batch in norms.items()}
     if not kept:
-        rows = training.task.steps(train, training.epoch + 1)
+        rows = -(-training.task.steps(train, training.epoch + 1) // training.options.profile_every)
         kept |= {name: of_batch.new_empty(rows, len(of_batch)) for name, of_batch in norms.items()}
     if all(name in kept and len(of_batch) == kept[name].shape[1] for name, of_batch in norms.items()):
         for name, of_batch in norms.items():

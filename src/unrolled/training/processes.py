@@ -28,8 +28,8 @@ from unrolled.training.carry import like, tensors_in
 class Gradient(NamedTuple):
     """What a batch leaves beside the gradients at the parameters."""
 
-    loss: float  # the mean over its terms
-    norms: dict[str, Tensor]  # by layer: ||dL/dh_t||, [T]
+    loss: Tensor | float  # the mean over its terms
+    norms: dict[str, Tensor]  # by layer: ||dL/dh_t||, [T]; none where it is not profiled
     carry: Carry
 
 
@@ -43,11 +43,13 @@ class Processes:
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
 
-    def gradient(self, task: Task, model: Model, batch: Batch, carry: Carry, generator: torch.Generator) -> Gradient:
+    def gradient(
+        self, task: Task, model: Model, batch: Batch, carry: Carry, generator: torch.Generator, profiling: bool
+    ) -> Gradient:
         """Of the whole batch, in every process alike; ``carry``: what all its columns start from. Lost."""
         own, columns = cast(SharedTask, task).share(batch, self.rank, self.size)
         before = like(carry, iter([columns.of(each, 0) for each in tensors_in(carry)]))
-        profile, drawing = Profile(), drawing_for(columns, generator)
+        profile, drawing = Profile() if profiling else None, drawing_for(columns, generator)
         total, terms, after = task.loss(model, own, task.entry(model, own, before), generator=drawing, profile=profile)
         generator.set_state(drawing.get_state())
         mean = (total * 0.0 if columns.idle else total) / self._sum(0 if columns.idle else terms)
@@ -55,7 +57,7 @@ class Processes:
         with _reached():
             self._sum_gradients(model)
             whole = self._carried(after, columns)
-            loss, norms = self._norms(mean, profile.norms)
+            loss, norms = self._norms(mean, profile.norms if profile else {})
         return Gradient(loss, norms, whole)
 
     def told(self, make: Callable[[], Any]) -> Any:

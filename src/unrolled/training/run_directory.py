@@ -6,8 +6,9 @@
       settings.json         the arm's resolved settings, the network's sizes and the corpus' digest
       steps.parquet         a row a step: loss, learning rate, gradient norms before and after clipping, by group
       epochs.csv            a row an epoch: training loss, the validation split's sums by score, a summary of the norms
-      profile.csv           norm of dL/dh by epoch, layer and time step, all losses of the batch mixed; where lengths
-                            vary, the last step is every window's end
+      profile.csv           norm of dL/dh by epoch, layer and time step, all losses of the batch mixed; the median of
+                            the batches that train.profile_every names; where lengths vary, the last step is every
+                            window's end
       lag_profile.csv       the same from one loss at the last step, by distance back; epoch 0 is the untrained network
       spectra.csv           spectral radius and largest singular value of each gate's recurrent weights, by epoch
       addends.csv           norm of what each time step adds to the gradient of a shared weight, and of their sum

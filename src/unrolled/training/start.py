@@ -17,7 +17,7 @@ from unrolled.training.history import History
 from unrolled.training.state import LAST, read_last, set_state
 from unrolled.training.training import Training
 
-FREE = ("epochs", "start_from")  # of the section train: what may differ where a training goes on
+FREE = ("epochs", "start_from", "profile_every")  # of the section train: what may differ where a training goes on
 
 # Keys of the section train that came later, with what a run that does not state them was trained with.
 LATER = {

@@ -25,6 +25,7 @@ class Options:
     anneal_after: int | None
     average_after: int | None
     weight_decay: float
+    profile_every: int  # batches, of which one is profiled
     clip_norm: float | None
     average_again: int | None = None
 
@@ -47,7 +48,7 @@ class Training:
     epoch: int = 0  # epochs ended
     position: int = 0  # batches of the current epoch that were read
     carry: Carry | None = None  # for the next batch; None at an epoch's start
-    profiles: dict[str, Tensor] = field(default_factory=dict)  # by layer: ||dL/dh_t|| of each batch, [batches, T]
+    profiles: dict[str, Tensor] = field(default_factory=dict)  # by layer: ||dL/dh_t|| of each one, [batches, T]
     profiled: int = 0  # rows of them that are filled
     valid_losses: list[float] = field(default_factory=list)  # by epoch
     averages: dict[str, Tensor] | None = None  # of the weights, once averaging has begun
@@ -85,6 +86,11 @@ class Training:
     @property
     def learning_rate(self) -> float:
         return float(self.optimiser.param_groups[0]["lr"])
+
+    @property
+    def profiling(self) -> bool:
+        """Whether the norms by time step are measured of the next batch; of an epoch's first one they always are."""
+        return self.position % self.options.profile_every == 0
 
     def weights(self) -> dict[str, Tensor]:
         """The weights to predict with: averaged ones, once averaging has begun."""

@@ -99,6 +99,9 @@ class Task:
     def tokens(self, batch: Batch) -> int:
         return batch.window.target.numel() if batch.lengths is None else int(batch.lengths.sum())
 
+    def time_steps(self, batch: Batch) -> int:
+        return len(batch.window.target)
+
     def share(self, batch: Batch, process: int, of: int) -> tuple[Batch, Columns]:
         """UserError where words of its own are drawn, which asks for all columns."""
         if self.feeding.feeding != "teacher":

@@ -39,8 +39,8 @@ NETWORK = {
 }  # fmt: skip
 TRAIN = {
     "optimiser": "adam", "learning_rate": 0.01, "anneal_factor": 1.0, "anneal_after": None, "average_after": 0,
-    "weight_decay": 0.0, "clip_norm": 1.0, "utterances": 32, "ctc_weight": 0.0, "tempo": 0.0, "vocal_tract": 0.0,
-    "noise": 0.0, "masks": 0,
+    "weight_decay": 0.0, "profile_every": 1, "clip_norm": 1.0, "utterances": 32, "ctc_weight": 0.0, "tempo": 0.0,
+    "vocal_tract": 0.0, "noise": 0.0, "masks": 0,
 }  # fmt: skip
 
 

@@ -1,0 +1,57 @@
+"""Torch's fused layers, which a GPU takes where no profile is asked for: the same outputs, states and gradients."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from unrolled.recurrence import bptt
+from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.cells import CELLS
+from unrolled.recurrence.fused import FUSED, runs_fused
+from unrolled.recurrence.layer import RecurrentLayer
+
+T, B, E, H = 6, 4, 5, 3
+NAMES = [name for name, cell in CELLS.items() if type(cell) in FUSED]
+LENGTHS = torch.tensor([2, 6, 1, 4])
+WHERE = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+
+
+def read(layer: RecurrentLayer, profile: Profile | None, lengths: Tensor | None) -> list[Tensor]:
+    """Outputs, final state, and the gradient of inputs, first state and weights, with dropout of weights."""
+    torch.manual_seed(5)
+    like = layer.weight_ih
+    start = (torch.randn(B, H).to(like).requires_grad_() for _ in range(layer.cell.states))
+    inputs, state = torch.randn(T, B, E).to(like).requires_grad_(), tuple(start)
+    outputs, final = layer(inputs, state, profile, lengths, torch.Generator().manual_seed(1))
+    loss = sum((part * torch.randn(part.shape).to(part)).sum() for part in (outputs, *final))
+    gradients = torch.autograd.grad(loss, [inputs, *state, *layer.parameters()])
+    return [outputs, *final, *gradients]
+
+
+@pytest.mark.parametrize("device", WHERE)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_gives_what_our_own_loop_gives(
+    name: str, dtype: torch.dtype, tolerance: float, reverse: bool, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(3)
+    layer = RecurrentLayer(name, E, H, reverse=reverse, weight_dropout=0.4).to(device, dtype)
+    calls = []
+    monkeypatch.setattr(bptt, "runs_fused", lambda *_: True)
+    monkeypatch.setattr(bptt, "fused", lambda *given: calls.append(1) or fused(*given))
+    for lengths in (None, LENGTHS, torch.full((B,), T)):
+        ours, theirs = read(layer, Profile(), lengths), read(layer, None, lengths)
+        assert len(calls) == 1, "with a profile our own loop is due, without one torch's layer"
+        calls.clear()
+        for mine, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(other, mine, rtol=tolerance, atol=tolerance)
+
+
+def test_on_the_cpu_and_for_cells_that_torch_lacks_our_own_loop_is_the_choice() -> None:
+    gpu = torch.empty(1, device="meta")
+    assert not any(runs_fused(cell, torch.empty(1)) or runs_fused(cell, gpu) for cell in CELLS.values())
+    assert {name for name in CELLS if name not in NAMES} == {"mingru", "minlstm"}
+
+
+fused = bptt.fused
