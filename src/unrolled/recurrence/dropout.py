@@ -67,7 +67,7 @@ def dropout(values: Tensor, rate: float, generator: MaskSource | None, mask: str
     if values.dtype == torch.float32 and values.device.type == "cpu":
         dropped: Tensor = _Masked.apply(values, kept, values.new_ones(1).div_(1 - rate))
         return dropped
-    return values * kept.to(values.device, values.dtype).div_(1 - rate)
+    return values * kept.to(values.device).to(values.dtype).div_(1 - rate)  # it travels as bytes
 
 
 def drawn_kept(shape: torch.Size, share: float, generator: torch.Generator, axis: int | None) -> Tensor:
