@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from dvc.repo import Repo
 
-from unrolled.cluster import arms, client, worker
+from unrolled.cluster import arms, client, worker, workers
 from unrolled.cluster.arms import Remote, Workspace, bring_run_cache, chain, made_before, missing
 from unrolled.cluster.code import bundled
 from unrolled.cluster.environment import differences, digest, environment, packages_of
@@ -203,6 +203,19 @@ def test_timings_say_what_another_machine_differs_in(tmp_path: Path, monkeypatch
     client._take_timings({"arm": "b", "experiment": ""}, made | {"timings": ""}, {})
     client._take_timings({"arm": "c", "experiment": "wide"}, made, {})
     assert [path.name for path in Path("timings").iterdir()] == ["a.json"]
+
+
+def test_how_many_processes_train_an_arm_is_a_workers_own_and_said(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in workers.HANDED_ON:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("UNROLLED_DEVICE", "cuda")
+    for number, lines in (("", 0), ("2", 1)):
+        monkeypatch.setenv("UNROLLED_TRAIN_PROCESSES", number)
+        assert workers.handed_on() == {"UNROLLED_DEVICE": "cuda"}
+        said = capfd.readouterr().err
+        assert said.count("\n") == said.count("UNROLLED_TRAIN_PROCESSES is not handed on") == lines
 
 
 def test_a_job_script_is_a_script() -> None:

@@ -24,7 +24,7 @@ import distributed
 from unrolled.cluster import worker
 from unrolled.cluster.arms import Remote, Stale, Workspace, bring_run_cache, chain, locked_repo, made_before, missing
 from unrolled.cluster.code import bundled
-from unrolled.cluster.workers import Workers, say
+from unrolled.cluster.workers import Workers, handed_on, say
 from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.resolved import RESOLVED, read_arm
 from unrolled.ground.start import Start
@@ -33,7 +33,6 @@ from unrolled.shell.workspace import repository
 
 CONNECT, LOOK, ALONE = 10.0, 5.0, 60.0  # seconds: to connect; between two looks at the workers; that arms wait for one
 RETRIES = 2  # of an arm that failed; beside those that Dask allows for workers that died
-HANDED_ON = ("UNROLLED_DEVICE", "UNROLLED_COMPILED", "UNROLLED_DEBUG", "NO_COLOR")  # of the environment, to the stages
 ADDRESS = re.compile(r"(tcp|tls|wss?)://[^\s/:]+:\d+|(tcp|tls|wss?)://\[[\da-fA-F:]+\]:\d+")
 CHECKPOINTS = "UNROLLED_CHECKPOINTS"
 
@@ -70,7 +69,8 @@ def made(address: str, workspaces: Sequence[Workspace], any_worker: bool) -> lis
         workers = Workers(client, concerned[0].root, code, remote, any_worker)
         commits = dict(zip(concerned, code.commits, strict=True))
         once = {each.whole: each for each in reversed(stale)}  # the first of each
-        jobs = [_job(each, commits[each.workspace], before[each.workspace], shared) for each in once.values()]
+        environ = handed_on()
+        jobs = [_job(each, commits[each.workspace], before[each.workspace], shared, environ) for each in once.values()]
         failed = _follow(workers, jobs[::-1])
     with locked_repo(Path()) as repo:
         bring_run_cache(repo)
@@ -93,7 +93,9 @@ def _lost(stale: Iterable[Stale], failed: Mapping[str, str], remote: Remote) -> 
                 yield workspace, failed.get(each.whole, unknown)
 
 
-def _job(stale: Stale, commit: str, before: Sequence[str], checkpoints: str) -> dict[str, Any]:
+def _job(
+    stale: Stale, commit: str, before: Sequence[str], checkpoints: str, environ: Mapping[str, str]
+) -> dict[str, Any]:
     """What a worker is told of an arm."""
     return {
         "name": stale.name,
@@ -106,7 +108,7 @@ def _job(stale: Stale, commit: str, before: Sequence[str], checkpoints: str) -> 
         "before": before,
         "stages": chain(stale.arm),
         "checkpoints": checkpoints,
-        "environ": {name: os.environ[name] for name in HANDED_ON if name in os.environ},
+        "environ": environ,
     }
 
 

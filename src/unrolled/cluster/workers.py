@@ -1,5 +1,6 @@
 """Who of a cluster's workers may take part: whoever's versions and processor are this machine's, and has room."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from unrolled.cluster import worker
 from unrolled.cluster.arms import Remote
 from unrolled.cluster.code import Code
 from unrolled.shell.errors import UserError
+
+HANDED_ON = ("UNROLLED_DEVICE", "UNROLLED_COMPILED", "UNROLLED_DEBUG", "NO_COLOR")  # of the environment, to the stages
+OF_A_WORKER = "UNROLLED_TRAIN_PROCESSES"  # as its threads are, and its GPUs
 
 
 class Workers:
@@ -82,3 +86,10 @@ class Workers:
 def say(line: str) -> None:
     """To the user, beside what the workers say."""
     print(line, file=sys.stderr, flush=True)
+
+
+def handed_on() -> dict[str, str]:
+    """What of the environment here goes to the stages; said of what does not, though one may think so."""
+    if os.environ.get(OF_A_WORKER):
+        say(f"{OF_A_WORKER} is not handed on: each worker goes by that of its own environment")
+    return {name: os.environ[name] for name in HANDED_ON if name in os.environ}
