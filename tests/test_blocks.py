@@ -1,6 +1,5 @@
 """Blocks of a file: nothing lost, no line cut, and the same results whoever reads them."""
 
-import pickle
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.corpus import blocks
-from unrolled.corpus.blocks import Block, blocks_of, in_order, processes
-from unrolled.corpus.encode_file import Encoder, encode_file
+from unrolled.corpus.blocks import Block, blocks_of, pool_for, processes
+from unrolled.corpus.encode_file import Encoder, encode_files
 from unrolled.corpus.vocabulary import build_tokenizer
 from unrolled.shell.errors import UserError
 
@@ -37,12 +36,20 @@ def test_blocks_are_the_file_and_end_with_its_lines(lines: list[str], size: int,
 def test_processes_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [f"Zoë said word{number % 7} , 漢字 {number}" for number in range(60)]
     (tmp_path / "text").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    (tmp_path / "end").write_text("said\n")
     encoder = Encoder(build_tokenizer(lines[::2], unit="word", min_count=2))
     monkeypatch.setattr(blocks, "SIZE", 300)
 
     def encoded(count: int) -> tuple[bytes, object]:
         monkeypatch.setenv("UNROLLED_PROCESSES", str(count))
-        found = encode_file(encoder, tmp_path / "text", tmp_path / "ids.npy", [7] * 8 + [4])
+        files = [
+            (tmp_path / "text", tmp_path / "ids.npy", [7] * 8 + [4]),
+            (tmp_path / "end", tmp_path / "end.npy", [1]),
+        ]
+        with pool_for((tmp_path / "text").stat().st_size) as pool:
+            assert list(pool.in_order(abs, range(-3, 0))) == [3, 2, 1]  # and then another work
+            found, end = encode_files(encoder, files, pool)
+        assert np.load(tmp_path / "end.npy").tolist() == [encoder.tokenizer.token_to_id("said"), 1] and end.tokens == 2
         assert found.documents.tolist() == np.cumsum([0, *tokens_of_documents[:-1]]).tolist()
         return (tmp_path / "ids.npy").read_bytes(), (found.counts.tolist(), found.unknown, found.characters)
 
@@ -50,24 +57,17 @@ def test_processes_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     tokens_of_documents = [sum(words[first : first + 7]) for first in range(0, 60, 7)]
     alone = encoded(3)  # too small a text for more than one
     monkeypatch.setattr(blocks, "WORTH_IT", 0)
-    monkeypatch.setattr(blocks, "ProcessPoolExecutor", threads_with_copies)
+    # As processes are, but started in no time: each thread unpickles the work for itself.
+    monkeypatch.setattr(blocks, "ProcessPoolExecutor", lambda count, *_: ThreadPoolExecutor(count))
     assert encoded(1) == alone == encoded(2) == encoded(3)
-
-
-def threads_with_copies(count: int, context: object, begin: object, work: tuple[object]) -> ThreadPoolExecutor:
-    """As processes are, but started in no time: each thread unpickles the work for itself."""
-    return ThreadPoolExecutor(count, initializer=take_up, initargs=(pickle.dumps(work[0]),))
-
-
-def take_up(work: bytes) -> None:
-    blocks._work.set(pickle.loads(work))
 
 
 def test_processes_give_results_in_order_and_one_that_is_killed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNROLLED_PROCESSES", "2")
-    assert list(in_order(abs, range(-30, 0), blocks.WORTH_IT)) == list(range(30, 0, -1))
-    with pytest.raises(UserError, match=r"was killed, most likely for lack of memory.*UNROLLED_PROCESSES=1"):
-        list(in_order(signal.raise_signal, [signal.SIGKILL], blocks.WORTH_IT))
+    with pool_for(blocks.WORTH_IT) as pool:
+        assert list(pool.in_order(abs, range(-30, 0))) == list(range(30, 0, -1))
+        with pytest.raises(UserError, match=r"was killed, most likely for lack of memory.*UNROLLED_PROCESSES=1"):
+            list(pool.in_order(signal.raise_signal, [signal.SIGKILL]))
 
 
 def test_what_is_no_number_of_processes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from unrolled.corpus import blocks, vocabulary
 from unrolled.corpus.catalogue import CATALOGUE, facts
 from unrolled.corpus.encode import encode_corpus
-from unrolled.corpus.encode_file import Encoder, encode_file
+from unrolled.corpus.encode_file import Encoder, encode_files
 from unrolled.corpus.fetch import fetch
 from unrolled.corpus.readers import READERS
 from unrolled.corpus.splits import write_splits
@@ -41,9 +41,8 @@ def borders(
     lines = [line for document in documents for line in document]
     tokenizer = build_tokenizer(lines, unit=unit, tokenised=tokenised)
     (place / "text").write_bytes("".join(f"{line}\n" for line in lines).encode())
-    encoded = encode_file(
-        Encoder(tokenizer), place / "text", place / "ids.npy", [len(document) for document in documents]
-    )
+    files = [(place / "text", place / "ids.npy", [len(document) for document in documents])]
+    (encoded,) = encode_files(Encoder(tokenizer), files)
     assert encoded.documents.dtype == np.int64
     return Split(np.load(place / "ids.npy"), encoded.documents), tokenizer
 
@@ -163,7 +162,7 @@ def test_ids_take_two_bytes_while_they_fit(tmp_path: Path, size: int, dtype: typ
     words = " ".join(f"w{i:05}" for i in range(size - 2))
     (tmp_path / "train.txt").write_text(f"{words}\n", encoding="utf-8")
     tokenizer = build_tokenizer([words], unit="word", tokenised=True)
-    encode_file(Encoder(tokenizer), tmp_path / "train.txt", tmp_path / "train.npy", [1])
+    encode_files(Encoder(tokenizer), [(tmp_path / "train.txt", tmp_path / "train.npy", [1])])
     found = np.load(tmp_path / "train.npy")
     assert found.dtype == dtype
     assert found.tolist() == [*range(2, size), 1]
@@ -171,7 +170,8 @@ def test_ids_take_two_bytes_while_they_fit(tmp_path: Path, size: int, dtype: typ
 
 def test_an_array_longer_than_its_first_header_loads(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a\n" * 20_001, encoding="utf-8")
-    encode_file(Encoder(build_tokenizer(["a"], unit="word")), tmp_path / "train.txt", tmp_path / "train.npy", [20_001])
+    encoder = Encoder(build_tokenizer(["a"], unit="word"))
+    encode_files(encoder, [(tmp_path / "train.txt", tmp_path / "train.npy", [20_001])])
     found = np.load(tmp_path / "train.npy", mmap_mode="r")
     assert found.shape == (40_002,)
     assert (found[::2] == 2).all()

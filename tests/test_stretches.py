@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from unrolled.corpus import blocks, vocabulary
-from unrolled.corpus.encode_file import Encoder, encode_file
+from unrolled.corpus.encode_file import Encoder, encode_files
 from unrolled.corpus.spelling import Letters
 from unrolled.corpus.vocabulary import build_tokenizer
 from unrolled.ground.special_tokens import UNKNOWN_ID
@@ -46,7 +46,7 @@ def check(lines: list[str], unit: str, lowercase: bool, tokenised: bool) -> None
     with TemporaryDirectory() as folder:
         text, path = Path(folder) / "text", Path(folder) / "ids.npy"
         text.write_bytes("".join(f"{line}\n" for line in lines).encode())
-        encoded = encode_file(Encoder(tokenizer), text, path, [len(lines)])
+        (encoded,) = encode_files(Encoder(tokenizer), [(text, path, [len(lines)])])
         ids = np.load(path)
     assert ids.tolist() == by_lines(tokenizer, lines)
     assert encoded.counts.tolist() == np.bincount(ids, minlength=len(types)).tolist()

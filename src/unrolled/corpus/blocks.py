@@ -5,13 +5,16 @@ any number of processes, which UNROLLED_PROCESSES sets (all cores where it does 
 """
 
 import os
+import pickle
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -26,7 +29,7 @@ SIZE = 1 << 23  # bytes of a block: work on it takes some 100 MB
 WORTH_IT = 1 << 25  # bytes of text from which on processes gain more time than it takes to start them
 PROCESSES = "UNROLLED_PROCESSES"
 
-_work: ContextVar[Callable[[Any], Any]] = ContextVar("work")  # of a process that `in_order` started
+_work: ContextVar[tuple[int, Any]] = ContextVar("work")  # of a process of a pool, and its number there
 
 
 class Block(NamedTuple):
@@ -53,22 +56,26 @@ def blocks_of(path: Path) -> Iterator[Block]:
             start += len(text)
 
 
-def in_order(work: Callable[[T], R], tasks: Iterable[T], size: int) -> Iterator[R]:
-    """What ``work`` makes of each task, in their order, a few of them ahead; ``size``: bytes of text in all.
+class Pool:
+    """Processes beside this one for work on a large text, all of it: each start costs a third of a second."""
 
-    Of a large text processes beside this one do it, each with a copy of ``work``. UserError where one is killed.
-    """
-    count = processes() if size >= WORTH_IT else 1
-    if count == 1:
-        yield from map(work, tasks)
-        return
-    # spawn: a fork would copy locks that threads of this process may hold
-    with ProcessPoolExecutor(count, get_context("spawn"), _begin, (work,)) as pool:
-        waiting: deque[Future[R]] = deque()
+    def __init__(self, executor: Executor | None = None, count: int = 1) -> None:
+        self._executor, self._count, self._works = executor, count, 0
+
+    def in_order(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+        """What ``work`` makes of each task, in their order, a few of them ahead; where there is no process, here.
+
+        Each process has a copy of ``work``. UserError where one is killed.
+        """
+        if self._executor is None:
+            yield from map(work, tasks)
+            return
+        self._works += 1
+        do, waiting = partial(_do, self._works, pickle.dumps(work)), deque[Future[R]]()
         try:
             for task in tasks:
-                waiting.append(pool.submit(_do, task))
-                if len(waiting) > 2 * count:
+                waiting.append(self._executor.submit(do, task))
+                if len(waiting) > 2 * self._count:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -77,8 +84,24 @@ def in_order(work: Callable[[T], R], tasks: Iterable[T], size: int) -> Iterator[
                 "a process that read the text beside this one was killed, most likely for lack of memory (or a script "
                 f"starts this outside of `if __name__ == '__main__'`); {PROCESSES}=1 in the environment does without"
             ) from None
+
+
+@contextmanager
+def pool_for(size: int) -> Iterator[Pool]:
+    """``size``: bytes of text in all; for few of them no process is worth its start."""
+    count = processes() if size >= WORTH_IT else 1
+    if count == 1:
+        yield ALONE
+        return
+    # spawn: a fork would copy locks that threads of this process may hold
+    with ProcessPoolExecutor(count, get_context("spawn"), _begin) as executor:
+        try:
+            yield Pool(executor, count)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+ALONE = Pool()
 
 
 def processes() -> int:
@@ -91,12 +114,11 @@ def processes() -> int:
     return int(stated)
 
 
-def _begin(work: Callable[[Any], Any]) -> None:
-    """In a process: take up its work, leave Ctrl-C to the one that started it, and end with that one."""
+def _begin() -> None:
+    """In a process: leave Ctrl-C to the one that started it, and end with that one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each process is one of as many as there are cores
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _work.set(work)
 
 
 def _end_with_parent() -> None:
@@ -106,5 +128,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _do(task: Any) -> Any:
-    return _work.get()(task)
+def _do(number: int, pickled: bytes, task: Any) -> Any:
+    """The work that has this number is taken up with the first of its tasks."""
+    taken_up, work = _work.get((0, None))
+    if taken_up != number:
+        _work.set((number, work := pickle.loads(pickled)))
+    return work(task)

@@ -15,8 +15,8 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from unrolled.corpus.blocks import Block, blocks_of, in_order
-from unrolled.corpus.encode_file import Encoded, Encoder, encode_file
+from unrolled.corpus.blocks import Block, Pool, blocks_of, pool_for
+from unrolled.corpus.encode_file import Encoded, Encoder, encode_files
 from unrolled.corpus.kept_arrays import keep_the_source, keep_what_is_known
 from unrolled.corpus.repeats import share_in_training
 from unrolled.corpus.spelling import Letters, Spelling
@@ -65,40 +65,41 @@ def encode_corpus(
         lowercase, min_count, max_size = False, 1, None
     facts = read_sealed(text, "documents.json")
     train = text / "train.txt"
-    if unit == "subword":
-        lines = partial(_lines, train)
-        tokenizer = build_subwords(lines, subwords=subwords, size=size, lowercase=lowercase, normalise=normalise)
-        built = f"built: {subwords}, {size=}, {lowercase=}"
-    else:
-        pieces = pieces_for(unit, lowercase=lowercase, tokenised=tokenised, normalise=normalise)
-        tokenizer = tokenizer_of(_counted(train, pieces), pieces, min_count=min_count, max_size=max_size)
-        built = "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}"
-    with whole_folder(encoded) as place:
+    sizes = {s: (text / f"{s}.txt").stat().st_size for s in SPLITS}
+    with pool_for(sum(sizes.values())) as pool, whole_folder(encoded) as place:
+        if unit == "subword":
+            lines = partial(_lines, train)
+            tokenizer = build_subwords(lines, subwords=subwords, size=size, lowercase=lowercase, normalise=normalise)
+            built = f"built: {subwords}, {size=}, {lowercase=}"
+        else:
+            pieces = pieces_for(unit, lowercase=lowercase, tokenised=tokenised, normalise=normalise)
+            tokenizer = tokenizer_of(_counted(train, pieces, pool), pieces, min_count=min_count, max_size=max_size)
+            built = "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}"
         tokenizer.save(str(place / "tokenizer.json"))
         encoder = Encoder(tokenizer)
         of_documents = {s: load(text, f"{s}.lines.npy", lambda path: np.load(path, allow_pickle=False)) for s in SPLITS}
-        splits = {
-            s: encode_file(encoder, text / f"{s}.txt", place / f"{s}.npy", of_documents[s].tolist()) for s in SPLITS
-        }
+        files = [(text / f"{s}.txt", place / f"{s}.npy", of_documents[s].tolist()) for s in SPLITS]
+        splits = dict(zip(SPLITS, encode_files(encoder, files, pool), strict=True))
         np.save(place / "counts.npy", splits["train"].counts)
         for s in SPLITS:
             np.save(place / f"{s}.documents.npy", splits[s].documents)
         keep_what_is_known(text, place, {s: split.tokens for s, split in splits.items()})
         keep_the_source(text, place, tokenizer, splits["test"].unknown.words)
         spelling, which = _spelling(tokenizer, splits["train"], unit)
-        texts = {s: splits[s].text((text / f"{s}.txt").stat().st_size, spelling) for s in SPLITS}
+        texts = {s: splits[s].text(sizes[s], spelling) for s in SPLITS}
         stated = {"corpus": facts.get("settings"), "vocabulary": vocabulary}
         kept = {"texts": {s: each._asdict() for s, each in texts.items()}, "spelling": which, "settings": stated}
         seal(place / MANIFEST, kept)
-    files = read_sealed(encoded, MANIFEST)["files"]
+        seen = share_in_training(place / "train.npy", place / "test.npy", unit, pool)
+    digests = read_sealed(encoded, MANIFEST)["files"]
     found = dict(warned) | warnings_of(
         splits["test"].unknown_share,
         tokenizer.get_vocab_size(),
-        share_in_training(encoded / "train.npy", encoded / "test.npy", unit),
+        seen,
         unit,
     )
     written = {
-        "digest": corpus_digest(files),
+        "digest": corpus_digest(digests),
         "settings": stated,
         **{key: value for key, value in facts.items() if key not in (*SPLITS, "files", "settings")},
         "unit": unit,
@@ -127,11 +128,10 @@ def _spelling(tokenizer: Tokenizer, train: Encoded, unit: str) -> tuple[Spelling
     return Spelling(rare, ends=unit == "word"), f"letters counted on the {unit}s that {which}: {rare.words:,}"
 
 
-def _counted(train: Path, pieces: Pieces) -> Iterator[tuple[list[str], list[int]]]:
+def _counted(train: Path, pieces: Pieces, pool: Pool) -> Iterator[tuple[list[str], list[int]]]:
     """How often each piece occurs, block by block."""
-    whole = train.stat().st_size
     with _bar(train) as bar:
-        for size, counts in in_order(partial(_counts, pieces), blocks_of(train), whole):
+        for size, counts in pool.in_order(partial(_counts, pieces), blocks_of(train)):
             bar.update(size)
             yield counts
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from unrolled.corpus.blocks import Block, blocks_of, in_order
+from unrolled.corpus.blocks import ALONE, Block, Pool, blocks_of
 from unrolled.corpus.repeats import Sample
 from unrolled.corpus.spelling import Letters, Spelling
 from unrolled.corpus.stretches import Ints, Pieces, stretches_in
@@ -79,11 +79,20 @@ class EncodedBlock(NamedTuple):
     unknown: Letters
 
 
-def encode_file(encoder: "Encoder", text: Path, path: Path, lines_of: Sequence[int]) -> Encoded:
-    """Encode a text file, ``<eos>`` after each line, into a 1-D .npy array of the encoder's type.
+def encode_files(
+    encoder: "Encoder", files: Sequence[tuple[Path, Path, Sequence[int]]], pool: Pool = ALONE
+) -> list[Encoded]:
+    """Encode text files, ``<eos>`` after each line, each into a 1-D .npy array of the encoder's type.
 
-    ``lines_of``: how many lines each of its documents has.
+    ``files``: text, array, and how many lines each document of the text has.
     """
+    tasks = (_with_documents(blocks_of(text), lines_of) for text, _, lines_of in files)
+    encoded = pool.in_order(encoder, chain.from_iterable(tasks))
+    return [_written(encoder, text, path, encoded) for text, path, _ in files]
+
+
+def _written(encoder: "Encoder", text: Path, path: Path, encoded: Iterator["EncodedBlock"]) -> Encoded:
+    """The array of one of them, to which the next of ``encoded`` belong."""
     counts, characters, lines, unknown = np.zeros(encoder.size, dtype=np.int64), 0, Sample(), Letters()
     starts, tokens, whole = [np.zeros(0, dtype=np.int64)], 0, text.stat().st_size
     with (
@@ -91,7 +100,10 @@ def encode_file(encoder: "Encoder", text: Path, path: Path, lines_of: Sequence[i
         tqdm(total=whole, desc=f"encoding {text.name}", unit="B", unit_scale=True, disable=None) as bar,
     ):
         file.write(_header(encoder.dtype, 0))
-        for block in in_order(encoder, _with_documents(blocks_of(text), lines_of), whole):
+        read = 0
+        while read < whole:
+            block = next(encoded)
+            read += block.size
             file.write(block.ids.tobytes())
             counts += np.bincount(block.ids, minlength=encoder.size)
             starts.append(block.documents + tokens)

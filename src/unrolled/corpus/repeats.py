@@ -1,10 +1,12 @@
 """How much of a test split stands word for word in training, wherever lines and documents begin."""
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from unrolled.corpus.blocks import ALONE, Pool
 
 STRETCH = {"word": 12, "subword": 20, "character": 60}  # tokens that two texts do not share by chance
 BLOCK = 1 << 20  # tokens hashed at a time
@@ -39,10 +41,10 @@ class Sample:
         return np.concatenate([*self._parts, np.zeros(0, dtype=np.uint64)])
 
 
-def share_in_training(train: Path, test: Path, unit: str) -> float | None:
+def share_in_training(train: Path, test: Path, unit: str, pool: Pool = ALONE) -> float | None:
     """The share of the stretches of ``test`` that are in ``train`` too, both arrays of ids; None where it has none."""
     length, one_in = STRETCH[unit], max(1, _size(train) // KEPT)
-    of_test, of_train = (np.concatenate([np.zeros(0, np.uint64), *_hashes(x, length, one_in)]) for x in (test, train))
+    of_test, of_train = (_hashes(each, length, one_in, pool) for each in (test, train))
     return _share(of_test, of_train)
 
 
@@ -62,15 +64,19 @@ def _size(path: Path) -> int:
     return len(np.load(path, mmap_mode="r"))
 
 
-def _hashes(path: Path, length: int, one_in: int) -> Iterator[Hashes]:
+def _hashes(path: Path, length: int, one_in: int, pool: Pool) -> Hashes:
     """Of each stretch of an array of ids a hash; of these one in so many, the same for the same stretch."""
-    for start in range(0, _size(path) - length + 1, BLOCK):
-        # mapped anew for each block, so that what was read is no longer counted as memory of this process
-        block = np.load(path, mmap_mode="r")[start : start + BLOCK + length - 1].astype(np.uint64)
-        hashes = _polynomials(block, length)
-        hashes = (hashes ^ (hashes >> np.uint64(31))) * MIX
-        hashes ^= hashes >> np.uint64(29)
-        yield _chosen(hashes, one_in)
+    starts = range(0, _size(path) - length + 1, BLOCK)
+    return np.concatenate([np.zeros(0, np.uint64), *pool.in_order(partial(_of_block, path, length, one_in), starts)])
+
+
+def _of_block(path: Path, length: int, one_in: int, start: int) -> Hashes:
+    # mapped anew for each block, so that what was read is no longer counted as memory of this process
+    block = np.load(path, mmap_mode="r")[start : start + BLOCK + length - 1].astype(np.uint64)
+    hashes = _polynomials(block, length)
+    hashes = (hashes ^ (hashes >> np.uint64(31))) * MIX
+    hashes ^= hashes >> np.uint64(29)
+    return _chosen(hashes, one_in)
 
 
 def _polynomials(ids: Ids, length: int) -> Hashes:

@@ -21,6 +21,7 @@ from unrolled.ground.corpus import NO_ARRAYS, SPLITS
 from unrolled.shell.errors import UserError
 
 SHORTEST_CUT = 1000  # characters: of less, a split would be a few words
+BATCH = 1 << 17  # characters, or lines, that wait to be written
 NEAR = 100  # characters before a border, within which a word ends
 DUPLICATES = "duplicates"  # beside the splits, in counts of documents
 
@@ -30,6 +31,8 @@ class SplitFile:
 
     def __init__(self, file: TextIO) -> None:
         self._file, self.lines = file, array("q")
+        self._pending: list[str] = []  # lines, written many at a time: one at a time takes as long as reading it
+        self._size = 0
 
     def add(self, document: Iterable[str]) -> None:
         """Write a document's lines."""
@@ -39,6 +42,7 @@ class SplitFile:
 
     def clear(self) -> None:
         """Take back all that was written."""
+        self.flush()
         self._file.seek(0)
         self._file.truncate()
         del self.lines[:]
@@ -48,8 +52,17 @@ class SplitFile:
         self.lines.append(0)
 
     def write(self, line: str) -> None:
-        self._file.write(f"{line}\n")
+        self._pending.append(line)
+        self._size += len(line)
         self.lines[-1] += 1
+        if self._size > BATCH or len(self._pending) > BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Have the file hold all that was written."""
+        self._file.write("\n".join((*self._pending, "")))
+        self._pending.clear()
+        self._size = 0
 
 
 Sink = Mapping[str, SplitFile]
@@ -88,6 +101,8 @@ def write_splits(
         with ExitStack() as stack:
             opened = {s: (partial / f"{s}.txt").open("w", encoding="utf-8", newline="\n") for s in SPLITS}
             sink = {split: SplitFile(stack.enter_context(file)) for split, file in opened.items()}
+            for file in sink.values():
+                stack.callback(file.flush)  # before it is closed
             if drawn:
                 counts, how = _write_drawn(stream, sink), "as published"
             elif not several:
