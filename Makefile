@@ -49,6 +49,8 @@ lint: ready ## ruff and mypy
 check: lint test ## all that a change must pass
 
 check-cluster: ready ## arms over workers that are processes of their own
+	@sed -nE 's/^([^ =]+==[^ ;]+).*/\1/p' requirements.lock >.venv/locked
+	@$(bin)/python -m pip install -q --disable-pip-version-check --no-build-isolation -c .venv/locked -e '.[cluster]'
 	@$(bin)/python -m pytest -q -m cluster tests/cluster
 
 bench: ready ## speed, memory and scaling beside what everyone writes

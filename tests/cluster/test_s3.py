@@ -1,4 +1,4 @@
-"""A remote as those of clouds are: moto's server speaks S3 on the loopback. `pip install dvc-s3 'moto[server]'`."""
+"""A remote as those of clouds are: moto's server speaks S3 on the loopback; `make check-cluster` installs it."""
 
 import logging
 import re
