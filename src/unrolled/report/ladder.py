@@ -38,7 +38,7 @@ class Step:
     score: str  # that its figures are of
     own: Score | None  # where they do not compare with those of most rungs
     valids: Sequence[float]  # of the task's first score; other scores have no such figure
-    epochs: int | None  # that the recipe trains for
+    epochs: int | None  # that its arms are trained for
     runs: Sequence[Measurement]
     tests: Sequence[float]
 
@@ -75,7 +75,8 @@ def climb(task: str, folder: Path = RECIPES, *, corpus: str | None = None) -> La
         for rung in recipe.rungs:
             runs, score = [kept[arm] for arm in rung.arms if arm in kept], rung.name_of_score(scores)
             valids = [float(run[of_task.VALID]) for run in runs if score == scores[0].name and run.get(of_task.VALID)]
-            epochs = recipe.section("train").get("epochs")
+            of_row = recipe.section("arch").get(rung.arms[0].partition("-")[0]) or {}
+            epochs = of_row.get("epochs", recipe.section("train").get("epochs"))
             tests = [figure for run in runs if (figure := rung.reached(run, scores)) is not None]
             steps.append(Step(name, rung, score, rung.own_score(scores), valids, epochs, runs, tests))
     down = -1 if scores[0].lower_is_better else 1
@@ -223,7 +224,7 @@ def _round_ticks(axis: Axis, ticks: Sequence[float]) -> None:
 def _curves(panel: Panel, ladder: Ladder, hues: dict[str, str]) -> list[Key]:
     """The keys of what was drawn."""
     steps, main = ladder.steps, ladder.score
-    panel.set(f"Validation {main.heading} by epoch", "epoch", log="y" if main.ratio else "")
+    panel.set(f"Validation {main.heading} by epoch", "epoch", log="xy" if main.ratio else "x")
     panel.x.whole = True
     _round_ticks(panel.y, ladder.words.ticks)
     keys: dict[str, Key] = {}
@@ -240,11 +241,13 @@ def _curves(panel: Panel, ladder: Ladder, hues: dict[str, str]) -> list[Key]:
             finite = [(epoch, value) for epoch, value in curve if value < ladder.words.shown]
             epochs, values = [epoch for epoch, _ in finite], [value for _, value in finite]
             panel.add(Series("", step.rung.title, look), epochs, values)
+    below = True  # by turns, for neighbours to be told apart
     for step in steps:
         if step.epochs and step.rung.published and step.rung.published.valid:
             at = [step.epochs], [step.rung.published.valid]
             panel.add(Series("", "published", PUBLISHED), *at)
-            panel.words(*at, [step.rung.title.split(",")[0]], dy=14)
+            panel.words(*at, [step.rung.title.split(",")[0]], dy=14 if below else -12)
+            below = not below
     if heights := [row["y"] for row in panel.rows if row["y"] is not None]:
         panel.y.limits = (0.93 * min(heights), 1.03 * max(heights))
     return list(keys.values())
