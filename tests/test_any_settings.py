@@ -67,6 +67,12 @@ LIKELY: dict[type, st.SearchStrategy[Any]] = {
     float: st.floats(0, 1) | st.sampled_from([1e-320, 1e-46, 1e30, 1 - 1e-16]),
     list: st.lists(st.integers(1, 5) | st.floats(0, 1), min_size=1, max_size=2),
 }
+PLACES = ("input", "between", "output")
+OF_LAYERS: dict[str, st.SearchStrategy[Any]] = {  # where not one value for all layers, or places, is given
+    "hidden": st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    "dropout": st.fixed_dictionaries(dict.fromkeys(PLACES, st.floats(0, 1))),
+    "dropout_mask": st.fixed_dictionaries(dict.fromkeys(PLACES, st.sampled_from(["step", "window", "column"]))),
+}
 STRANGE_KEYS = st.text(max_size=4) | st.sampled_from([None, True, 1, 1.5, (1, 2), "x" * 999, "self", "a\nb"])
 
 
@@ -91,6 +97,7 @@ def values(key: str) -> st.SearchStrategy[Any]:
     names = [name for name in get_args(FIELDS[key]) if isinstance(name, str)]
     held = next((BASE[name][key] for name in SECTIONS if key in BASE[name]), 0.25)
     likely = st.sampled_from(names) if names else LIKELY.get(type(held), st.none() | LIKELY[int])
+    likely = likely | OF_LAYERS[key] if key in OF_LAYERS else likely
     return st.sampled_from([likely] * 6 + [NUMBERS, VALUES]).flatmap(lambda drawn: drawn)
 
 

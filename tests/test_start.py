@@ -20,7 +20,7 @@ from unrolled.shell.errors import UserError
 from unrolled.training.fit import fit
 from unrolled.training.history import History
 from unrolled.training.run_directory import write_run
-from unrolled.training.start import begin
+from unrolled.training.start import LATER, begin
 from unrolled.training.training import Training
 
 TOKENS = text_of(470)
@@ -86,6 +86,21 @@ def test_one_epoch_and_three_more_are_four(arm: str, capsys: pytest.CaptureFixtu
     # Once more: the run that stands there came of the first one, so that is where it begins again.
     assert from_run(small(arm, epochs=4, **CASES[arm]), "runs")["train"] == resolved["train"]
     assert from_run(small(arm, epochs=5, **CASES[arm]), f"runs/{arm}")["train"] != resolved["train"]
+
+
+def test_a_run_of_before_a_key_was_there_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """It was trained as the key says where it is off, and counted nothing that came with it."""
+    older = small("lstm-clipped-1", epochs=1)
+    older["train"] = {key: value for key, value in older["train"].items() if key not in LATER}
+    train(older, Path("runs/lstm-clipped-1"))
+    for changes, said in (
+        ({}, "training goes on"),
+        ({"window_varies": True}, "train.window_varies was False and is True"),
+    ):
+        arm = from_run(small("lstm-clipped-1", epochs=2, **changes), "runs")
+        training = Training.of(arm, SIZES)
+        begin(training, History(training), arm, "corpus", Path("data/encoded"))
+        assert said in capsys.readouterr().err
 
 
 def test_with_other_settings_the_weights_alone_go_on(capsys: pytest.CaptureFixture[str]) -> None:
