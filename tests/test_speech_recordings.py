@@ -181,6 +181,28 @@ def test_a_flac_of_unstated_length_is_told(tmp_path: Path) -> None:
     assert told(path) == f"{path} {said}"
 
 
+@pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\2\0" + bytes(256)])
+def test_an_mp3_of_varying_bit_rate_is_read_whole_or_told(tmp_path: Path, tag: bytes) -> None:
+    """Where its first frame does not say how many there are, soundfile guesses by the rate of that one."""
+    loud = np.where(np.arange(RATE) < RATE // 2, 0, np.random.default_rng(0).normal(0, 0.2, RATE))
+    for mode in ("VARIABLE", "CONSTANT"):
+        whole = record(tmp_path / "a.mp3", loud, format="MP3", bitrate_mode=mode, compression_level=0.5)
+        assert len(read_sound(whole, RATE)) == RATE
+        content = whole.read_bytes()
+        second = content.index(content[:2], max(content.find(b"Xing"), content.find(b"Info")))
+        (tmp_path / "b.mp3").write_bytes(tag + content[second:])
+        if mode == "VARIABLE":
+            assert "varying bit rate that does not state how long it is; convert it" in told(tmp_path / "b.mp3")
+        else:
+            assert len(read_sound(tmp_path / "b.mp3", RATE)) >= RATE
+
+
+def test_ogg_files_one_behind_another_are_told(tmp_path: Path) -> None:
+    one = record(tmp_path / "a.ogg", tone(), format="OGG").read_bytes()
+    (tmp_path / "b.ogg").write_bytes(one + record(tmp_path / "c.ogg", tone(880), format="OGG").read_bytes())
+    assert "several recordings one behind another, of which only the first would be read" in told(tmp_path / "b.ogg")
+
+
 def test_what_cannot_be_sought_in_is_read(tmp_path: Path) -> None:
     """GSM 06.10, of telephones, in blocks of 320 samples."""
     assert len(read_sound(record(tmp_path / "a.wav", tone(440, 0.4), subtype="GSM610"), RATE)) == 3200
@@ -441,6 +463,15 @@ def test_a_transcript_of_nothing_is_told(tmp_path: Path, text: str) -> None:
             read_own()
 
 
+def test_a_text_that_is_too_long_for_its_recording_is_told(tmp_path: Path) -> None:
+    """Before CTC meets it in the midst of training."""
+    lines = [f"{name}.wav\t{name}{' o' * 20 if name == 'a' else ''}\t{name}" for name in "abcd"]
+    corpus = transcript(tmp_path, "\n".join(lines), [f"{name}.wav" for name in "abcd"])
+    read(corpus, tmp_path, tmp_path / "text")
+    with pytest.raises(UserError, match=r"a\.wav is 0\.0\d s long, and its text has 41 characters, more"):
+        encoded(tmp_path, corpus, unit="character")
+
+
 def test_recordings_that_no_line_names_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [f"{letter}.wav" for letter in "abcd"]
     own_utterances(transcript(tmp_path, "a.wav\tone\nb.wav\ttwo\nc.wav\tthree\n", [*files, "x/e.m4a.flac"]))
@@ -517,7 +548,7 @@ def test_utterances_are_held_back_where_speakers_are_few(count: int, seed: int) 
 def test_what_training_never_says_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], unit: str) -> None:
     rows = ["a.wav\tab ba\ttrain", "b.wav\tba ab\tvalid", "c.wav\tab cab ba zoo\ttest"]
     for number, name in enumerate("abc"):
-        record(tmp_path / "own" / f"{name}.wav", np.random.default_rng(number).normal(0, 0.1, 900))
+        record(tmp_path / "own" / f"{name}.wav", np.random.default_rng(number).normal(0, 0.1, 1800))
     corpus = transcript(tmp_path / "own", "\n".join(["file\ttext\tsplit", *rows]))
     read(corpus, tmp_path, tmp_path / "text")
     folder = encoded(tmp_path, corpus, unit)

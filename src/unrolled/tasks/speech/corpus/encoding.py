@@ -16,6 +16,7 @@ names.json              "words" in the order of the ids, "speakers", "sets", "un
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path)
     speakers = sorted({each.speaker for every in sets.values() for each in every})
     rate = facts["settings"]["sample_rate"]
     read = {name: [log_mel(each.samples, rate, own["mels"]) for each in every] for name, every in sets.items()}
+    for name, every in sets.items():
+        _check_lengths(every, read[name], own["unit"])
     spread = _spread(read["train"])
     _say_what_is_never_said(sets, words, own["unit"])
     arrays = {
@@ -80,6 +83,18 @@ def pieces(text: str, unit: str) -> list[str]:
 def _vocabulary(train: Sequence[Utterance], unit: str) -> list[str]:
     counts = Counter(piece for each in train for piece in pieces(each.text, unit))
     return [*SPECIAL, *sorted(counts)]
+
+
+def _check_lengths(every: Sequence[Utterance], features: Sequence[Features], unit: str) -> None:
+    """UserError naming the first text that CTC could not write in the frames of its sound, whatever the network."""
+    for each, frames in zip(every, features, strict=True):
+        read = pieces(each.text, unit)
+        needed = len(read) + sum(one == next_one for one, next_one in pairwise(read))
+        if needed > len(frames):
+            raise UserError(
+                f"{each.place} is {len(frames) / 100:.2f} s long, and its text has {len(read):,} {unit}s, more than "
+                "can be said in that; is it the text of another recording?"
+            )
 
 
 def _spread(train: Sequence[Features]) -> Features:

@@ -9,7 +9,7 @@ anything heard that the mean over an utterance, which is taken off, would be of 
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from math import gcd
 from pathlib import Path
@@ -37,6 +37,11 @@ AUDIO = (
 )
 UNKNOWN_SIZE = 0x7FFF0000  # a recorder that writes to a pipe states as much, or more
 UNSTATED = (1 << 63) - 1  # frames, by libsndfile, of a FLAC that was written to a pipe
+OGG_BEGINS = b"OggS\0\x02"  # of a stream: a page of version 0 that is the first
+KILOBITS = {  # a second, of a frame of MP3 by its number; of MPEG 1, and of MPEG 2 and 2.5 (ISO 11172-3, 13818-3)
+    3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
 
 
 class Sound(NamedTuple):
@@ -143,6 +148,8 @@ def _read(path: Path) -> tuple[NDArray[Any], int]:
     """[N, channels] between -1 and 1, and the rate; a long recording is refused before it is read."""
     if not path.is_file():
         raise UserError(f"{path} is no file; name a recording")
+    if len(rates := _rates_of_unstated_length(path)) > 1:
+        raise UserError(f"{path} is an MP3 of varying bit rate that does not state how long it is; {_convert(path)}")
     try:
         with soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else str(path)) as file:
             frames, rate = file.frames, file.samplerate
@@ -155,9 +162,41 @@ def _read(path: Path) -> tuple[NDArray[Any], int]:
             wave = file.read(frames, dtype="float64", always_2d=True)  # some can be read but not sought in
     except (soundfile.SoundFileError, TypeError, ValueError) as error:  # TypeError: samples without a header
         _unreadable(path, error)
-    if _is_cut_off(path) or len(wave) < frames:
+    if _is_cut_off(path) or (len(wave) < frames and not rates):
         raise UserError(f"{path} is cut off: it holds less than its header says; copy or record it again")
     return wave, rate
+
+
+def _rates_of_unstated_length(path: Path) -> set[int]:
+    """The bit rates of an MP3 that does not state how long it is: libsndfile guesses that by the first; else none.
+
+    UserError for Ogg files one behind another, of which libsndfile reads the first, and says nothing.
+    """
+    with path.open("rb") as file:
+        head = file.read(10)
+        if head[:4] == b"OggS" and (head + file.read()).count(OGG_BEGINS) > 1:
+            said = "holds several recordings one behind another, of which only the first would be read"
+            raise UserError(f"{path} {said}; {_convert(path)}")
+        if head[:3] != b"ID3" and head[:1] != b"\xff":
+            return set()
+        size = sum((byte & 127) << 7 * place for place, byte in enumerate(head[:5:-1]))
+        file.seek(10 + size if head[:3] == b"ID3" else 0)
+        return set(_bit_rates(file.read()))
+
+
+def _bit_rates(content: bytes) -> Iterator[int]:
+    """Of each frame of an MP3; of one that states its length in the first, or of another format, nothing."""
+    place = 0
+    while len(head := content[place : place + 4]) == 4 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2:  # layer III
+        version, number, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
+        if version == 1 or number in (0, 15) or rate == 3:
+            return
+        if not place and any(name in content[:256] for name in (b"Xing", b"Info", b"VBRI")):
+            return
+        kilobits = KILOBITS[3 if version == 3 else 2][number]
+        hertz = (44_100, 48_000, 32_000)[rate] // {3: 1, 2: 2, 0: 4}[version]
+        yield kilobits
+        place += (144 if version == 3 else 72) * kilobits * 1000 // hertz + (head[2] >> 1 & 1)
 
 
 def _unreadable(path: Path, error: Exception) -> NoReturn:
