@@ -88,6 +88,7 @@ FLOORS: dict[str, set[str]] = {
 # Imports inside a function: where -> what, each for start-up time that was measured and is said beside it, or because
 # only who installed the laboratory has it.
 LATE_IMPORTS = {
+    "src/unrolled/__init__.py": {"importlib.metadata"},
     "src/unrolled/corpus/packed.py": {"pyarrow"},
     "src/unrolled/corpus/plain_text.py": {"unrolled.corpus.made_up"},
     "src/unrolled/corpus/rows.py": {"pyarrow", "pyarrow.parquet"},
