@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn.utils import parameters_to_vector
 
 from miniature import SIZES, arm_of, corpus_of, section_of, split_of, text_of
 from unrolled.ground.corpus import Tokens
@@ -51,8 +53,9 @@ def run_of(name: str, network: Network, norms: list[float], **train: Any) -> Any
     """What is read of a run: ``norms`` are its gradient's, step by step, and the loss leaps behind the largest."""
     numbers = np.arange(len(norms))
     loss = np.where(numbers > np.argmax(norms), 9.0, 1.0)
-    steps = pd.DataFrame({"grad_norm": norms, "loss": loss, "epoch": numbers // STEPS + 1})
     settings = settings_of(name, **train) | {"sizes": SIZES}
+    rate = settings["train"]["learning_rate"]
+    steps = pd.DataFrame({"grad_norm": norms, "loss": loss, "learning_rate": rate, "epoch": numbers // STEPS + 1})
     return SimpleNamespace(
         arm=name, settings=settings, steps=steps, model=lambda: network, digest="run", check=lambda corpus: None,
         task=Task(settings["train"]), main_stack="forward",
@@ -176,6 +179,27 @@ def test_a_training_that_goes_another_way_when_it_is_repeated_has_no_cliff(tmp_p
             explosion, slope = _explosion(as_trained, split_of(TEXT))
         assert explosion is not None and explosion["replayed"] is replayed
         assert slope.empty is not replayed
+
+
+@pytest.mark.parametrize("clip_norm", [0.25, None])
+def test_where_windows_vary_a_step_lands_as_far_away_as_the_weights_have_moved(clip_norm: float | None) -> None:
+    changes = {"window_varies": True, "clip_norm": clip_norm, "activation_regularisation": 2.0}
+    training = Training.of(settings_of("lstm-clipped-1", **changes), SIZES)
+    steps = [each for each in islice(fit(training, split_of(TEXT), split_of(TEXT)), 6) if isinstance(each, Step)]
+    before = parameters_to_vector(training.model.parameters()).detach().clone()
+    taken = next(each for each in fit(training, split_of(TEXT), split_of(TEXT)) if isinstance(each, Step))
+    moved = (parameters_to_vector(training.model.parameters()).detach() - before).double().norm().item()
+    assert taken.learning_rate != 2.0
+    steps.append(taken)
+    run = run_of("lstm-clipped-1", network_of("lstm-clipped-1"), [each.norms.before for each in steps], **changes)
+    run.steps = run.steps.assign(
+        loss=[each.loss for each in steps], learning_rate=[each.learning_rate for each in steps]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unrolled.probing.probe.first_explosion", lambda norms, losses: len(steps) - 1)
+        explosion, slope = _explosion(run, split_of(TEXT))
+    assert explosion is not None and explosion["replayed"]
+    assert slope.loc[slope["landed"] == 1, "distance"].tolist() == [pytest.approx(moved, rel=1e-4)]
 
 
 @pytest.mark.usefixtures("made_up")

@@ -169,8 +169,8 @@ def _explosion(run: Run, train: Split) -> tuple[dict[str, Any] | None, pd.DataFr
     if int(run.steps["epoch"].iloc[index]) > 1:
         return explosion, none
     training = Training.of(run.settings, run.settings["sizes"])
-    options = training.options
-    landed = options.learning_rate * min(norm, options.clip_norm or math.inf)
+    options, rate = training.options, float(run.steps["learning_rate"].iloc[index])  # the step's, as windows may vary
+    landed = rate * min(norm, options.clip_norm or math.inf)
     known = options.optimiser == "sgd" and options.weight_decay == 0 and math.isfinite(landed)
     distances = sorted({*DISTANCES, landed}) if known else DISTANCES
     found = cliff(training, train, step=index + 1, distances=distances)
