@@ -21,6 +21,7 @@ from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.settings import DropoutMask, NetworkSettings
 
 ROOT = Path(__file__).parents[1]
+PLACES = {"input": 0.4, "between": 0.2, "output": 0.4}
 
 
 def edited(tmp_path: Path, **changes: object) -> Path:
@@ -153,6 +154,18 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"train__epochs": True}, ["'train.epochs': True", "integer"]),
         ({"arch__rnn": {"learning_rate": 0}}, ["'arch.rnn.learning_rate': 0"]),
         ({"network__dropout": 1}, ["'network.dropout': 1", "less than 1"]),
+        *(
+            ({"network__dropout": wrong}, ["'network.dropout': ", "the keys input, between, output"])
+            for wrong in ([0.4, 0.2, 0.4], {}, {"input": 0.4, "between": 0.2}, PLACES | {"inptu": 2}, {1: 0.4})
+        ),
+        ({"network__dropout": PLACES | {"output": 1.0}}, ["'network.dropout.output': 1.0: ", "less than 1"]),
+        ({"arch__rnn": {"dropout": PLACES | {"input": None}}}, ["'arch.rnn.dropout.input': None: ", "number"]),
+        (
+            {"network__dropout_mask": dict.fromkeys(PLACES, "step") | {"between": "widow"}},
+            ["'network.dropout_mask.between': 'widow'", "did you mean 'window'?"],
+        ),
+        ({"network__hidden": [64, 0]}, ["'network.hidden': 0: ", "greater than or equal to 1"]),
+        ({"network__hidden": {"forward": 64}}, ["'network.hidden': {'forward': 64}: ", "list"]),
         ({"network__hidden": 48}, ["tied weights need embedding = hidden of the last layer, not 64 and 48"]),
         ({"arch__wide": {"hidden": 48}}, ["not 64 and 48 (with the row 'arch.wide')"]),
         (

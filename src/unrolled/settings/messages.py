@@ -7,13 +7,15 @@ from difflib import get_close_matches
 from pydantic import ValidationError
 
 SHOWN = 100  # characters of a value
+TAGS = ("one", "many")  # of a value or several of its kind, told apart before they are checked
 
 
 def first_error(error: ValidationError, name: str, origin: dict[tuple[str, str], str]) -> str:
     """The first error of the section ``name``; ``origin``: which row of the grid a key's value comes from."""
     first = error.errors()[0]
     key = str(first["loc"][0]) if first["loc"] else ""
-    label = f"{origin.get((name, key), name)}.{key}" if key else name
+    within = [part for part in first["loc"][1:] if isinstance(part, str) and part not in TAGS]  # of a mapping, by key
+    label = ".".join([origin.get((name, key), name), key, *within]) if key else name
     if first["type"] == "missing":
         return f"key '{label}' is missing"
     value = f": {shown(first['input'])}" if key else ""

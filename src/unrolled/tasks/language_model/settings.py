@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from unrolled.settings.sections import (
     GATES,
@@ -31,8 +31,9 @@ from unrolled.settings.sections import (
 PLACES = ("input", "between", "output")  # of dropout, as in `recurrence/stack.py`
 
 
-def _every_place(values: dict[str, Any]) -> dict[str, Any]:
-    if set(values) != set(PLACES):
+def _every_place(values: object) -> object:
+    """Before the values are looked at: what is wrong with one is said by its place."""
+    if not isinstance(values, dict) or set(values) != set(PLACES):
         raise ValueError(f"by place it has the keys {', '.join(PLACES)}, each of them and no others")
     return values
 
@@ -51,12 +52,12 @@ class NetworkSettings(Strict):
     connection: Literal["plain", "residual", "highway", "dense"]
     dropout: Annotated[
         Annotated[DropoutRate, Tag("one")]
-        | Annotated[dict[str, DropoutRate], AfterValidator(_every_place), Tag("many")],
+        | Annotated[dict[str, DropoutRate], BeforeValidator(_every_place), Tag("many")],
         OneOrMany,
     ]
     dropout_mask: Annotated[
         Annotated[DropoutMask, Tag("one")]
-        | Annotated[dict[str, DropoutMask], AfterValidator(_every_place), Tag("many")],
+        | Annotated[dict[str, DropoutMask], BeforeValidator(_every_place), Tag("many")],
         OneOrMany,
     ]
     weight_dropout: WeightDropout
