@@ -38,7 +38,7 @@ SECTIONS = sections_of(TASK)
 TOKENS = text_of(200)
 TRAIN, VALID = split_of(TOKENS[:150]), split_of(TOKENS[150:])
 CORPUS = corpus_of(split_of(TOKENS), split_of(TOKENS[:40]), split_of(TOKENS[40:90], 0, 20))
-NORMS = pd.DataFrame({"grad_norm": [1.0, 1.0, 9e9], "epoch": 1})
+STEPS = pd.DataFrame({"grad_norm": [1.0, 1.0, 9e9], "loss": [3.0, 3.0, 9.0], "learning_rate": 1.0, "epoch": 1})
 LONGEST = 300  # characters of a message, and then some for the keys that it offers
 
 NUMBERS = st.one_of(
@@ -181,7 +181,7 @@ def test_what_is_not_refused_scores_and_probes(raw: dict[str, Any]) -> None:
                 run: Any = SimpleNamespace(
                     arm="a-c",
                     settings=arm | {"sizes": SIZES},
-                    steps=NORMS,
+                    steps=STEPS,
                     model=lambda model=model: model,
                     digest="run",
                     check=lambda corpus: None,
