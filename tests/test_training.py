@@ -16,12 +16,15 @@ from unrolled.training.training import Options, Training
 def test_options_are_what_every_task_has_of_the_section_and_the_threshold() -> None:
     names = {each.name for each in fields(Options)}
     at_first = {"start_from"}  # says where it begins, not how it goes on
-    assert names == {"seed", *TrainSettings.model_fields, *ClippingSettings.model_fields} - at_first
+    of_some = {"average_again"}  # that not every task lets its user set
+    assert names - of_some == {"seed", *TrainSettings.model_fields, *ClippingSettings.model_fields} - at_first
     train = arm_of("lstm-clipped-1", weight_decay=0.5)["train"]
     assert asdict(Options.of(train)) == {name: train[name] for name in names}
-    own = {"columns", "window", "reset", *(each.name for each in fields(Feeding))}
+    own = {"columns", "window", "window_varies", "reset", *(each.name for each in fields(Feeding))}
+    own |= {"activation_regularisation", "temporal_activation_regularisation"}
     assert set(train) - names - at_first == own  # the task's
-    with pytest.raises(KeyError, match="epochs"):
+    assert Options.of({name: value for name, value in train.items() if name not in of_some}).average_again is None
+    with pytest.raises(TypeError, match="epochs"):
         Options.of({name: value for name, value in train.items() if name != "epochs"})
 
 
