@@ -16,6 +16,7 @@ from unrolled.training.fit import Step
 from unrolled.training.training import Training
 
 LINE_EVERY = 30.0  # seconds between plain lines, where there is no terminal
+COUNTED = 100  # epochs, where their numbers of steps are drawn: those of a million would take minutes to draw
 
 
 def shown(
@@ -63,10 +64,10 @@ def shown(
 
 
 def _total_steps(training: Training, corpus: Corpus) -> int:
+    """Where lengths of windows are drawn, of epochs behind the first COUNTED as if each had these epochs' mean."""
     task, epochs = training.task, training.options.epochs
-    if task.nominal_steps is None:
-        return task.steps(corpus.train) * epochs
-    return sum(task.steps(corpus.train, epoch) for epoch in range(1, epochs + 1))
+    counted = 1 if task.nominal_steps is None else min(epochs, COUNTED)
+    return sum(task.steps(corpus.train, epoch) for epoch in range(1, counted + 1)) * epochs // counted
 
 
 def _epoch_line(arm: str, epoch: Epoch, scores: Mapping[str, Score], norms: list[float], rate: float) -> str:
