@@ -92,7 +92,8 @@ def _slim(svg: str) -> str:
     svg = re.sub(r'(?<=id=")clip\d+|(?<=url\(#)clip\d+', lambda clip: found.setdefault(clip[0], f"c{len(found)}"), svg)
     svg = re.sub(r' (?:class|role|pointer-events|aria-[a-z]+|font-family)="[^"]*"', "", svg)
     svg = re.sub(r'<path d="[^"]*"(?: display="none")?/>', "", svg)  # neither filled nor drawn
-    svg = re.sub(r"(?<=\.\d\d\d)\d+", "", svg)
+    svg = svg.replace(' opacity="1"', "").replace(' stroke-dasharray=""', "")
+    svg = re.sub(r"(?<=\.\d\d)\d+(?=[^<>]*>)", "", svg)  # of px; texts keep their digits
     return svg.replace("<svg ", f'<svg font-family="{FONT}" ', 1)
 
 
