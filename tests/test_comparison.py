@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
@@ -564,6 +566,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.sources: list[str] = []
         self.alternatives: list[str] = []
+        self.packed: list[str] = []
         self.text = ""
         self.feed(text)
 
@@ -571,14 +574,18 @@ class Page(HTMLParser):
         given = dict(attributes)
         self.sources += [str(given[name]) for name in ("src", "href") if name in given]
         self.alternatives += [str(given.get("alt") or "")] if tag == "img" else []
+        self.packed += [str(given["data-packed"])] if "data-packed" in given else []
         if tag not in ("meta", "link", "img", "br"):
-            self.open.append(tag)
+            self.open.append(tag if given.get("type") != "text/plain" else "packed")
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+        assert self.open.pop() in (tag, "packed")
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.open[-1:] == ["packed"]:
+            self.packed.append(data)
+        else:
+            self.text += data
 
 
 def the_page_needs_nothing_else_and_shows_every_arm_and_figure() -> None:
@@ -587,10 +594,12 @@ def the_page_needs_nothing_else_and_shows_every_arm_and_figure() -> None:
     assert not page.open
     assert all(source.startswith(("data:", "#")) for source in page.sources)
     assert page.alternatives and all(page.alternatives)
-    for figure in sorted(path.stem for path in Path("report/plots").iterdir()):
-        picture = base64.b64encode(Path(f"report/figures/{figure}.svg").read_bytes()).decode()
-        data = base64.b64encode(Path(f"report/plots/{figure}.csv").read_bytes()).decode()
-        assert picture in text and data in text
+    pictures = {urlopen(source).read().replace(b"'", b'"') for source in page.sources if source.startswith("data:im")}
+    packed = {zlib.decompress(base64.b64decode(text)) for text in page.packed}
+    for table in Path("report/plots").iterdir():
+        figure = Path("report/figures") / table.stem
+        assert figure.with_suffix(".svg").read_bytes() in pictures
+        assert {table.read_bytes(), figure.with_suffix(".json").read_bytes()} <= packed
     for cells in [line.strip("| ").split(" | ") for line in Path("report/comparison.md").read_text().splitlines()]:
         assert all(cell.strip("#*- :") in page.text for cell in cells[:1])
     for name in CONFIGURATIONS:
@@ -623,12 +632,16 @@ def test_the_page_is_alive_and_asks_the_network_for_nothing(grid: Grid, drawn: C
             assert page.get_by_text(arm, exact=True).first.is_visible()
         assert page.evaluate("document.documentElement.scrollWidth") == 390  # wide tables scroll in their own frame
         the_point_under_the_pointer_tells_its_values(page, comparison.tables["score"])
+        with page.expect_download() as download:
+            page.locator("#score a").click()
+        assert Path(download.value.path()).read_bytes() == Path("report/plots/score.csv").read_bytes()
         a_click_on_the_legend_hides_an_arm_and_the_axis_is_linear_or_logarithmic(page)
         page.emulate_media(media="print")
         assert page.locator("#score img").is_visible() and not page.locator("#score .live").is_visible()
         still = browser.new_context(java_script_enabled=False).new_page()
         still.goto(Path("report/index.html").resolve().as_uri())
         assert still.locator("#score img").is_visible() and still.locator("svg").count() == 0
+        assert not still.locator("#score a").is_visible()
         assert still.locator("#score img").evaluate("each => each.complete && each.naturalWidth > 300")
         browser.close()
     assert complaints == []

@@ -4,13 +4,15 @@ import io
 import json
 import math
 import re
+from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
 import vl_convert
 from PIL import Image
 
-from unrolled.report import chart
+from unrolled.report import chart, page
 from unrolled.report.chart import Chart
 from unrolled.report.drawing import THRESHOLD, finish
 from unrolled.report.panel import Key, Look, Panel, Series
@@ -66,3 +68,26 @@ def test_a_picture_loses_letters_and_nothing_that_is_seen() -> None:
         for svg in (whole, slim)
     )
     assert abs(before - after).max() < 20
+
+
+def test_a_page_of_sixty_arms_takes_less_than_six_megabytes(tmp_path: Path) -> None:
+    """One for its scripts, and five kilobytes for each arm in each of sixteen figures: as picture and to a script."""
+    made, norms, sizes = Panel(), np.random.default_rng(1).uniform(1, 2, 60), []
+    made.set("loss", "step", log="y")
+    for arm in ("lstm", "rnn"):
+        made.add(Series(arm, arm, Look()), range(60), norms)
+    for panels in (1, 4):
+        figure = Chart([made] * panels, across=1)
+        figure.write(tmp_path / "loss", (".svg", ".json"))
+        sizes.append(len(page.still(tmp_path / "loss.svg")) + len(page.packed(tmp_path / "loss.json")))
+    assert (sizes[1] - sizes[0]) / (2 * 3) < 5000
+
+
+def test_a_picture_rounds_places_and_no_text(tmp_path: Path) -> None:
+    made = panel(1.0, 2.0, 7.0)
+    made.x.below.append("clip_norm 0.00025")
+    figure(made).write(tmp_path / "loss", (".svg",))
+    svg = (tmp_path / "loss.svg").read_text()
+    assert "clip_norm 0.00025" in svg and not re.search(r"<[^>]*\.\d\d\d", svg)
+    shown = urlopen(page.still(tmp_path / "loss.svg")).read().decode()
+    assert shown.replace("'", '"') == svg
