@@ -26,7 +26,11 @@ P = ParamSpec("P")
 @click.version_option(package_name="unrolled", message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """A reproducible laboratory of recurrent language models."""
+    """A reproducible laboratory of recurrent language models.
+
+    `make repro` trains what params.yaml asks for; these commands do the rest. They work on the pipeline of the folder
+    that they are called in: the language model at the root, or a task in pipelines/.
+    """
     if os.environ.get("NO_COLOR"):  # no-color.org; click does not heed it
         context.color = False
 
@@ -55,7 +59,10 @@ def _its_folder() -> Iterator[None]:
 @one_line_errors
 @in_pipeline
 def check() -> None:
-    """Validate params.yaml, see that its corpus is there, and clear away what a killed DVC left half-written."""
+    """Validate params.yaml, and remove what a killed DVC left.
+
+    Also sees that your own corpus is where params.yaml says.
+    """
     # Here, not above: they take seconds to import, and the other commands are to answer at once.
     from unrolled.corpus.of_task import data_of
     from unrolled.shell.dvc_leftovers import take_away
@@ -72,7 +79,11 @@ def check() -> None:
 @one_line_errors
 @in_pipeline
 def doctor() -> None:
-    """Check that everything a training needs is in place, and say how to fix what is not."""
+    """Check that a training has all that it needs.
+
+    Looks at versions, threads, device, write access, DVC, MLflow, the corpus and room on the disk, and says how to fix
+    what is amiss. Ends with status 1 where something must be fixed first.
+    """
     # Here, not above: torch takes seconds to import, and the other commands are to answer at once.
     from unrolled.shell.doctor import examine
 
@@ -89,7 +100,7 @@ def doctor() -> None:
 @one_line_errors
 @in_pipeline
 def arms() -> None:
-    """Print the name of every arm of the grid."""
+    """Print the name of every arm in params.yaml."""
     for arm in load_params(PARAMS).arms:
         click.echo(arm)
 
@@ -98,7 +109,10 @@ def arms() -> None:
 @one_line_errors
 @in_pipeline
 def recipes() -> None:
-    """List the recipes, with what they reached here and what was published."""
+    """List the recipes, with what they reached here.
+
+    And what was published, where it was.
+    """
     task = load_params(PARAMS).task
     for name in all_recipes():
         recipe, kept = read(name), measured(name)
@@ -135,7 +149,10 @@ def _expected(task: str, rung: Rung, runs: list[Measurement]) -> str:
 @one_line_errors
 @in_pipeline
 def use(name: str) -> None:
-    """Write the recipe NAME into params.yaml; `git diff` shows what that changes."""
+    """Write the recipe NAME into params.yaml.
+
+    `unrolled recipes` lists the names, and `git diff` shows what has changed. Then train with: dvc repro
+    """
     use_recipe(name)
     click.echo(f"{PARAMS} now holds recipe {name}; run it with: dvc repro")
 
@@ -145,7 +162,10 @@ def use(name: str) -> None:
 @one_line_errors
 @in_pipeline
 def keep(name: str) -> None:
-    """Note down what runs/, evaluation/ and baselines/ hold as the results of the recipe NAME, also in the ladder."""
+    """Note the results that stand here as those of the recipe NAME.
+
+    They are read from runs/, evaluation/ and baselines/, and written to recipes/ and to the ladder in docs/.
+    """
     # Here, not above: torch takes seconds to import, and the other commands are to answer at once.
     from unrolled.report.ladder import climb, write
     from unrolled.report.recipe_results import keep as keep_measurements
@@ -158,7 +178,10 @@ def keep(name: str) -> None:
 @main.command()
 @one_line_errors
 def lecture() -> None:
-    """Write docs/lecture.md: what the lecture says, and whether it held in the pipelines that have run here."""
+    """Write docs/lecture.md: the lecture, and whether it held here.
+
+    Each of its statements stands beside what the pipelines that have run here found.
+    """
     from unrolled.report.lecture import write  # here: a task's report takes seconds to import
 
     root = repository(Path())
@@ -167,7 +190,7 @@ def lecture() -> None:
 
 
 @main.command()
-@click.option("--port", default=5000, show_default=True, help="Where to listen; the next free one is taken.")
+@click.option("--port", default=5000, show_default=True, help="Port; if taken, the next free one.")
 @ending("the user interface is closed; what was published stays")
 def ui(port: int) -> None:
     """Open the results in MLflow's user interface."""
@@ -181,7 +204,10 @@ def ui(port: int) -> None:
 @main.command()
 @ending("the store is as it was")
 def relocate() -> None:
-    """Point the MLflow store at the place that the repository was moved to; experiments and runs stay as they are."""
+    """Mend the MLflow store after the repository was moved.
+
+    The places that it names are those of the new folder from then on; experiments and runs stay as they are.
+    """
     from unrolled.shell.store import Store
     from unrolled.tracking.relocation import relocate as point_here  # here: a task's network takes seconds to import
 
@@ -193,13 +219,17 @@ def relocate() -> None:
 
 @main.command()
 @click.argument("address")
-@click.option("--any-worker", is_flag=True, envvar="UNROLLED_ANY_WORKER", help="Whatever its versions and processor.")
-@click.option("--check", is_flag=True, help="Send nothing; see that there are a remote and workers.")
-@click.option("--queue", is_flag=True, help="The experiments of DVC's queue, in place of dvc queue start.")
+@click.option("--any-worker", is_flag=True, envvar="UNROLLED_ANY_WORKER", help="Also by workers of other versions.")
+@click.option("--check", is_flag=True, help="Send nothing; see that the remote and workers are there.")
+@click.option("--queue", is_flag=True, help="Run DVC's queue of experiments, in place of dvc queue start.")
 @ending("arms that were pushed stand, the others end; the same command goes on")
 @in_pipeline
 def distribute(address: str, any_worker: bool, check: bool, queue: bool) -> None:
-    """Have the arms that are out of date made by the workers of the Dask scheduler at ADDRESS."""
+    """Have arms made by the workers of a Dask cluster.
+
+    ADDRESS is that of its scheduler, as tcp://127.0.0.1:8786. Arms that are up to date are left out. `dvc repro` then
+    compares and records them; `make repro CLUSTER=ADDRESS` does all of it.
+    """
     # Here, not above: Dask takes a second to import, and the other commands are to answer at once.
     from unrolled.cluster import client, queued
 
@@ -216,16 +246,21 @@ def distribute(address: str, any_worker: bool, check: bool, queue: bool) -> None
 @main.command()
 @click.option("--local", default=0, metavar="N", help="Start N workers on this machine.")
 @click.option("--ssh", default="", metavar="HOST,HOST", help="Start a worker on each host, in the same folder there.")
-@click.option("--slurm", type=click.Path(dir_okay=False), metavar="FILE", help="Write a job script that starts one.")
-@click.option("--folder", type=click.Path(), help="Of the clone that stands on the hosts; as here, if not given.")
-@click.option("--threads", default=1, show_default=True, help="Of each worker.")
-@click.option("--host", help="Where others reach the scheduler; found out if not given.")
-@click.option("--port", default=8786, show_default=True, help="Where the scheduler listens.")
+@click.option(
+    "--slurm", type=click.Path(dir_okay=False), metavar="FILE", help="Write a job script of one worker."
+)
+@click.option("--folder", type=click.Path(), help="The clone on those hosts; by default, the same path as here.")
+@click.option("--threads", default=1, show_default=True, help="Threads of each worker.")
+@click.option("--host", help="Address of this machine for the workers; found out if not given.")
+@click.option("--port", default=8786, show_default=True, help="Port of the scheduler.")
 @ending("the cluster is closed; arms that were pushed stand")
 def cluster(
     local: int, ssh: str, slurm: str | None, folder: str | None, threads: int, host: str | None, port: int
 ) -> None:
-    """Start a Dask scheduler and workers, for `make repro CLUSTER=ADDRESS`; Ctrl-C ends them."""
+    """Start a Dask scheduler and workers.
+
+    Prints its address, for `make repro CLUSTER=ADDRESS` in another terminal. Ctrl-C ends them all.
+    """
     from unrolled.cluster import start  # here, as above
 
     hosts, clone = [each for each in ssh.split(",") if each], Path(folder or repository(Path()).resolve())

@@ -17,13 +17,13 @@ TEXTS = 2048  # read before any is answered: enough to put texts of one length s
 
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
-@click.option("--arm", help="Which arm labels; the one with the fewest wrong validation texts if none is.")
+@click.option("--arm", help="The arm that labels; by default, the one with the fewest validation errors.")
 @ending(ANSWERED)
 def classify(file: BinaryIO, arm: str | None) -> None:
-    """Label each line of FILE (or of what is piped in), a text a line.
+    """Label each line of FILE, or of what is piped in.
 
-    Writes a line of JSON for each: its likeliest label, and the probability of every label by its name. Texts are read
-    as those of training: where these were tokenised, as sentence_polarity is, a word is what stands between spaces.
+    Each line is a text, and gets a line of JSON: its likeliest label, and the probability of every label. Texts are
+    read as those of training were: where these were tokenised, as in sentence_polarity, words are parted by spaces.
     """
     from unrolled.tasks.classification.text.inference import read_classifier  # here: torch takes seconds to import
 
@@ -52,9 +52,10 @@ def _lines(file: BinaryIO) -> Iterator[str]:
 @click.command()
 @one_line_errors
 def folds() -> None:
-    """The mean accuracy over folds of every arm and baseline, from DVC's experiments, one a fold.
+    """Tell the mean accuracy over folds of arms and baselines.
 
-    To test all ten: dvc exp run --queue -S 'corpus.fold=range(10)', then dvc queue start.
+    From DVC's experiments, one a fold. To test all ten: dvc exp run --queue -S 'corpus.fold=range(10)', then dvc
+    queue start.
     """
     from unrolled.tasks.classification import over_folds as found  # here: numpy takes a while to import
 

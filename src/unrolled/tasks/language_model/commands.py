@@ -20,19 +20,20 @@ TOGETHER = 64  # lines written at a time
 
 @click.command()
 @click.argument("prompt", default="-")
-@click.option("--arm", help="Which arm writes; the best that reads from left to right if none is named.")
-@click.option("--length", default=60, show_default=True, help="Tokens after the prompt.")
-@click.option("--samples", default=1, show_default=True, help="How many texts.")
-@click.option("--seed", default=1, show_default=True, help="The same seed, the same text.")
-@click.option("--temperature", default=1.0, show_default=True, help="Below 1: the likely becomes likelier; 0: greedy.")
+@click.option("--arm", help="The arm that writes; by default, the best that reads from left to right.")
+@click.option("--length", default=60, show_default=True, help="How many tokens to write.")
+@click.option("--samples", default=1, show_default=True, help="How many texts to write.")
+@click.option("--seed", default=1, show_default=True, help="Of the draws: the same seed, the same text.")
+@click.option("--temperature", default=1.0, show_default=True, help="Below 1: likelier tokens; 0: the likeliest.")
 @click.option("--top-k", type=int, help="Draw from the k likeliest tokens only.")
 @click.option("--nucleus", type=float, help="Draw from the likeliest tokens that together reach this probability.")
-@click.option("--unknown", is_flag=True, help="Let <unk>, which stands for all rare words, be drawn.")
+@click.option("--unknown", is_flag=True, help="Also draw <unk>, which stands for all rare words.")
 @ending(ANSWERED)
 def generate(prompt: str, arm: str | None, **options: Any) -> None:
-    """Let a trained network finish PROMPT; without one, or with -, what is piped in, but for the line end behind it.
+    """Let a trained network finish PROMPT.
 
-    Each token is written as it is drawn.
+    Without PROMPT, or where it is -, what is piped in is finished, its last line end left out. Each token is shown as
+    it is drawn.
     """
     from unrolled.tasks.language_model.text.inference import Trained  # here, not above: torch takes seconds to import
 
@@ -55,20 +56,21 @@ def _piped() -> str:
 
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
-@click.option("--arm", help="Which arm reads; the best that reads from left to right if none is named.")
+@click.option("--arm", help="The arm that reads; by default, the best that reads from left to right.")
 @click.option(
     "--state", type=click.Choice(["carried", "anew"]),
-    help="Whether the network reads a line with what stood before it, or each from its start; as it was trained if "
-    "not given.",
+    help="Whether the network carries its state from line to line, or starts each line anew; by default, as in "
+    "training.",
 )  # fmt: skip
-@click.option("--json", "form", flag_value="json", help="A line of JSON a line: its bits and those of each word.")
-@click.option("--csv", "form", flag_value="csv", help="A table with a row a word.")
+@click.option("--json", "form", flag_value="json", help="For each line, one of JSON: its bits, and those of each word.")
+@click.option("--csv", "form", flag_value="csv", help="A table, one row for each word.")
 @ending(ANSWERED)
 def score(file: BinaryIO, arm: str | None, state: str | None, form: str | None) -> None:
-    """Print how little a trained network expected each word of FILE (or of what is piped in), in bits and in colour.
+    """Show how surprising each word of FILE is to a network.
 
-    A word that it does not know is read as <unk>, and marked so: its bits are those of <unk>, which stands for all such
-    words together. Below the text stands why they are unknown. Blank lines are none.
+    In bits and in colour; without FILE, of what is piped in. A word that the network does not know is read as <unk>
+    and marked: its bits are those of <unk>, which stands for all such words. Why they are unknown is said below the
+    text. Blank lines are left out.
     """
     from unrolled.tasks.language_model.text import formats, inference  # here, not above: torch takes seconds to import
 
@@ -95,15 +97,16 @@ def _some(rows: Iterable[Any]) -> Iterator[list[Any]]:
 @click.command()
 @click.argument("text", default="-")
 @click.option(
-    "--arm", "arms", multiple=True, help="Which arm; may be given several times; without it, all that did not diverge."
+    "--arm", "arms", multiple=True, help="An arm, or several by several --arm; by default, all that did not diverge."
 )
-@click.option("--word", help="Which word's loss, itself or its number; the last if not given.")
-@click.option("--html", "place", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to hover on.")
+@click.option("--word", help="The word whose loss is followed back, or its number; by default, the last.")
+@click.option("--html", "place", type=click.Path(dir_okay=False, path_type=Path), help="Write a page of every word.")
 @one_line_errors
 def explain(text: str, arms: tuple[str, ...], word: str | None, place: Path | None) -> None:
-    """Show how little each word of TEXT was expected, and how far back its loss reaches, arm by arm.
+    """Show how far back the loss of a word in TEXT reaches.
 
-    The page has the same of every word, and of the networks before their training.
+    Arm by arm, with how surprising each word was. Without TEXT, or where it is -, what is piped in is read. The page of
+    --html shows the networks before their training too.
     """
     from unrolled.tasks.language_model import explain as found  # here, not above: torch takes seconds to import
 
@@ -118,12 +121,16 @@ def explain(text: str, arms: tuple[str, ...], word: str | None, place: Path | No
 
 
 @click.command()
-@click.option("--picture", "place", type=click.Path(dir_okay=False, path_type=Path), help="Draw it, as .svg and .png.")
+@click.option(
+    "--picture", "place", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too, as .svg and .png."
+)
 @one_line_errors
 def distances(place: Path | None) -> None:
-    """Over how many words each arm learns to remember, from DVC's experiments with one mean distance and one seed each.
+    """Tell over how many words each arm learns to remember.
 
-    To try some, on text with a subject to remember: unrolled use distances, then dvc queue start.
+    From DVC's experiments with one mean distance and one seed each. To try some, in pipelines/known-entropy: unrolled
+    use distances, then dvc exp run --queue -S 'corpus.source.distances=[4],[16],[64]' -S 'seeds=[1],[2],[3]', and dvc
+    queue start.
     """
     from unrolled.tasks.language_model import distances as found  # here: scipy takes a while to import
 
@@ -143,10 +150,10 @@ def distances(place: Path | None) -> None:
 )
 @one_line_errors
 def units(place: Path | None) -> None:
-    """What a byte of the text costs in characters, subwords and words, from DVC's experiments with one unit each.
+    """Compare characters, subwords and words by bits a byte.
 
-    To try some: unrolled use units, then dvc exp run --queue -S vocabulary.unit=character,subword,word, and dvc queue
-    start.
+    From DVC's experiments with one unit each. To try some: unrolled use units, then dvc exp run --queue -S
+    vocabulary.unit=character,subword,word, and dvc queue start.
     """
     from unrolled.tasks.language_model import units as found  # here: numpy takes a while to import
 

@@ -19,18 +19,19 @@ PICTURES = (".svg", ".png")
 
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--arm", help="Which arm listens; the one with the fewest wrong validation words if none is named.")
-@click.option("--confidence", is_flag=True, help="Behind each word the probability that the arm gave it.")
-@click.option("--json", "as_json", is_flag=True, help="A line of JSON a file: its text, words and probabilities.")
+@click.option("--arm", help="The arm that listens; by default, the one with the fewest validation errors.")
+@click.option("--confidence", is_flag=True, help="Put its probability behind each word.")
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON a file: its text, words, probabilities.")
 @click.option(
     "--show", "picture", type=click.Path(dir_okay=False, path_type=Path),
     help="Draw the sound of one FILE, and where each word was heard, as .svg or .png.",
 )  # fmt: skip
 @ending(ANSWERED)
 def transcribe(files: tuple[Path, ...], arm: str | None, confidence: bool, as_json: bool, picture: Path | None) -> None:
-    """Write down what is said in each FILE, a line a file: its name, a colon, and the text.
+    """Write down what is said in each FILE.
 
-    Audio of any rate and number of channels is read: WAV, FLAC, Ogg, MP3 and others, up to a minute each.
+    For each one a line: its name, a colon, and the text. Audio of any rate and number of channels is read: WAV, FLAC,
+    Ogg, MP3 and others, up to a minute each.
     """
     if picture is not None:
         _check_picture(picture, files)

@@ -12,17 +12,18 @@ from unrolled.shell.workspace import pipeline
 
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
-@click.option("--arm", help="Which arm tags; the one that made the fewest errors on valid if none is named.")
+@click.option("--arm", help="The arm that tags; by default, the one with the fewest validation errors.")
 @click.option(
-    "--to", "form", type=click.Choice(["conllu", "colour"]), help="conllu, or on a terminal colour, if not given."
+    "--to", "form", type=click.Choice(["conllu", "colour"]), help="By default colour on a terminal, else conllu."
 )
-@click.option("--marks/--no-marks", default=True, help="Mark unknown words and unsure tags in MISC; on if not given.")
+@click.option("--marks/--no-marks", default=True, help="Mark unknown words and unsure tags in MISC; on by default.")
 @ending(ANSWERED)
 def tag(file: BinaryIO, arm: str | None, form: str | None, marks: bool) -> None:
-    """Tag the sentences of FILE (or of what is piped in): CoNLL-U, or a sentence a line, its words parted by spaces.
+    """Tag the sentences of FILE, or of what is piped in.
 
-    Nothing is tokenised: cut the words as the training text has them, "do n't" and "de le" among them. In CoNLL-U,
-    ranges, empty nodes and comments stay as they are.
+    FILE is CoNLL-U, or has one sentence a line, its words parted by spaces. Nothing is tokenised: cut the words as
+    the training text has them, "do n't" and "de le" among them. In CoNLL-U, ranges, empty nodes and comments stay
+    as they are.
     """
     from unrolled.tasks.tagging.text import formats, tagger  # here, not above: torch takes seconds to import
 
