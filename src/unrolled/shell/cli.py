@@ -246,9 +246,7 @@ def distribute(address: str, any_worker: bool, check: bool, queue: bool) -> None
 @main.command()
 @click.option("--local", default=0, metavar="N", help="Start N workers on this machine.")
 @click.option("--ssh", default="", metavar="HOST,HOST", help="Start a worker on each host, in the same folder there.")
-@click.option(
-    "--slurm", type=click.Path(dir_okay=False), metavar="FILE", help="Write a job script of one worker."
-)
+@click.option("--slurm", type=click.Path(dir_okay=False), metavar="FILE", help="Write a job script of one worker.")
 @click.option("--folder", type=click.Path(), help="The clone on those hosts; by default, the same path as here.")
 @click.option("--threads", default=1, show_default=True, help="Threads of each worker.")
 @click.option("--host", help="Address of this machine for the workers; found out if not given.")
