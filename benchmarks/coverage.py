@@ -80,7 +80,8 @@ as a whole. A split of fewer than ten documents has nothing better, and the repo
 
 
 def main() -> None:
-    PAGE.write_text("\n".join([INTRODUCTION, *lines(), ""]), encoding="utf-8")
+    _, heading, behind = PAGE.read_text(encoding="utf-8").partition("\n## ")  # what was written by hand stays
+    PAGE.write_text("\n".join([INTRODUCTION, *lines(), ""]) + heading + behind, encoding="utf-8")
 
 
 if __name__ == "__main__":
