@@ -43,7 +43,7 @@ def test_what_held_and_what_did_not_is_read_off_the_figures() -> None:
     assert said["With the largest"].held is False and "exp(-0.50) = 0.61" in said["With the largest"].found
     assert said["Clipping is for"].held is False and said["A cell that"].held
     assert said["At a learning"].held and "lstm above 1e6 from step 8 (clipped 90.0)" in said["At a learning"].found
-    assert "Who sees both" not in said and "The gradient of" not in said
+    assert "A model that sees both" not in said and "The gradient of" not in said
     other = TEXT | {"kneser_ney": {"forward_perplexity": 95.0}}
     other["rnn-clipped"] = TEXT["rnn-clipped"] | {"spectral_radius": 0.9, "clipped_share": 0.1}
     said = told(other)

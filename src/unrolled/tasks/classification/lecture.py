@@ -12,8 +12,7 @@ def statements(results: Results) -> Iterator[Statement]:
         yield Statement(
             "uses", "One label for a whole text: what a recurrent network read is enough to tell praise from blame.",
             "make repro PIPELINE=classification",
-            f"Right are: RNN {rnn:.1%}, LSTM {lstm:.1%}, BiLSTM {bilstm:.1%}; a guess {frequent:.1%}. Counting words "
-            "and pairs of them, "
-            f"without any order beyond that, gets {counted:.1%}.",
+            f"Labels that are right: RNN {rnn:.1%}, LSTM {lstm:.1%}, BiLSTM {bilstm:.1%}; a guess {frequent:.1%}. "
+            f"Counting words and pairs of them, without any order beyond that, gets {counted:.1%}.",
             min(rnn, lstm, bilstm) > frequent,
         )  # fmt: skip

@@ -76,7 +76,8 @@ def _perplexity(results: Results) -> Iterator[Statement]:
     if (found := results.figures("forward_perplexity", *names)) and sizes:
         uniform, unigram, five_gram, lstm = found
         yield Statement(
-            "perplexity", "Perplexity says among how many words, all alike, a model hesitates in the mean.", MAKE,
+            "perplexity", "Perplexity is the number of equally likely words among which a model hesitates on average.",
+            MAKE,
             f"A model that knows nothing hesitates among all {uniform:,.0f} types; one that knows frequencies among "
             f"{unigram:,.0f}, the LSTM among {lstm:,.1f}.",
             uniform == sizes[0] and lstm < unigram < uniform,
@@ -114,7 +115,7 @@ def _vanishing(results: Results) -> Iterator[Statement]:
         "vanishing",
         "Down a stack of layers the gradient fades as it does through time; connections past the layers carry it.",
         "unrolled use depth && dvc repro    # 1 to 8 layers, plain, residual, highway, dense",
-        "What that drew stands in README.md, with its figures: docs/depths.png.",
+        "README.md has what came out: docs/depths.png.",
     )  # fmt: skip
 
 
@@ -163,7 +164,7 @@ def _both_sides(results: Results) -> Iterator[Statement]:
     forward, joined = (results.figures(name, BILSTM) for name in ("forward_perplexity", "pseudo_perplexity"))
     if forward and joined:
         yield Statement(
-            "bidirectional", "Who sees both sides of a word predicts it better than who sees one, and cannot speak.",
+            "bidirectional", "A model that sees both sides of a word predicts it better, and cannot write.",
             'unrolled generate "the function" --arm bilstm-clipped    # refused: it has no next word',
             f"The BiLSTM's forward head reaches a perplexity of {forward[0]:,.1f}. Its joined head reaches "
             f"{joined[0]:,.1f}, which is "
@@ -186,10 +187,9 @@ def _of_known_entropy(results: Results) -> Iterator[Statement]:
     if agreement and finished:
         yield Statement(
             "feeding", "A network that has only read true words errs on when it goes on from its own.", command,
-            f"In sentences of its own the LSTM's verbs agree with their subjects in {agreement[0]:.0%}, and behind "
-            "true beginnings in "
-            f"{finished[0]:.0%}; the source itself agrees in 90 %. docs/finishing.md has what other ways of training "
-            "teach.",
+            f"In sentences of its own the LSTM's verbs agree with their subjects in {agreement[0]:.0%}, and after "
+            f"true beginnings in {finished[0]:.0%}; the source itself agrees in 90 %. "
+            "docs/finishing.md has what other ways of training teach.",
         )  # fmt: skip
     if found := results.figures("memory_span", RNN, LSTM):
         rnn, lstm = found
