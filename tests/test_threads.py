@@ -161,7 +161,8 @@ def test_an_arm_leaves_the_same_files_with_one_thread_and_with_two(
         peer = {"kneser_ney": Evaluation.read(place / "peer")}
         scored = evaluate(run.model(), corpus, scoring, peer)
         write_evaluation(place / "evaluation", "arm", scored, SCORES, made_of(scoring, run=run, **peer))
-        run.steps.loc[4, "grad_norm"] = 100.0  # as if it exploded there, so that the cliff is measured
+        run.steps.loc[3, "grad_norm"] = 100.0  # as if it exploded there, so that the cliff is measured ...
+        run.steps.loc[4:, "loss"] = 100.0  # ... and the loss leapt behind it
         monkeypatch.setattr("unrolled.probing.probe.CLOSE_REPLAY", 1e9)
         evaluation = Evaluation.read(place / "evaluation")
         probe(place / "probes", run, evaluation, corpus, {"probe": probing, "evaluate": scoring})
