@@ -99,11 +99,13 @@ class Plain(nn.Module):
         return log_softmax(self.output(self.dropout(hidden)).flatten(0, 1), dim=1), state
 
 
-def plain_step(cell: str, shape: Shape, *, tied: bool = False, dropout: float = 0.0) -> Callable[[], object]:
+def plain_step(
+    cell: str, shape: Shape, *, tied: bool = False, dropout: float = 0.0, device: torch.device | None = None
+) -> Callable[[], object]:
     """One update as the word_language_model example makes it: nll_loss, clip_grad_norm_, SGD by hand."""
     torch.manual_seed(1)
-    network = Plain(cell, shape, tied=tied, dropout=dropout)
-    tokens, targets = _tokens(shape)
+    network = Plain(cell, shape, tied=tied, dropout=dropout).to(device)
+    tokens, targets = (each.to(device) for each in _tokens(shape))
     state: list[object] = [None]
 
     def step() -> None:

@@ -15,6 +15,7 @@ from benchmarks import page
 from benchmarks.breakdown import breakdown_section
 from benchmarks.contestants import PLAIN
 from benchmarks.generation import generation_section
+from benchmarks.gpu import gpu_section
 from benchmarks.jobs import jobs_section
 from benchmarks.lengths import lengths_section
 from benchmarks.memory import memory_section
@@ -35,6 +36,7 @@ PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "step": ("A whole training step", step_section),
     "stage": ("Training as the stage runs it", stage_section),
     "processes": ("One arm in several processes", processes_section),
+    "gpu": ("On a GPU", gpu_section),
     "breakdown": ("Where the time of a step goes", breakdown_section),
     "scaling": ("Cost against size", scaling_section),
     "vocabulary": ("Many types", vocabulary_section),
@@ -45,7 +47,7 @@ PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "jobs": ("The whole pipeline, two jobs beside one", jobs_section),
 }
 CELLS = ["lstm", "rnn"]
-LONG = {"jobs", "size"}  # ten minutes: only if asked for
+LONG = {"gpu", "jobs", "size"}  # only if asked for: a machine of its own, or ten minutes
 
 
 @click.command()
@@ -54,7 +56,7 @@ LONG = {"jobs", "size"}  # ten minutes: only if asked for
 @click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True)
 @click.option("--cell", "cells", type=click.Choice(list(PLAIN)), multiple=True, default=CELLS, show_default=True)
 @click.option(
-    "--only", type=click.Choice(list(PARTS)), multiple=True, help="These parts; all but jobs and size if not given."
+    "--only", type=click.Choice(list(PARTS)), multiple=True, help="These parts; if not given all but gpu, jobs, size."
 )
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False, writable=True),

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -113,10 +113,16 @@ def our_training(case: Case, place: Path, processes: Processes | None = None) ->
     """What `stages/train.py` does, record by record, with random words in the corpus' place."""
     keep_freed_memory()
     recipe = applied(RECIPE, ROOT / "params.yaml", ROOT / "recipes")[1].arms[ARM]
-    arm = recipe | {"network": recipe["network"] | case._asdict()}
+    yield from training_of(recipe | {"network": recipe["network"] | case._asdict()}, place, processes=processes)
+
+
+def training_of(
+    arm: Mapping[str, Any], place: Path, *, processes: Processes | None = None, device: torch.device | None = None
+) -> Iterator[object]:
+    """The records of an arm's training on random words; its checkpoints go to ``place``."""
     words = np.random.default_rng(1).integers(0, SHAPE.words, TOKENS, dtype=np.uint32)
     train, valid = (Split(each, np.zeros(1, dtype=np.int64)) for each in (words, words[: SHAPE.words]))
-    training = Training.of(arm, {"vocabulary": SHAPE.words})
+    training = Training.of(arm, {"vocabulary": SHAPE.words}, device)
     training.processes = processes
     history = History(training)
     checkpoint = Checkpoint(place, training, history, arm, "random words")

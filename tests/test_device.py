@@ -116,10 +116,11 @@ def check_modules(device: str) -> None:
 
 def leave_runs(folder: str, device: str) -> None:
     check_modules(device)
+    there = torch.device(device) if device == "elsewhere" else find_device(device)
     for arm in CASES:
-        leave_run(Path(folder, device, arm), arm, torch.device(device))
-    leave_run(Path(folder, "cut", CUT), CUT, torch.device(device), cut=15)
-    leave_run(Path(folder, "moved", CUT), CUT, torch.device(device), cut=15, before=CPU)
+        leave_run(Path(folder, device, arm), arm, there)
+    leave_run(Path(folder, "cut", CUT), CUT, there, cut=15)
+    leave_run(Path(folder, "moved", CUT), CUT, there, cut=15, before=CPU)
     if device == "elsewhere":
         os._exit(0)  # torch's threads for a device of Python's making do not end
 
@@ -130,6 +131,15 @@ def check_runs(folder: Path, device: str) -> None:
         compare(folder / "cpu" / arm, folder / device / arm)
     assert contents(folder / device / CUT) == contents(folder / "cut" / CUT)
     compare(folder / "cpu" / CUT, folder / "moved" / CUT)
+
+
+def test_on_a_gpu_cudnn_rounds_as_the_cpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    find_device("cpu")
+    assert torch.backends.cudnn.allow_tf32
+    find_device("cuda")
+    assert not torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import CELLS
 from unrolled.recurrence.fused import FUSED, runs_fused
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.shell.device import find_device
 
 T, B, E, H = 6, 4, 5, 3
 NAMES = [name for name, cell in CELLS.items() if type(cell) in FUSED]
@@ -36,7 +37,7 @@ def test_it_gives_what_our_own_loop_gives(
     name: str, dtype: torch.dtype, tolerance: float, reverse: bool, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(3)
-    layer = RecurrentLayer(name, E, H, reverse=reverse, weight_dropout=0.4).to(device, dtype)
+    layer = RecurrentLayer(name, E, H, reverse=reverse, weight_dropout=0.4).to(find_device(device), dtype)
     calls = []
     monkeypatch.setattr(bptt, "runs_fused", lambda *_: True)
     monkeypatch.setattr(bptt, "fused", lambda *given: calls.append(1) or fused(*given))

@@ -29,6 +29,8 @@ def find_device(name: str) -> torch.device:
     if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
         found = f"torch {torch.__version__} finds {torch.cuda.device_count()} GPUs"
         raise UserError(f"device: {name} not found ({found}); leave UNROLLED_DEVICE unset to train on the CPU")
+    if device.type == "cuda":  # else cuDNN's layers round to ten bits, and differ from our own loops by 1e-3
+        torch.backends.cudnn.allow_tf32 = False
     return device
 
 

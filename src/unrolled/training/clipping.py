@@ -63,12 +63,16 @@ def _norms(gradients: Sequence[Tensor]) -> list[float]:
     """L2 norms, the same whatever the number of threads, for each row is summed by one of them.
 
     In double precision only where single precision's squares would not do: a copy in it takes twenty times as long, but
-    a gradient of norm 1e20 has not diverged, and one of norm 1e-20 is not zero. What is summed comes from the device in
-    one piece, for a GPU stands still for each.
+    a gradient of norm 1e20 has not diverged, and one of norm 1e-20 is not zero.
     """
-    parts = [_rows_and_rest(gradient.flatten()) for gradient in gradients]
-    numbers = iter(torch.cat(parts).tolist() if parts else ())
-    norms = [math.hypot(*islice(numbers, len(part))) for part in parts]
+    if not gradients:
+        return []
+    if gradients[0].device.type == "cpu":
+        parts = [_rows_and_rest(gradient.flatten()) for gradient in gradients]
+        numbers = iter(torch.cat(parts).tolist())
+        norms = [math.hypot(*islice(numbers, len(part))) for part in parts]
+    else:  # all at once, for a GPU stands still for each number that is asked for
+        norms = torch.stack(torch._foreach_norm(list(gradients))).tolist()
     return [
         norm if SAFE[0] < norm < SAFE[1] else torch.linalg.vector_norm(gradient, dtype=torch.float64).item()
         for norm, gradient in zip(norms, gradients, strict=True)
