@@ -167,9 +167,7 @@ class Network(Model):
         forward, forward_state = self.read("forward", left, state.forward, generator, profile, lengths, noted)
         if self.join is None:
             return {"forward": forward}, States(forward_state)
-        backward, backward_state = self.read(
-            "backward", right, state.backward, generator, profile, lengths, noted
-        )
+        backward, backward_state = self.read("backward", right, state.backward, generator, profile, lengths, noted)
         joined = torch.tanh(self.join(torch.cat([forward, backward], dim=-1)))
         heads = {"forward": forward, "backward": backward, "joined": joined}
         return heads, States(forward_state, backward_state)
