@@ -28,7 +28,7 @@ from unrolled.training.carry import like, tensors_in
 class Gradient(NamedTuple):
     """What a batch leaves beside the gradients at the parameters."""
 
-    loss: Tensor | float  # the mean over its terms
+    loss: Tensor  # the mean over its terms, []
     norms: dict[str, Tensor]  # by layer: ||dL/dh_t||, [T]; none where it is not profiled
     carry: Carry
 
@@ -96,7 +96,7 @@ class Processes:
             every.append(whole)
         return like(own, iter(every))
 
-    def _norms(self, mean: Tensor, own: Mapping[str, Tensor]) -> tuple[float, dict[str, Tensor]]:
+    def _norms(self, mean: Tensor, own: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of all, and the norms over the columns of all; in double precision on their way."""
         sent = torch.cat([mean.detach()[None].double(), *(own[name].double() for name in sorted(own))])
         every = [torch.empty_like(sent) for _ in range(self.size)]
@@ -104,7 +104,7 @@ class Processes:
         found = torch.stack(every)
         joined = torch.linalg.vector_norm(found[:, 1:], dim=0).split([len(own[name]) for name in sorted(own)])
         norms = {name: _single(norm) for name, norm in zip(sorted(own), joined, strict=True)}
-        return float(found[:, 0].sum().float()), {name: norms[name] for name in own}
+        return found[:, 0].sum().float(), {name: norms[name] for name in own}
 
 
 def _single(norms: Tensor) -> Tensor:
