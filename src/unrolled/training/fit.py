@@ -11,7 +11,6 @@ from unrolled.ground.corpus import Split
 from unrolled.ground.score import Sums
 from unrolled.ground.task import Batch, Carry
 from unrolled.recurrence.bptt import Profile
-from unrolled.recurrence.layer import RecurrentLayer
 from unrolled.training.annealing import anneal, average, averaged
 from unrolled.training.clipping import Norms, clip
 from unrolled.training.diagnostics import Epoch, end_of_epoch
@@ -65,7 +64,8 @@ def steps(training: Training, train: Split) -> Iterator[Step]:
     groups = model.groups()
     for batch, carry in _unread(training, train):
         training.optimiser.zero_grad()
-        found = _gradient(training, batch, carry)
+        profile = Profile() if training.profiling else None
+        found = _gradient(training, batch, carry, profile)
         norms = clip(groups, options.clip_norm)
         number, rate = training.step + 1, _rate(training, batch)
         step = Step(number, training.epoch + 1, task.tokens(batch), float(found.loss), rate, norms)
@@ -74,8 +74,8 @@ def steps(training: Training, train: Split) -> Iterator[Step]:
             return
         _update(training, rate)
         average(training)
-        if found.norms:
-            _keep(found.norms, training, train)
+        if profile and found.norms:
+            _keep(found.norms, profile.reversed, training, train)
         training.step, training.position, training.carry = number, training.position + 1, found.carry
         yield step
 
@@ -93,12 +93,12 @@ def _unread(training: Training, train: Split) -> Iterator[tuple[Batch, Carry]]:
         yield batch, training.carry if training.carry is not None else task.start(training.model)
 
 
-def _gradient(training: Training, batch: Batch, carry: Carry) -> Gradient:
+def _gradient(training: Training, batch: Batch, carry: Carry, profile: Profile | None) -> Gradient:
     """The gradients of the batch's mean loss, at the parameters, and what else it leaves."""
     task, model, generator = training.task, training.model, training.generator
     if training.processes is not None:
-        return training.processes.gradient(task, model, batch, carry, generator, training.profiling)
-    profile, entry = Profile() if training.profiling else None, task.entry(model, batch, carry)
+        return training.processes.gradient(task, model, batch, carry, generator, profile)
+    entry = task.entry(model, batch, carry)
     total, terms, after = task.loss(model, batch, entry, generator=generator, profile=profile)
     mean = total / terms
     mean.backward()
@@ -133,7 +133,7 @@ def _measured(training: Training, train: Split, valid: Split) -> Epoch:
     return Epoch(training.epoch, training.learning_rate, scores, {}, {}, {}, {})
 
 
-def _keep(norms: dict[str, Tensor], training: Training, train: Split) -> None:
+def _keep(norms: dict[str, Tensor], in_reverse: set[str], training: Training, train: Split) -> None:
     """Add a batch's norms by time step to those of the epoch, if it has as many steps as the epoch's first.
 
     Where lengths vary, every batch's, so that the steps at the same distance from its end stand below each other.
@@ -141,8 +141,7 @@ def _keep(norms: dict[str, Tensor], training: Training, train: Split) -> None:
     """
     kept, usual = training.profiles, training.task.nominal_steps
     if usual is not None:
-        reverse = {each.name: each.reverse for each in training.model.modules() if isinstance(each, RecurrentLayer)}
-        norms = {name: _from_the_end(of_batch, usual, reverse[name]) for name, of_batch in norms.items()}
+        norms = {name: _from_the_end(of_batch, usual, name in in_reverse) for name, of_batch in norms.items()}
     if not kept:
         rows = -(-training.task.steps(train, training.epoch + 1) // training.options.profile_every)
         kept |= {name: of_batch.new_empty(rows, len(of_batch)) for name, of_batch in norms.items()}

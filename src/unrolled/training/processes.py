@@ -44,12 +44,15 @@ class Processes:
         self.rank, self.size = rank, size
 
     def gradient(
-        self, task: Task, model: Model, batch: Batch, carry: Carry, generator: torch.Generator, profiling: bool
+        self, task: Task, model: Model, batch: Batch, carry: Carry, generator: torch.Generator, profile: Profile | None
     ) -> Gradient:
-        """Of the whole batch, in every process alike; ``carry``: what all its columns start from. Lost."""
+        """Of the whole batch, in every process alike; ``carry``: what all its columns start from. Lost.
+
+        ``profile`` is filled with this process's columns alone.
+        """
         own, columns = cast(SharedTask, task).share(batch, self.rank, self.size)
         before = like(carry, iter([columns.of(each, 0) for each in tensors_in(carry)]))
-        profile, drawing = Profile() if profiling else None, drawing_for(columns, generator)
+        drawing = drawing_for(columns, generator)
         total, terms, after = task.loss(model, own, task.entry(model, own, before), generator=drawing, profile=profile)
         generator.set_state(drawing.get_state())
         mean = (total * 0.0 if columns.idle else total) / self._sum(0 if columns.idle else terms)
