@@ -42,14 +42,14 @@ BUILDS_ON = {"speech": {f"tasks/language_model/model/{module}.py" for module in 
 # Room -> the rooms it may import beside itself and TALK; rooms of a task are named task/<part>.
 FLOORS: dict[str, set[str]] = {
     "ground": set(),
-    "recurrence": set(),
+    "recurrence": {"ground"},
     "corpus": {"ground"},
     "settings": {"ground"},
     "training": {"ground", "recurrence"},
     "scoring": {"ground"},
     "probing": {"ground", "recurrence", "training"},
     "library": {"ground", "recurrence", "training", "probing"},  # on which no room and no stage stands
-    "task/settings": {"settings"},
+    "task/settings": {"ground", "settings"},
     "task/corpus": {"ground", "corpus"},
     "task/model": {"ground", "recurrence"},
     "task/evaluation": {"scoring", "training", *MODEL},  # a baseline may have to be trained

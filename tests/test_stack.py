@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from twins import run_twin, twin_of
+from unrolled.ground.layers import PLACES
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import CELLS
 from unrolled.recurrence.dropout import DROPOUT_MASKS
-from unrolled.recurrence.stack import CONNECTIONS, PLACES, Stack, State
-from unrolled.tasks.language_model import settings
+from unrolled.recurrence.stack import CONNECTIONS, Stack, State
 
 T, B, E, H, LAYERS = 5, 3, 4, 6, 3
 
@@ -186,7 +186,6 @@ def test_dropout_by_place_drops_there_alone() -> None:
         assert torch.equal(outputs, torch.where(kept, whole * 2, 0.0)) == (place == "output")
     everywhere = example("lstm", "plain", dropout=dict.fromkeys(PLACES, 0.3))[0](inputs, state, torch.Generator())[0]
     assert torch.equal(everywhere, example("lstm", "plain", dropout=0.3)[0](inputs, state, torch.Generator())[0])
-    assert PLACES == settings.PLACES
 
 
 @pytest.mark.parametrize(

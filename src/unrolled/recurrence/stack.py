@@ -17,6 +17,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from unrolled.ground.layers import PLACES, sizes_of
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import check_name
 from unrolled.recurrence.dropout import DROPOUT_MASKS, MaskSource, check_rate, dropout
@@ -24,7 +25,6 @@ from unrolled.recurrence.layer import RecurrentLayer
 from unrolled.recurrence.threads import one_thread
 
 CONNECTIONS = ("plain", "residual", "highway", "dense")
-PLACES = ("input", "between", "output")  # of dropout: before the first layer, before each above it, after the last
 CARRY_BIAS = -2.0  # a highway's gate starts about an eighth open and carries the rest (Kim et al. 2016)
 
 State = tuple[Tensor, ...]  # of one layer: h, or h and c, each [B, H]
@@ -123,16 +123,6 @@ class Stack(nn.Module):
         with one_thread():
             share = torch.sigmoid(drive)
         return torch.lerp(below, outputs, share)
-
-
-def sizes_of(hidden: int | Sequence[int], layers: int) -> list[int]:
-    """The width of each layer, from the lowest up; ValueError where there is not one for each."""
-    if layers < 1:
-        raise ValueError(f"layers must be at least 1, not {layers}")
-    sizes = [hidden] * layers if isinstance(hidden, int) else list(hidden)
-    if len(sizes) != layers:
-        raise ValueError(f"hidden must be one number or {layers}, one for each layer, not {sizes}")
-    return sizes
 
 
 def by_place(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
+from unrolled.ground.layers import PLACES, sizes_of
 from unrolled.settings.sections import (
     GATES,
     LARGEST,
@@ -27,8 +28,6 @@ from unrolled.settings.sections import (
     check_feeding,
     in_layers,
 )
-
-PLACES = ("input", "between", "output")  # of dropout, as in `recurrence/stack.py`
 
 
 def _every_place(values: object) -> object:
@@ -88,9 +87,8 @@ class NetworkSettings(Strict):
 
     @model_validator(mode="after")
     def _a_size_a_layer(self) -> Self:
-        if isinstance(self.hidden, list) and len(self.hidden) != self.layers:
-            raise ValueError(f"hidden must be one number or one for each of {self.layers} layers, not {self.hidden}")
-        if self.connection != "plain" and len(set(widths(self.hidden, self.layers))) > 1:
+        sizes = sizes_of(self.hidden, self.layers)
+        if self.connection != "plain" and len(set(sizes)) > 1:
             raise ValueError(f"connection: {self.connection} needs layers of one size, not {self.hidden}")
         return self
 
@@ -98,15 +96,10 @@ class NetworkSettings(Strict):
     def _tied_sizes(self) -> Self:
         if self.tied and self.softmax == "adaptive":
             raise ValueError("softmax: adaptive has no row of the embedding's width for each type; set tied: false")
-        *_, last = widths(self.hidden, self.layers)
+        *_, last = sizes_of(self.hidden, self.layers)
         if self.tied and self.embedding != last:
             raise ValueError(f"tied weights need embedding = hidden of the last layer, not {self.embedding} and {last}")
         return self
-
-
-def widths(hidden: int | list[int], layers: int) -> list[int]:
-    """The width of each layer, from the lowest up."""
-    return hidden if isinstance(hidden, list) else [hidden] * layers
 
 
 class UnitVocabularySettings(VocabularySettings):
@@ -209,7 +202,7 @@ def memory(network: Mapping[str, Any], train: Mapping[str, Any], sizes: Mapping[
     copies = 2 if train["optimiser"] == "sgd" else 4  # the best epoch's beside them; adam has two moments
     stacks = 1 + network["bidirectional"]
     steps = 1 if train["reset"] == "sentence" else train["window"]  # how long sentences are is not known here
-    gates = GATES[network["cell"]] * sum(widths(network["hidden"], network["layers"]))
+    gates = GATES[network["cell"]] * sum(sizes_of(network["hidden"], network["layers"]))
     states = steps * train["columns"] * stacks * gates
     way_out = "" if network["softmax"] == "adaptive" else ", or set network.softmax: adaptive, and network.tied: false"
     return {
@@ -225,7 +218,7 @@ def parameters(network: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
 
 
 def _in_stacks(network: Mapping[str, Any]) -> int:
-    sizes, read = widths(network["hidden"], network["layers"]), network["embedding"]
+    sizes, read = sizes_of(network["hidden"], network["layers"]), network["embedding"]
     last, of_stack = sizes[-1], 0
     for number, size in enumerate(sizes):
         of_stack += in_layers(network["cell"], size, read, 1)
@@ -236,7 +229,7 @@ def _in_stacks(network: Mapping[str, Any]) -> int:
 
 def _by_type(network: Mapping[str, Any], types: int) -> int:
     """In the embedding and the output, which grow with the vocabulary; the clusters are those of `AdaptiveSoftmax`."""
-    *_, hidden = widths(network["hidden"], network["layers"])
+    *_, hidden = sizes_of(network["hidden"], network["layers"])
     inputs = network["embedding"] * types
     if network["softmax"] == "full":
         return int(inputs if network["tied"] else inputs + hidden * types)
