@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from stages import train as stage
 
 from miniature import SIZES, arm_of, lay_out, split_of, text_of
+from unrolled.ground.older_runs import LATER
 from unrolled.ground.resolved import read_arm
 from unrolled.ground.start import Start, checkpoints_of, digest_of
 from unrolled.settings.start import pinned
@@ -20,7 +21,7 @@ from unrolled.shell.errors import UserError
 from unrolled.training.fit import fit
 from unrolled.training.history import History
 from unrolled.training.run_directory import write_run
-from unrolled.training.start import LATER, begin
+from unrolled.training.start import begin
 from unrolled.training.training import Training
 
 TOKENS = text_of(470)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unrolled.ground.checksums import json_of
 from unrolled.ground.corpus import vocabularies
+from unrolled.ground.older_runs import completed
 from unrolled.ground.start import SETTINGS, WEIGHTS, Start
 from unrolled.shell.errors import UserError
 from unrolled.training.history import History
@@ -18,14 +19,6 @@ from unrolled.training.state import LAST, read_last, set_state
 from unrolled.training.training import Training
 
 FREE = ("epochs", "start_from", "profile_every")  # of the section train: what may differ where a training goes on
-
-# Keys of the section train that came later, with what a run that does not state them was trained with.
-LATER = {
-    "average_again": None,
-    "window_varies": False,
-    "activation_regularisation": 0.0,
-    "temporal_activation_regularisation": 0.0,
-}
 
 Names = Mapping[str, list[str]]  # what the ids of each kind stand for
 
@@ -58,9 +51,9 @@ def begin(training: Training, history: History, arm: Mapping[str, Any], corpus: 
 
 def _another(settings: Mapping[str, Any], arm: Mapping[str, Any], corpus: str) -> str | None:
     """The first thing that was another in the run that is started from."""
-    for section in ("network", "train"):
+    for section, of_run in (("network", settings["network"]), ("train", completed(settings["train"]))):
         for key, value in arm[section].items():
-            if key not in FREE and (was := settings[section].get(key, LATER.get(key))) != value:
+            if key not in FREE and (was := of_run.get(key)) != value:
                 return f"{section}.{key} was {was} and is {value}"
     return None if settings["corpus_digest"] == corpus else "the corpus is another"
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from unrolled.ground.older_runs import completed
 from unrolled.ground.registry import task_part
 from unrolled.ground.task import Carry, Model, Task
 from unrolled.training.descent import GradientDescent
@@ -24,15 +25,16 @@ class Options:
     anneal_factor: float
     anneal_after: int | None
     average_after: int | None
+    average_again: int | None
     weight_decay: float
     profile_every: int  # batches, of which one is profiled
     clip_norm: float | None
-    average_again: int | None = None
 
     @classmethod
     def of(cls, train: Mapping[str, Any]) -> Self:
         """Its part of the section ``train``; what else stands there is the task's."""
-        return cls(**{each.name: train[each.name] for each in fields(cls) if each.name in train})
+        stated = completed(train)
+        return cls(**{each.name: stated[each.name] for each in fields(cls) if each.name in stated})
 
 
 @dataclass

@@ -22,8 +22,7 @@ class Regularisation(NamedTuple):
     @classmethod
     def of(cls, train: Mapping[str, Any]) -> Self:
         """As the section ``train`` says."""
-        activation, temporal = "activation_regularisation", "temporal_activation_regularisation"
-        return cls(train.get(activation, 0.0), train.get(temporal, 0.0))
+        return cls(train["activation_regularisation"], train["temporal_activation_regularisation"])
 
     def penalty(self, outputs: Tensor, dropped: Tensor) -> Tensor:
         """Of the outputs [T, B, H] of one stack, before dropout and after it."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from unrolled.ground.corpus import Corpus, Split, Tokens
+from unrolled.ground.older_runs import completed
 from unrolled.ground.score import Sums
 from unrolled.ground.sequences import Ints
 from unrolled.recurrence.bptt import Profile
@@ -40,10 +41,11 @@ class Task:
     side_by_side = "columns"
 
     def __init__(self, train: Mapping[str, Any]) -> None:
+        train = completed(train)
         self.columns, self.window = int(train["columns"]), int(train["window"])
-        self.nominal_steps = self.window if train.get("window_varies", False) else None
+        self.nominal_steps = self.window if train["window_varies"] else None
         self.feeding, self._seed = Feeding.of(train), int(train.get("seed", 0))
-        reset = train.get("reset", "never")
+        reset = train["reset"]
         self._by_sentence = reset == "sentence"
         self._kept = 1.0 if isinstance(reset, str) else 1.0 - reset  # probability that a column's state goes on
         self._regularisation = Regularisation.of(train)
