@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from stages import train as stage
 
 from miniature import SIZES, arm_of, lay_out, split_of, text_of
+from unrolled.ground.layers import PLACES
 from unrolled.ground.older_runs import LATER
 from unrolled.ground.resolved import read_arm
 from unrolled.ground.start import Start, checkpoints_of, digest_of
@@ -102,6 +103,19 @@ def test_a_run_of_before_a_key_was_there_goes_on(capsys: pytest.CaptureFixture[s
         training = Training.of(arm, SIZES)
         begin(training, History(training), arm, "corpus", Path("data/encoded"))
         assert said in capsys.readouterr().err
+
+
+def test_the_same_network_spelt_in_another_way_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """Bit by bit as spelt at first: one value of all layers and places, or the same for each."""
+    arm, width = "lstm-clipped-1", small("lstm-clipped-1")["network"]["hidden"]
+    by_place = {"dropout": dict.fromkeys(PLACES, 0.2), "dropout_mask": dict.fromkeys(PLACES, "step")}
+    train(small(arm, epochs=2), Path("whole"))
+    train(small(arm, epochs=1), Path("runs", arm))
+    train(from_run(small(arm, epochs=2, hidden=[width, width], **by_place), f"runs/{arm}"), Path("again"))
+    assert "training goes on" in capsys.readouterr().err and contents(Path("again")) == contents(Path("whole"))
+    other = from_run(small(arm, epochs=2, dropout=by_place["dropout"] | {"output": 0.1}), f"runs/{arm}")
+    begin(training := Training.of(other, SIZES), History(training), other, "corpus", Path("data/encoded"))
+    assert "the optimiser begins anew, as network.dropout was 0.2 and is {" in capsys.readouterr().err
 
 
 def test_with_other_settings_the_weights_alone_go_on(capsys: pytest.CaptureFixture[str]) -> None:

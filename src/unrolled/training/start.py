@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unrolled.ground.checksums import json_of
 from unrolled.ground.corpus import vocabularies
+from unrolled.ground.layers import spelled_out
 from unrolled.ground.older_runs import completed
 from unrolled.ground.start import SETTINGS, WEIGHTS, Start
 from unrolled.shell.errors import UserError
@@ -51,11 +52,21 @@ def begin(training: Training, history: History, arm: Mapping[str, Any], corpus: 
 
 def _another(settings: Mapping[str, Any], arm: Mapping[str, Any], corpus: str) -> str | None:
     """The first thing that was another in the run that is started from."""
-    for section, of_run in (("network", settings["network"]), ("train", completed(settings["train"]))):
-        for key, value in arm[section].items():
-            if key not in FREE and (was := of_run.get(key)) != value:
-                return f"{section}.{key} was {was} and is {value}"
-    return None if settings["corpus_digest"] == corpus else "the corpus is another"
+    train = {key: value for key, value in arm["train"].items() if key not in FREE}
+    others = _others("network", settings["network"], arm["network"])
+    others |= _others("train", completed(settings["train"]), train)
+    of_corpus = None if settings["corpus_digest"] == corpus else "the corpus is another"
+    return next(iter(others.values()), of_corpus)
+
+
+def _others(section: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """What a section says of the keys that are another now, and not only spelt in another way."""
+    meant_then, meant_now = spelled_out(was), spelled_out(now)
+    return {
+        key: f"{section}.{key} was {was.get(key)} and is {value}"
+        for key, value in now.items()
+        if was.get(key) != value and meant_then.get(key) != meant_now[key]
+    }
 
 
 def _go_on(training: Training, history: History, start: Start) -> str:
@@ -113,11 +124,10 @@ def _check_fit(
 ) -> None:
     """UserError where the networks differ in their cells, or in a shape other than in how many rows there are."""
     shapes = [{name: each.shape[name in rows :] for name, each in of.items()} for of in (ours, theirs)]
-    network, was = arm["network"], settings["network"]
-    cells = [key for key in network if "cell" in key and network[key] != was.get(key)]
+    others = _others("network", settings["network"], arm["network"])
+    cells = [said for key, said in others.items() if "cell" in key]
     if shapes[0] != shapes[1] or cells:
-        keys = cells or [key for key in network if network[key] != was.get(key)]
-        named = ", ".join(f"network.{key} was {was.get(key)} and is {network[key]}" for key in keys)
+        named = ", ".join(cells or others.values())
         raise UserError(
             f"train.start_from: {start.address} has another network than {arm['arm']} ({named or 'other sizes'}); "
             "a folder of runs, as runs, gives each arm its own"
