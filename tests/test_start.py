@@ -216,7 +216,9 @@ def test_a_start_that_does_not_fit_is_refused_before_the_first_step() -> None:
     assert "(network.embedding was 6 and is 7, network.hidden was 6 and is 7)" in refused(wider)
     words(["a"], Path("data/encoded"))
     arm = from_run(small("lstm-clipped-1", learning_rate=2.0), "runs")
-    assert "another vocabulary than data/encoded has, and what its rows stand for is not known" in refused(arm)
+    said = refused(arm)
+    assert "another vocabulary than data/encoded has, and what its rows stand for is not known; name it by its" in said
+    assert "inside the clone that it was trained in" in said and "\n" not in said
 
 
 @pytest.mark.parametrize("harm", ["gone", "weights.safetensors", "settings.json", "last.safetensors"])

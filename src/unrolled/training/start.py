@@ -89,10 +89,15 @@ def _taken_over(
     names, known = vocabularies(encoded), vocabularies(start.folder / "vocabulary")
     rows = {} if known == names else model.rows()
     if known != names and not (known and rows):
-        why = "what its rows stand for is not known" if rows else "this network cannot take rows over one by one"
+        own = "start from a run of this corpus"
+        why = f"this network cannot take rows over one by one; {own}"
+        if rows:
+            why = (
+                "what its rows stand for is not known; name it by its place inside the clone that it was trained in, "
+                f"beside whose runs/ data/encoded must still be of its text, or name a model of MLflow, or {own}"
+            )
         raise UserError(
-            f"train.start_from: {start.address} was trained with another vocabulary than data/encoded has, and {why}; "
-            "start from a run of this corpus"
+            f"train.start_from: {start.address} was trained with another vocabulary than data/encoded has, and {why}"
         )
     _check_fit(model.state_dict(), weights, rows, settings, arm, start)
     with torch.no_grad():
