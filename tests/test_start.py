@@ -119,7 +119,9 @@ def test_the_same_network_spelt_in_another_way_goes_on(capsys: pytest.CaptureFix
 
 
 def test_with_other_settings_the_weights_alone_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the same corpus also from a copy that is not beside what its rows stand for."""
     train(small("lstm-clipped-1"), Path("elsewhere/lstm-clipped-1"))
+    words(["a"], Path("data/encoded"))
     arm = from_run(small("lstm-unclipped-1", learning_rate=2.0), "elsewhere/lstm-clipped-1")
     training = Training.of(arm, SIZES)
     begin(training, History(training), arm, "corpus", Path("data/encoded"))
@@ -163,10 +165,10 @@ def test_rows_are_taken_over_by_what_they_stand_for(tied: bool, capsys: pytest.C
 # ---- what cannot be
 
 
-def refused(arm: dict[str, Any]) -> str:
+def refused(arm: dict[str, Any], corpus: str = "corpus") -> str:
     training = Training.of(arm, SIZES)
     with pytest.raises(UserError) as error:
-        begin(training, History(training), arm, "corpus", Path("data/encoded"))
+        begin(training, History(training), arm, corpus, Path("data/encoded"))
     assert not training.step
     return str(error.value)
 
@@ -216,7 +218,7 @@ def test_a_start_that_does_not_fit_is_refused_before_the_first_step() -> None:
     assert "(network.embedding was 6 and is 7, network.hidden was 6 and is 7)" in refused(wider)
     words(["a"], Path("data/encoded"))
     arm = from_run(small("lstm-clipped-1", learning_rate=2.0), "runs")
-    said = refused(arm)
+    said = refused(arm, "another corpus")
     assert "another vocabulary than data/encoded has, and what its rows stand for is not known; name it by its" in said
     assert "inside the clone that it was trained in" in said and "\n" not in said
 

@@ -44,7 +44,8 @@ def begin(training: Training, history: History, arm: Mapping[str, Any], corpus: 
     if other is None and (start.run / LAST).is_file():
         said = _go_on(training, history, start)
     else:
-        said = f"starts with the weights of {start.address}; {_taken_over(training, settings, arm, start, encoded)}"
+        taken = _taken_over(training, settings, arm, start, corpus, encoded)
+        said = f"starts with the weights of {start.address}; {taken}"
         if other:
             said += f"; the optimiser begins anew, as {other}"
     print(f"{arm['arm']}: {said}", file=sys.stderr)
@@ -82,11 +83,17 @@ def _go_on(training: Training, history: History, start: Start) -> str:
 
 
 def _taken_over(
-    training: Training, settings: Mapping[str, Any], arm: Mapping[str, Any], start: Start, encoded: Path
+    training: Training,
+    settings: Mapping[str, Any],
+    arm: Mapping[str, Any],
+    start: Start,
+    corpus: str,
+    encoded: Path,
 ) -> str:
     """Take over the weights, of rows that stand for something by its name; how many are left as they were drawn."""
     weights, model = load_file(start.run / WEIGHTS), training.model
-    names, known = vocabularies(encoded), vocabularies(start.folder / "vocabulary")
+    names = vocabularies(encoded)
+    known = names if settings["corpus_digest"] == corpus else vocabularies(start.folder / "vocabulary")
     rows = {} if known == names else model.rows()
     if known != names and not (known and rows):
         own = "start from a run of this corpus"
