@@ -47,10 +47,6 @@ class Model(nn.Module):
 class Task(Protocol):
     """One task with the settings of one training; ``train``: that section of params.yaml."""
 
-    # Where batches differ in their number of time steps: what is usual. A step's learning rate is then in proportion to
-    # its batch's, and norms by time step are kept of so many, counted from a batch's end. None: neither.
-    nominal_steps: int | None
-
     def __init__(self, train: Mapping[str, Any]) -> None: ...
 
     def sizes(self, corpus: Corpus) -> dict[str, int]:
@@ -75,9 +71,6 @@ class Task(Protocol):
 
     def tokens(self, batch: Batch) -> int:
         """What a rate of tokens a second counts."""
-
-    def time_steps(self, batch: Batch) -> int:
-        """Of the batch, those of its longest sequence."""
 
     def start(self, model: Model) -> Carry:
         """What the first batch of an epoch is given in place of what a batch before it carried on."""
@@ -121,16 +114,21 @@ class SharedTask(Task, Protocol):
         """
 
 
+class VaryingTask(Task, Protocol):
+    """A task that may draw how many time steps each batch has."""
+
+    # What is usual; None: in this training they are not drawn. A step's learning rate is in proportion to its batch's,
+    # and norms by time step are kept of so many, counted from a batch's end.
+    nominal_steps: int | None
+
+    def time_steps(self, batch: Batch) -> int: ...
+
+
 class WholeSequences:
     """What tasks have in common whose batches hold whole sequences, of ``lengths`` [B]: none is carried on."""
 
-    nominal_steps: int | None = None
-
     def tokens(self, batch: Batch) -> int:
         return int(batch.lengths.sum())
-
-    def time_steps(self, batch: Batch) -> int:
-        return int(batch.lengths.max())
 
     def start(self, model: Model) -> Carry:
         return ()

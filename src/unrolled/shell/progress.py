@@ -66,7 +66,7 @@ def shown(
 def _total_steps(training: Training, corpus: Corpus) -> int:
     """Where lengths of windows are drawn, of epochs behind the first COUNTED as if each had these epochs' mean."""
     task, epochs = training.task, training.options.epochs
-    counted = 1 if task.nominal_steps is None else min(epochs, COUNTED)
+    counted = 1 if training.nominal_steps is None else min(epochs, COUNTED)
     return sum(task.steps(corpus.train, epoch) for epoch in range(1, counted + 1)) * epochs // counted
 
 

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor
 from torch.nn.functional import pad
 
 from unrolled.ground.corpus import Split
 from unrolled.ground.score import Sums
-from unrolled.ground.task import Batch, Carry
+from unrolled.ground.task import Batch, Carry, VaryingTask
 from unrolled.recurrence.bptt import Profile
 from unrolled.training.annealing import anneal, average, averaged
 from unrolled.training.clipping import Norms, clip
@@ -107,9 +108,9 @@ def _gradient(training: Training, batch: Batch, carry: Carry, profile: Profile |
 
 
 def _rate(training: Training, batch: Batch) -> float:
-    """The step's learning rate, in proportion to the batch's time steps where these vary (Merity et al. 2018, 4.1)."""
-    usual, rate = training.task.nominal_steps, training.learning_rate
-    return rate if usual is None else rate * training.task.time_steps(batch) / usual
+    """The step's learning rate, in proportion to its time steps where these are drawn (Merity et al. 2018, 4.1)."""
+    usual, rate = training.nominal_steps, training.learning_rate
+    return rate if usual is None else rate * cast(VaryingTask, training.task).time_steps(batch) / usual
 
 
 def _update(training: Training, rate: float) -> None:
@@ -139,7 +140,7 @@ def _keep(norms: dict[str, Tensor], in_reverse: set[str], training: Training, tr
     Where lengths vary, every batch's, so that the steps at the same distance from its end stand below each other.
     One array an epoch: a small tensor a step would lie between the large ones and keep the heap from shrinking.
     """
-    kept, usual = training.profiles, training.task.nominal_steps
+    kept, usual = training.profiles, training.nominal_steps
     if usual is not None:
         norms = {name: _from_the_end(of_batch, usual, name in in_reverse) for name, of_batch in norms.items()}
     if not kept:

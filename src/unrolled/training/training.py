@@ -90,6 +90,11 @@ class Training:
         return float(self.optimiser.param_groups[0]["lr"])
 
     @property
+    def nominal_steps(self) -> int | None:
+        """How many time steps are usual in a batch, where the task draws how many each has; else None."""
+        return getattr(self.task, "nominal_steps", None)
+
+    @property
     def profiling(self) -> bool:
         """Whether the norms by time step are measured of the next batch; of an epoch's first one they always are."""
         return self.position % self.options.profile_every == 0
