@@ -16,7 +16,8 @@ from unrolled.recurrence.threads import one_thread
 from unrolled.tasks.language_model.model.network import Network
 
 WINDOW = 512  # tokens at a time; no figure depends on it
-STRETCH = 4096  # tokens that the network reads in one call: one of few costs more than what it computes
+STRETCH = 1024  # tokens that the network reads in one call: of many more, malloc keeps what each thread frees
+BESIDE = 4  # times as many where lines stand side by side, of which a call takes few steps
 ROWS = 64  # whose logits stay in the processor's cache until they are summed, which takes half the time
 
 
@@ -59,7 +60,7 @@ class Reader:
         starts = np.array([0, *(end for end in ends.tolist() if end < len(ids))])
         lengths, nats = np.diff(starts, append=len(ids)), torch.empty(len(ids))
         for chosen in _of_about_one_length(lengths):
-            if lengths[chosen[0]] > STRETCH:
+            if lengths[chosen[0]] > BESIDE * STRETCH:
                 line = slice(starts[chosen[0]], starts[chosen[0]] + lengths[chosen[0]])
                 nats[line] = Reader(self.network, anew=False)._stream(ids[line])
                 continue
@@ -92,9 +93,9 @@ def last_sentence(network: Network, ids: list[int]) -> list[int]:
 
 
 def _of_about_one_length(lengths: Ints) -> Iterator[Ints]:
-    """The numbers of the lines, the longest first, in groups that take at most STRETCH tokens with their padding."""
+    """The numbers of the lines, the longest first, in groups of at most BESIDE * STRETCH tokens with their padding."""
     order, first = np.argsort(-lengths, kind="stable"), 0
     while first < len(order):
-        size = max(1, STRETCH // int(lengths[order[first]]))
+        size = max(1, BESIDE * STRETCH // int(lengths[order[first]]))
         yield order[first : first + size]
         first += size
