@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import subprocess
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -187,6 +188,24 @@ def test_a_remote_that_fails_is_asked_three_times(
     assert capsys.readouterr().err.splitlines() == [
         f"dvc push failed (unreachable); tried again in {seconds} s" for seconds in (3, 6)
     ]
+
+
+def test_of_a_traceback_the_line_alone_that_says_what_went_wrong_is_passed_on() -> None:
+    try:
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise worker.subprocess.CalledProcessError(1, "git") from error
+    except worker.subprocess.CalledProcessError:
+        chained = list(filter(None, traceback.format_exc().splitlines()))
+    first, *_, second = [line for line in chained if line[:1].strip() and "most recent call last" not in line]
+    ignored = ["Exception ignored in: <function _GitFile.__del__ at 0x7f>", *chained[: chained.index(first) + 1]]
+    bare = ["Exception ignored while calling deallocator <class 'A'>:", "KeyError"]
+    said = ["epoch 3: perplexity 9.1", "ERROR: [Errno 28] No space left on device"]
+    assert list(worker.without_tracebacks([*ignored, *said, *bare, *chained, *said])) == [*said, first, second, *said]
+    between = [*ignored[:3], *said, *ignored[3:], *said]  # of two processes that say something at once
+    assert list(worker.without_tracebacks(between)) == [*said, *said]
+    assert all(map(worker.ERROR.match, (first, second, said[1]))) and not worker.ERROR.match(said[0])
 
 
 def test_timings_say_what_another_machine_differs_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

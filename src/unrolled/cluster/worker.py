@@ -8,13 +8,14 @@ This module goes to the workers by value, so that theirs is never an older one: 
 """
 
 import os
+import re
 import selectors
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ exec 3<&-
 wait $stage"""
 # What DVC tells a person at a keyboard.
 ASIDE = ("To track the changes", "To enable auto staging", "Use `dvc push`", "\tgit add", "Updating lock file", "> ")
+# What Python prints of an exception: what begins it, what stands between two of a chain, and what it ends with.
+IGNORED, TRACEBACK = "Exception ignored ", "Traceback (most recent call last)"
+CHAINED = "During handling of the above", "The above exception was"
+EXCEPTION = re.compile(r"(?!(?i:error|warning): )[^\W\d][\w.]*(: |:?$)")
+ERROR = re.compile(r"(?i:error): |[\w.]*(Error|Exception): ")
 # What of a caller's shell must not reach a pipeline in another repository; and what makes bash read ~/.bashrc, in which
 # another Python may be put first.
 FOREIGN = {"DVC_ROOT", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
@@ -128,6 +134,25 @@ def _made(job: Mapping[str, Any], worker: Any, host: str) -> dict[str, str]:
         return {"worker": worker.address, "host": host, "timings": timings.read_text() if timings.is_file() else ""}
 
 
+def without_tracebacks(lines: Iterable[str]) -> Iterator[str]:
+    """The lines, of a traceback only the one that says what went wrong, and none where the exception was ignored.
+
+    What another process says meanwhile stays, unless it is indented.
+    """
+    within = ignored = False
+    for line in lines:
+        if line.startswith((IGNORED, TRACEBACK, *CHAINED)):
+            within, ignored = True, (within and ignored) or line.startswith(IGNORED)
+        elif not within:
+            yield line
+        elif EXCEPTION.match(line):
+            if not ignored:
+                yield line
+            within = ignored = False
+        elif line.strip() and not line[0].isspace():
+            yield line
+
+
 def _link(link: Path, folder: Path) -> None:
     """Let checkpoints stand in a folder that others reach too."""
     if not folder.is_dir():
@@ -178,8 +203,8 @@ class Arm:
             cwd=self._folder, env=self._environ, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         ) as process:  # fmt: skip
-            for line in self._lines(process):
-                if line.lower().startswith("error: "):
+            for line in without_tracebacks(self._lines(process)):
+                if ERROR.match(line):
                     errors.append(line)
                 if line.strip() and not line.startswith(ASIDE):
                     self._say(line)
