@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, normalizers
 
 from miniature import section_of
+from unrolled.corpus.blocks import ALONE, Pool
 from unrolled.corpus.encode import encode_corpus
 from unrolled.corpus.splits import write_splits
 from unrolled.corpus.subwords import subword_stretches, subword_tokenizer
@@ -76,7 +78,9 @@ def test_ids_go_by_how_often_training_has_them(kind: str, size: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_training_gives_the_same(kind: str) -> None:
-    made = {subword_tokenizer(read(), kind, 300, SPECIALS).to_str() for _ in range(3)}
+    with ThreadPoolExecutor(2) as executor:
+        pools = ALONE, ALONE, Pool(executor, 2)
+        made = {subword_tokenizer(read(), kind, 300, SPECIALS, pool=pool).to_str() for pool in pools}
     assert made == {tokenizer(kind).to_str()}
 
 

@@ -68,8 +68,14 @@ def encode_corpus(
     sizes = {s: (text / f"{s}.txt").stat().st_size for s in SPLITS}
     with pool_for(sum(sizes.values())) as pool, whole_folder(encoded) as place:
         if unit == "subword":
-            lines = partial(_lines, train)
-            tokenizer = build_subwords(lines, subwords=subwords, size=size, lowercase=lowercase, normalise=normalise)
+            tokenizer = build_subwords(
+                partial(_lines, train),
+                subwords=subwords,
+                size=size,
+                lowercase=lowercase,
+                normalise=normalise,
+                pool=pool,
+            )
             built = f"built: {subwords}, {size=}, {lowercase=}"
         else:
             pieces = pieces_for(unit, lowercase=lowercase, tokenised=tokenised, normalise=normalise)

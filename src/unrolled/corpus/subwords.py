@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from unrolled.corpus.blocks import ALONE, Pool
 from unrolled.corpus.stretches import Ints, stretches_in
 from unrolled.ground.special_tokens import END_ID
 
@@ -36,7 +37,7 @@ def subword_stretches(text: str) -> Sequence[str]:
 
 
 def subword_tokenizer(
-    lines: Lines, kind: str, size: int, specials: Sequence[str], normalizer: Normalizer = None
+    lines: Lines, kind: str, size: int, specials: Sequence[str], normalizer: Normalizer = None, pool: Pool = ALONE
 ) -> Tokenizer:
     """The tokenizer of the training text, of ``size`` pieces at most; ``kind``: "bpe" or "unigram".
 
@@ -48,7 +49,8 @@ def subword_tokenizer(
     train = _bpe if kind == "bpe" else _unigram
     pieces, model_of = train(lines, size, specials, normalizer)
     draft = _byte_level(model_of([*specials, *pieces]), normalizer)
-    counts = _counts(draft, lines())[len(specials) :]
+    none = np.zeros(draft.get_vocab_size(), dtype=np.int64)
+    counts = sum(pool.in_order(_Counts(draft), lines()), none)[len(specials) :]
     order = np.lexsort((np.arange(len(pieces)), -counts)).tolist()
     return _byte_level(model_of([*specials, *(pieces[index] for index in order)]), normalizer)
 
@@ -98,15 +100,17 @@ def _unigram(lines: Lines, size: int, specials: Sequence[str], normalizer: Norma
     return pieces, lambda numbered: models.Unigram([(piece, scores.get(piece, 0.0)) for piece in numbered], 0, False)
 
 
-def _counts(tokenizer: Tokenizer, batches: Iterable[Sequence[str]]) -> NDArray[np.int64]:
-    """How often each id occurs, [V]; nothing of the ends of lines but END_ID."""
-    counts, subwords = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64), SubwordIds(tokenizer)
-    for batch in batches:
-        different, places = stretches_in("".join(f"{line}\n" for line in batch).encode(), "subword")
-        ids, lengths = subwords.of(different)
+class _Counts:
+    """How often each id occurs in a batch of lines, int64 [V]; nothing of their ends but END_ID."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._size, self._subwords = tokenizer.get_vocab_size(), SubwordIds(tokenizer)
+
+    def __call__(self, lines: Sequence[str]) -> NDArray[np.int64]:
+        different, places = stretches_in("".join(f"{line}\n" for line in lines).encode(), "subword")
+        ids, lengths = self._subwords.of(different)
         times = np.repeat(np.bincount(places, minlength=len(different)), lengths)
-        counts += np.bincount(ids, times, minlength=len(counts)).astype(np.int64)
-    return counts
+        return np.bincount(ids, times, minlength=self._size).astype(np.int64)
 
 
 class SubwordIds(dict[str, list[int]]):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from unrolled.corpus.blocks import ALONE, Pool
 from unrolled.corpus.lines import PLAIN, Reading, opened
 from unrolled.corpus.stretches import Pieces
 from unrolled.corpus.subwords import subword_stretches, subword_tokenizer
@@ -17,17 +18,18 @@ from unrolled.shell.errors import UserError
 
 UNKNOWN, END = "<unk>", "<eos>"
 BATCH = 1 << 17  # characters tokenised at a time: what a processor's cache holds
+COUNTED = 1 << 22  # characters whose subwords are counted at a time: each of their stretches is looked up once
 _ENDED = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, END_ID)])
 
 
-def batches(lines: Iterable[str]) -> Iterator[list[str]]:
-    """Lines in lists of about BATCH characters, so that memory stays flat however long the lines are."""
+def batches(lines: Iterable[str], most: int | None = None) -> Iterator[list[str]]:
+    """Lines in lists of about ``most`` characters, or BATCH, so that memory stays flat however long the lines are."""
     batch: list[str] = []
-    size = 0
+    size, most = 0, BATCH if most is None else most
     for line in lines:
         batch.append(line)
         size += len(line)
-        if size >= BATCH:
+        if size >= most:
             yield batch
             batch, size = [], 0
     if batch:
@@ -54,11 +56,11 @@ def stretches(text: str, unit: str) -> Sequence[str]:
 
 def build_subwords(
     lines: Callable[[], Iterable[str]], *, subwords: str, size: int, lowercase: bool = False,
-    normalise: str | None = None,
+    normalise: str | None = None, pool: Pool = ALONE,
 ) -> Tokenizer:  # fmt: skip
     """As `build_tokenizer`, for the unit "subword"; ``subwords``: "bpe" or "unigram"; ``lines`` reads the text anew."""
     normalizer = _normalizer(normalise, lowercase)
-    tokenizer = subword_tokenizer(lambda: batches(lines()), subwords, size, (UNKNOWN, END), normalizer)
+    tokenizer = subword_tokenizer(lambda: batches(lines(), COUNTED), subwords, size, (UNKNOWN, END), normalizer, pool)
     tokenizer.post_processor = _ENDED
     return tokenizer
 
