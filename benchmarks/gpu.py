@@ -9,13 +9,11 @@ import torch
 
 from benchmarks.contestants import Shape, plain_step
 from benchmarks.page import columns, paragraph, row
-from benchmarks.stage import RECIPE, ROOT, SHAPE, Case, training_of
+from benchmarks.processes import CASE
+from benchmarks.stage import RECIPE, SHAPE, arm_with, training_of
 from benchmarks.timing import Conditions, race
-from unrolled.settings.recipes import applied
 from unrolled.shell.device import describe, find_device
 
-ARM = "lstm-clipped-1"
-CASE = Case(tied=True, dropout=0.2)
 SHAPES = [SHAPE, SHAPE._replace(hidden=650)]  # of the recipe, and of Zaremba et al. 2014, medium
 TURN = 20  # steps: two that are profiled, where each tenth is
 PROFILED = {"each": 1, "each tenth": 10, "the first": 10**9}  # of an epoch's steps
@@ -42,11 +40,9 @@ def gpu_section(conditions: Conditions) -> Iterator[str]:
 
 
 def _ours(shape: Shape, profile_every: int, place: Path, device: torch.device) -> Callable[[], object]:
-    recipe = applied(RECIPE, ROOT / "params.yaml", ROOT / "recipes")[1].arms[ARM]
-    width = {"hidden": shape.hidden, "embedding": shape.hidden}
-    changed = {"network": recipe["network"] | CASE._asdict() | width}
-    changed["train"] = recipe["train"] | {"profile_every": profile_every}
-    records = training_of(recipe | changed, place, device=device)
+    network = CASE._asdict() | {"hidden": shape.hidden, "embedding": shape.hidden}
+    arm = arm_with(network=network, train={"profile_every": profile_every})
+    records = training_of(arm, place, device=device)
     return _turn(lambda: next(records))
 
 

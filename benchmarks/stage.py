@@ -112,8 +112,13 @@ def environment() -> dict[str, str]:
 def our_training(case: Case, place: Path, processes: Processes | None = None) -> Iterator[object]:
     """What `stages/train.py` does, record by record, with random words in the corpus' place."""
     keep_freed_memory()
-    recipe = applied(RECIPE, ROOT / "params.yaml", ROOT / "recipes")[1].arms[ARM]
-    yield from training_of(recipe | {"network": recipe["network"] | case._asdict()}, place, processes=processes)
+    yield from training_of(arm_with(network=case._asdict()), place, processes=processes)
+
+
+def arm_with(**changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe's arm, of each section named the keys that are given changed."""
+    arm = applied(RECIPE, ROOT / "params.yaml", ROOT / "recipes")[1].arms[ARM]
+    return {**arm, **{section: arm[section] | changed for section, changed in changes.items()}}
 
 
 def training_of(
