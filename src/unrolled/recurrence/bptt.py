@@ -20,7 +20,6 @@ from torch.autograd.function import once_differentiable
 
 from unrolled.recurrence import time_loops
 from unrolled.recurrence.cell import Cell, LayerWeights, Parts
-from unrolled.recurrence.compiled import time_loops as compiled_loops
 from unrolled.recurrence.compiled.dispatch import runs_compiled
 from unrolled.recurrence.fused import fused, runs_fused
 from unrolled.recurrence.packing import Packing, pack
@@ -157,6 +156,8 @@ def _forward(
         for whole, initial in zip(states, state, strict=True):
             whole[packing.initial] = initial
         if compiled is not None:
+            from unrolled.recurrence.compiled import time_loops as compiled_loops  # here: see its `dispatch.py`
+
             compiled_loops.forward(
                 compiled, weights.weight_hh, weights.bias_hh, activations, extra, states,
                 packing.offsets, packing.reverse,
@@ -204,6 +205,8 @@ class _Unroll(torch.autograd.Function):
             given = d_final[1][packing.order] if cell.states > 1 else torch.zeros_like(d_final[0])
             carried = given.clone(memory_format=torch.contiguous_format)
         if ctx.compiled is not None:
+            from unrolled.recurrence.compiled import time_loops as compiled_loops  # here: see its `dispatch.py`
+
             d_gates, d_drive = compiled_loops.backward(
                 ctx.compiled, weight_hh, activations, extra, states, d_hidden, carried, packing.offsets, packing.reverse
             )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unrolled.recurrence.cell import Cell, LayerWeights, Parts
-from unrolled.recurrence.compiled import time_loops
+from unrolled.recurrence.compiled import dispatch
 from unrolled.recurrence.minimal_cells import MinGRU, MinLSTM
 
 
@@ -23,7 +23,7 @@ class TanhRNN:
 
     gates, extras, states = 1, 0, 1
     recurrent, recurrent_bias, carries = True, False, False
-    compiled_kind: int | None = time_loops.RNN
+    compiled_kind: int | None = dispatch.RNN
 
     def prepare(self, drive: Tensor, extra: Tensor, weights: LayerWeights) -> Parts:
         drive.mul_(2)
@@ -48,7 +48,7 @@ class TanhRNN:
 class ReLURNN(TanhRNN):
     """h' = max(0, W_ih x + W_hh h + b), the cell of the IRNN (Le, Jaitly & Hinton 2015)."""
 
-    compiled_kind: int | None = time_loops.RELU
+    compiled_kind: int | None = dispatch.RELU
 
     def prepare(self, drive: Tensor, extra: Tensor, weights: LayerWeights) -> Parts:
         return (_transposed(weights.weight_hh),)
@@ -73,7 +73,7 @@ class GRU:
 
     gates, extras, states = 3, 1, 1  # extra: W_hn h + bias_hh
     recurrent = recurrent_bias = carries = True
-    compiled_kind: int | None = time_loops.GRU
+    compiled_kind: int | None = dispatch.GRU
 
     def prepare(self, drive: Tensor, extra: Tensor, weights: LayerWeights) -> Parts:
         assert weights.bias_hh is not None
@@ -117,7 +117,7 @@ class LSTM:
 
     gates, extras, states = 4, 0, 2
     recurrent, recurrent_bias, carries = True, False, True
-    compiled_kind: int | None = time_loops.LSTM
+    compiled_kind: int | None = dispatch.LSTM
 
     def prepare(self, drive: Tensor, extra: Tensor, weights: LayerWeights) -> Parts:
         transposed = _transposed(weights.weight_hh)

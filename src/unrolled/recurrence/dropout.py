@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from unrolled.recurrence.columns import drawn
-from unrolled.recurrence.compiled.masks import draw_kept, masked
 
 DROPOUT_MASKS = ("step", "window")
 
@@ -35,7 +34,7 @@ class WindowMasks:
         """As ``draw_kept``; ``of_steps``: the mask has a row a time step, of which those of the part are due."""
         if self._asked == len(self._drawn):
             whole = torch.Size((self._steps, *shape[1:])) if of_steps else shape
-            self._drawn.append(draw_kept(whole, share, self._generator))
+            self._drawn.append(_draw_kept(whole, share, self._generator))
         mask = self._drawn[self._asked]
         self._asked += 1
         return mask[self._part] if of_steps else mask
@@ -72,7 +71,13 @@ def dropout(values: Tensor, rate: float, generator: MaskSource | None, mask: str
 
 def drawn_kept(shape: torch.Size, share: float, generator: torch.Generator, axis: int | None) -> Tensor:
     """As ``draw_kept``; ``axis``: the one along which the shape has columns, if it has any."""
-    return drawn(lambda whole: draw_kept(whole, share, generator), shape, generator, axis)
+    return drawn(lambda whole: _draw_kept(whole, share, generator), shape, generator, axis)
+
+
+def _draw_kept(shape: torch.Size, share: float, generator: torch.Generator) -> Tensor:
+    from unrolled.recurrence.compiled.masks import draw_kept  # here, not above: see `compiled/dispatch.py`
+
+    return draw_kept(shape, share, generator)
 
 
 class _Masked(torch.autograd.Function):
@@ -80,6 +85,8 @@ class _Masked(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, kept: Tensor, scale: Tensor) -> Tensor:
+        from unrolled.recurrence.compiled.masks import masked  # here, not above: see `compiled/dispatch.py`
+
         ctx.save_for_backward(kept, scale)
         return masked(values, kept, scale)
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from unrolled.recurrence.compiled.dispatch import runs_compiled
-from unrolled.recurrence.compiled.softmax import softmax_gradient
 from unrolled.recurrence.threads import one_thread
 
 LOGITS = 7 * 2**20  # numbers in a chunk's logits, 29 MB: from 32 MB on malloc takes fresh pages
@@ -69,6 +68,8 @@ def _rows_of_chunk(logits: Tensor, bias: Tensor, own: Tensor) -> tuple[Tensor, T
     arm has exploded.
     """
     if runs_compiled(logits):
+        from unrolled.recurrence.compiled.softmax import softmax_gradient  # here: see its `dispatch.py`
+
         return softmax_gradient(logits, bias, own)
     logits += bias
     behind = logits.amax(1) - logits.gather(1, own[:, None])[:, 0]

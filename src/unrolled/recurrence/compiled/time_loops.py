@@ -16,6 +16,7 @@ from torch import Tensor
 from unrolled.recurrence.compiled import gru_loop
 from unrolled.recurrence.compiled.arithmetic import CONTRACT, sigmoid, tanh
 from unrolled.recurrence.compiled.columns import first_column, packed, scratch, step_back, step_forward
+from unrolled.recurrence.compiled.dispatch import GRU, LSTM, RELU
 from unrolled.recurrence.compiled.matmul import WIDTH
 from unrolled.recurrence.compiled.openmp import arguments, array, next_share, run
 
@@ -113,9 +114,6 @@ def _lstm_backward(activations, cells, d_gates, d_hidden, d_cell, panels, produc
             for j in range(size):
                 d_cell[b, j] *= gates[r, 1, j]
         later, shared = row, end
-
-
-RNN, RELU, LSTM, GRU = range(4)  # the kinds of loop
 
 
 def _time_loop(data):
