@@ -15,8 +15,8 @@ from tokenizers import ByteLevelBPETokenizer
 
 from unrolled.corpus.catalogue import facts
 from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.files.text_files import text_documents
 from unrolled.corpus.splits import write_splits
-from unrolled.corpus.text_files import text_documents
 from unrolled.ground.corpus import SPLITS
 
 MIN_COUNT, VALID, TEST, SUBWORDS = 5, 0.05, 0.1, 8000

@@ -22,9 +22,9 @@ from benchmarks.page import against, columns, paragraph, row
 from benchmarks.timing import Conditions, race
 from unrolled.corpus.catalogue import facts
 from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.files.text_files import text_documents
 from unrolled.corpus.python_docs import python_documents
 from unrolled.corpus.splits import split_of, write_splits
-from unrolled.corpus.text_files import text_documents
 from unrolled.ground.corpus import SPLITS
 
 TARGET = 1.0

@@ -21,8 +21,8 @@ import unrolled.recurrence.softmax_loss  # noqa: F401
 
 with atheris.instrument_imports(include=["unrolled", "ruamel", "zipfile", "gzip", "json"]):
     from miniature import ROOT, SIZES, arm_of, split_of, text_of
-    from unrolled.corpus import lines
-    from unrolled.corpus.text_files import text_documents
+    from unrolled.corpus.files import lines
+    from unrolled.corpus.files.text_files import text_documents
     from unrolled.ground.checksums import json_of, seal
     from unrolled.ground.resolved import read_arm
     from unrolled.ground.run import Run

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.files.text_files import Document
 from unrolled.corpus.splits import write_splits
-from unrolled.corpus.text_files import Document
 from unrolled.ground.corpus import Corpus, Split, Text, Tokens
 from unrolled.settings.loader import Params, load_params
 from unrolled.settings.resolve import resolve

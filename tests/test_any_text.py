@@ -20,11 +20,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from unrolled.corpus import packed as packing
 from unrolled.corpus.encode import encode_corpus
-from unrolled.corpus.lines import decoded_lines
+from unrolled.corpus.files import packed as packing
+from unrolled.corpus.files.lines import decoded_lines
+from unrolled.corpus.files.text_files import text_documents
 from unrolled.corpus.splits import write_splits
-from unrolled.corpus.text_files import text_documents
 from unrolled.corpus.vocabulary import decode, load_tokenizer
 from unrolled.shell.errors import UserError
 

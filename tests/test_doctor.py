@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.files.text_files import Document
 from unrolled.corpus.splits import write_splits
-from unrolled.corpus.text_files import Document
 from unrolled.shell import doctor
 from unrolled.shell.cli import main
 

@@ -89,9 +89,9 @@ FLOORS: dict[str, set[str]] = {
 # only who installed the laboratory has it.
 LATE_IMPORTS = {
     "src/unrolled/__init__.py": {"importlib.metadata"},
-    "src/unrolled/corpus/packed.py": {"pyarrow"},
+    "src/unrolled/corpus/files/packed.py": {"pyarrow"},
     "src/unrolled/corpus/plain_text.py": {"unrolled.corpus.made_up"},
-    "src/unrolled/corpus/rows.py": {"pyarrow", "pyarrow.parquet"},
+    "src/unrolled/corpus/files/rows.py": {"pyarrow", "pyarrow.parquet"},
     "src/unrolled/ground/run.py": {"pandas"},
     "src/unrolled/library/trained.py": {f"unrolled.ground.{name}" for name in ("registry", "trained")},
     "src/unrolled/corpus/stretches.py": {"pyarrow"},

@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 import unrolled
 from miniature import ROOT, arm_of
-from unrolled.corpus.lines import Reading, decoded_lines, lines_of
+from unrolled.corpus.files.lines import Reading, decoded_lines, lines_of
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line, encode_opening
 from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import MANIFEST, SPLITS, Text, read_corpus

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.corpus import lines as cutting
-from unrolled.corpus.encodings import for_iconv, likeliest, shown_in
-from unrolled.corpus.lines import BlankLines, Reading, decoded_lines, lines_of, opened
+from unrolled.corpus.files import lines as cutting
+from unrolled.corpus.files.encodings import for_iconv, likeliest, shown_in
+from unrolled.corpus.files.lines import BlankLines, Reading, decoded_lines, lines_of, opened
 from unrolled.settings.stated import LATER
 from unrolled.shell.errors import UserError
 

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from unrolled.corpus.lines import Reading, lines_of
-from unrolled.corpus.pages import text_of
-from unrolled.corpus.text_files import text_documents
+from unrolled.corpus.files.lines import Reading, lines_of
+from unrolled.corpus.files.pages import text_of
+from unrolled.corpus.files.text_files import text_documents
 from unrolled.shell.errors import UserError
 
 

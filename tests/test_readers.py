@@ -8,7 +8,7 @@ import pytest
 
 from unrolled.corpus import own_text
 from unrolled.corpus.catalogue import CATALOGUE, MADE_UP
-from unrolled.corpus.lines import Reading
+from unrolled.corpus.files.lines import Reading
 from unrolled.corpus.readers import READERS, tagged_words
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unrolled.corpus.files.text_files import Document
 from unrolled.corpus.splits import split_of, write_splits
-from unrolled.corpus.text_files import Document
 from unrolled.ground.corpus import SPLITS
 from unrolled.shell.errors import UserError
 

@@ -16,9 +16,9 @@ from tokenizers import Tokenizer, normalizers
 from miniature import section_of
 from unrolled.corpus.blocks import ALONE, Pool
 from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.files.text_files import Document
 from unrolled.corpus.splits import write_splits
 from unrolled.corpus.subwords import subword_stretches, subword_tokenizer
-from unrolled.corpus.text_files import Document
 from unrolled.corpus.vocabulary import decode, load_tokenizer
 from unrolled.settings.stated import stated_vocabulary
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.corpus import lines as cutting
-from unrolled.corpus.lines import decoded_lines, lines_of
-from unrolled.corpus.text_files import text_documents
+from unrolled.corpus.files import lines as cutting
+from unrolled.corpus.files.lines import decoded_lines, lines_of
+from unrolled.corpus.files.text_files import text_documents
 from unrolled.shell.errors import UserError
 
 

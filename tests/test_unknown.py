@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.files.text_files import Document
 from unrolled.corpus.splits import write_splits
-from unrolled.corpus.text_files import Document
 from unrolled.corpus.vocabulary import load_tokenizer
 from unrolled.tasks.language_model.text.unknown import Reason, UnknownWords, Why
 

@@ -16,7 +16,7 @@ import pooch
 import requests
 
 from unrolled.corpus.catalogue import PublicFile
-from unrolled.corpus.packed import archive_errors
+from unrolled.corpus.files.packed import archive_errors
 from unrolled.ground.atomic import whole_folder
 from unrolled.shell.errors import UserError
 

@@ -29,12 +29,12 @@ from typing import Any
 import numpy as np
 from scipy.sparse import coo_array
 
+from unrolled.corpus.files.text_files import Document
 from unrolled.corpus.sources.agreement import Agreement
 from unrolled.corpus.sources.brackets import Brackets
 from unrolled.corpus.sources.hidden_markov import HiddenMarkov
 from unrolled.corpus.sources.source_file import read_source
 from unrolled.corpus.sources.topics import topics
-from unrolled.corpus.text_files import Document
 from unrolled.corpus.vocabulary import END, UNKNOWN
 from unrolled.ground.corpus import SOURCE, SPLITS
 from unrolled.shell.errors import UserError

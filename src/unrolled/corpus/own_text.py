@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import click
 
 from unrolled.corpus.evidence import Evidence, evidence_in, forms_in
-from unrolled.corpus.lines import Reading
-from unrolled.corpus.text_files import Document, text_documents
+from unrolled.corpus.files.lines import Reading
+from unrolled.corpus.files.text_files import Document, text_documents
 from unrolled.ground.corpus import SPLITS
 from unrolled.shell.errors import UserError
 

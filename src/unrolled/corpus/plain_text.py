@@ -7,9 +7,9 @@ from typing import Any
 from unrolled.corpus import own_text
 from unrolled.corpus.catalogue import CATALOGUE, MADE_UP, facts
 from unrolled.corpus.encode import encode_corpus
+from unrolled.corpus.files.text_files import Document
 from unrolled.corpus.readers import READERS
 from unrolled.corpus.splits import write_splits
-from unrolled.corpus.text_files import Document
 from unrolled.shell.errors import UserError
 
 __all__ = ["CATALOGUE", "encode", "facts", "read"]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from unrolled.corpus.text_files import Document
+from unrolled.corpus.files.text_files import Document
 from unrolled.shell.errors import UserError
 
 # Debian and others ship these in packages of their own, so that not every machine has them.

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from unrolled.corpus.catalogue import CATALOGUE
-from unrolled.corpus.lines import Reading, decoded_lines
+from unrolled.corpus.files.lines import Reading, decoded_lines
+from unrolled.corpus.files.text_files import Document, zip_documents
 from unrolled.corpus.python_docs import python_documents
-from unrolled.corpus.text_files import Document, zip_documents
 from unrolled.ground.corpus import SPLITS
 
 

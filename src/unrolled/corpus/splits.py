@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from unrolled.corpus.text_files import Document
+from unrolled.corpus.files.text_files import Document
 from unrolled.ground.atomic import whole_folder
 from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import NO_ARRAYS, SPLITS

@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from unrolled.corpus.blocks import ALONE, Pool
-from unrolled.corpus.lines import PLAIN, Reading, opened
+from unrolled.corpus.files.lines import PLAIN, Reading, opened
 from unrolled.corpus.stretches import Pieces
 from unrolled.corpus.subwords import subword_stretches, subword_tokenizer
 from unrolled.corpus.type_counts import rank

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from unrolled.corpus.lines import decoded, decoded_lines
+from unrolled.corpus.files.lines import decoded, decoded_lines
 from unrolled.report.experiments import folder_in_repository, settings_of, shown_by_dvc
 from unrolled.shell.endings import ANSWERED, ending, one_line_errors
 from unrolled.shell.errors import UserError

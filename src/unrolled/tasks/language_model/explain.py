@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unrolled.corpus.lines import lines_of
+from unrolled.corpus.files.lines import lines_of
 from unrolled.corpus.vocabulary import encode_line, spelled
 from unrolled.ground.atomic import whole_text
 from unrolled.ground.checksums import read_sealed

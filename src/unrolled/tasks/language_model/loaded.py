@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unrolled.corpus.lines import lines_of
+from unrolled.corpus.files.lines import lines_of
 from unrolled.ground.special_tokens import END_ID
 from unrolled.recurrence.bptt import Profile, lag_profile
 from unrolled.shell.errors import UserError

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from unrolled.corpus.text_files import zip_documents
+from unrolled.corpus.files.text_files import zip_documents
 from unrolled.tasks.classification.corpus.labelled import LabelledText, one_line
 
 POLARITIES = {"neg": "negative", "pos": "positive"}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from unrolled.corpus.lines import Reading
+from unrolled.corpus.files.lines import Reading
 from unrolled.corpus.vocabulary import END, batches, decode, encode_opening, load_tokenizer, stretches, unit_of
 from unrolled.ground.checksums import read_sealed
 from unrolled.ground.corpus import MANIFEST

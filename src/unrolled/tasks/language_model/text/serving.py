@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from unrolled.corpus.lines import Reading, lines_of
+from unrolled.corpus.files.lines import Reading, lines_of
 from unrolled.corpus.vocabulary import encode_line, encode_opening, load_tokenizer, spelled
 from unrolled.ground.checksums import sha256
 from unrolled.ground.corpus import MANIFEST, corpus_digest

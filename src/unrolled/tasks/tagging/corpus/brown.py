@@ -8,8 +8,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from unrolled.corpus.files.text_files import zip_documents
 from unrolled.corpus.readers import tagged_words
-from unrolled.corpus.text_files import zip_documents
 from unrolled.shell.errors import UserError
 from unrolled.tasks.tagging.corpus.sentences import Sentence
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal
 
 from unrolled.corpus.catalogue import CATALOGUE, Source
-from unrolled.corpus.encodings import (
+from unrolled.corpus.files.encodings import (
     LONGEST_MARK,
     SAMPLE,
     codec_of,

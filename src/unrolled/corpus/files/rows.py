@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any, BinaryIO
 
-from unrolled.corpus.lines import Reading, decoded
-from unrolled.corpus.packed import Packed
+from unrolled.corpus.files.lines import Reading, decoded
+from unrolled.corpus.files.packed import Packed
 from unrolled.shell.errors import UserError
 
 FIELD = "text"  # where the settings name none

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from unrolled.corpus.archives import hidden, tar_members, zip_members
-from unrolled.corpus.kinds import HEAD, document_of, no_text, packed_as
-from unrolled.corpus.lines import PLAIN, Reading, decoded, decoded_lines, lines_in, lines_of
-from unrolled.corpus.packed import Packed, unpacked
-from unrolled.corpus.pages import PAGES, declared, text_of
-from unrolled.corpus.rows import READERS, texts_in
+from unrolled.corpus.files.archives import hidden, tar_members, zip_members
+from unrolled.corpus.files.kinds import HEAD, document_of, no_text, packed_as
+from unrolled.corpus.files.lines import PLAIN, Reading, decoded, decoded_lines, lines_in, lines_of
+from unrolled.corpus.files.packed import Packed, unpacked
+from unrolled.corpus.files.pages import PAGES, declared, text_of
+from unrolled.corpus.files.rows import READERS, texts_in
 from unrolled.shell.errors import UserError
 
 FORMATS = ".txt, .html, .jsonl, .csv, .tsv or .parquet, also packed: .gz, .bz2, .xz, .zst, .zip, .tar"

@@ -4,8 +4,8 @@ import codecs
 import json
 from pathlib import PurePosixPath
 
-from unrolled.corpus.encodings import MARKS, likeliest
-from unrolled.corpus.pages import PAGES
+from unrolled.corpus.files.encodings import MARKS, likeliest
+from unrolled.corpus.files.pages import PAGES
 
 HEAD = 4096  # bytes that tell
 

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from unrolled.corpus.packed import Packed, archive_errors, check_expansion
+from unrolled.corpus.files.packed import Packed, archive_errors, check_expansion
 from unrolled.shell.errors import UserError
 
 BLOCK = 1 << 20  # bytes copied at a time

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from unrolled.corpus.kinds import HEAD, packed_as
+from unrolled.corpus.files.kinds import HEAD, packed_as
 from unrolled.shell.errors import UserError
 
 # Text packs 3 to 20 times smaller. What unpacks to more than this, and to so much, is there to fill a disk.
