@@ -16,8 +16,9 @@ from pathlib import Path
 
 import atheris
 
-import unrolled.recurrence.bptt  # with what numba compiles, which it can no more once atheris has been there
-import unrolled.recurrence.softmax_loss  # noqa: F401
+import unrolled.recurrence.compiled.masks  # what numba compiles, which it can no more once atheris has been there
+import unrolled.recurrence.compiled.softmax
+import unrolled.recurrence.compiled.time_loops  # noqa: F401
 
 with atheris.instrument_imports(include=["unrolled", "ruamel", "zipfile", "gzip", "json"]):
     from miniature import ROOT, SIZES, arm_of, split_of, text_of

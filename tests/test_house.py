@@ -93,6 +93,10 @@ LATE_IMPORTS = {
     "src/unrolled/corpus/plain_text.py": {"unrolled.corpus.made_up"},
     "src/unrolled/corpus/files/rows.py": {"pyarrow", "pyarrow.parquet"},
     "src/unrolled/ground/run.py": {"pandas"},
+    **{
+        f"src/unrolled/recurrence/{path}.py": {f"unrolled.recurrence.compiled.{kernels}"}
+        for path, kernels in (("bptt", "time_loops"), ("dropout", "masks"), ("softmax_loss", "softmax"))
+    },
     "src/unrolled/library/trained.py": {f"unrolled.ground.{name}" for name in ("registry", "trained")},
     "src/unrolled/corpus/stretches.py": {"pyarrow"},
     "src/unrolled/tasks/classification/commands.py": {
@@ -244,6 +248,20 @@ def test_text_is_cut_into_lines_in_one_place() -> None:
 def test_late_imports_have_a_reason() -> None:
     late = {shown(path): {found.module for found in imports(path) if found.late} for path in OURS}
     assert {path: modules for path, modules in late.items() if modules} == LATE_IMPORTS
+
+
+def test_numba_comes_with_the_first_kernel_that_is_called() -> None:
+    """And not with `import unrolled`: it takes ten times as long as all the rest of the library."""
+    early = {
+        found.module
+        for path in PACKAGE
+        if room_of(path) in ("recurrence", "library") and path.parent.name != "compiled"
+        for found in imports(path)
+        if not found.late
+    }
+    assert {module for module in early if "compiled." in module} == {"unrolled.recurrence.compiled.dispatch"}
+    assert not [each for each in imports(SRC / "unrolled/recurrence/compiled/dispatch.py") if "numba" in each.module]
+    assert not {"numba", "llvmlite"} & {module.split(".")[0] for module in early}
 
 
 def test_mlflow_is_imported_where_it_is_published_to_or_read_from() -> None:
