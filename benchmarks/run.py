@@ -24,6 +24,7 @@ from benchmarks.processes import processes_section
 from benchmarks.scaling import scaling_section
 from benchmarks.size import size_section
 from benchmarks.stage import stage_section
+from benchmarks.tagging import tagging_section
 from benchmarks.text import text_section
 from benchmarks.timing import Conditions
 from benchmarks.training import layer_section, step_section
@@ -35,6 +36,7 @@ PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "modules": ("In place of torch's modules", modules_section),
     "step": ("A whole training step", step_section),
     "stage": ("Training as the stage runs it", stage_section),
+    "tagging": ("Training a tagger", tagging_section),
     "processes": ("One arm in several processes", processes_section),
     "gpu": ("On a GPU", gpu_section),
     "breakdown": ("Where the time of a step goes", breakdown_section),
@@ -47,7 +49,7 @@ PARTS: dict[str, tuple[str, Callable[[Conditions], Iterator[str]]]] = {
     "jobs": ("The whole pipeline, two jobs beside one", jobs_section),
 }
 CELLS = ["lstm", "rnn"]
-LONG = {"gpu", "jobs", "size"}  # only if asked for: a machine of its own, or ten minutes
+LONG = {"gpu", "jobs", "size", "tagging"}  # only if asked for: a machine or a corpus of its own, or ten minutes
 
 
 @click.command()
@@ -56,7 +58,10 @@ LONG = {"gpu", "jobs", "size"}  # only if asked for: a machine of its own, or te
 @click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True)
 @click.option("--cell", "cells", type=click.Choice(list(PLAIN)), multiple=True, default=CELLS, show_default=True)
 @click.option(
-    "--only", type=click.Choice(list(PARTS)), multiple=True, help="These parts; if not given all but gpu, jobs, size."
+    "--only",
+    type=click.Choice(list(PARTS)),
+    multiple=True,
+    help="These parts; if not given all but gpu, jobs, size, tagging.",
 )
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False, writable=True),
