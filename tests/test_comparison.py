@@ -588,13 +588,19 @@ class Page(HTMLParser):
             self.text += data
 
 
+def inlined(address: str) -> bytes:
+    with urlopen(address) as opened:
+        found: bytes = opened.read()
+    return found
+
+
 def the_page_needs_nothing_else_and_shows_every_arm_and_figure() -> None:
     text = Path("report/index.html").read_text()
     page = Page(text)
     assert not page.open
     assert all(source.startswith(("data:", "#")) for source in page.sources)
     assert page.alternatives and all(page.alternatives)
-    pictures = {urlopen(source).read().replace(b"'", b'"') for source in page.sources if source.startswith("data:im")}
+    pictures = {inlined(source).replace(b"'", b'"') for source in page.sources if source.startswith("data:im")}
     packed = {zlib.decompress(base64.b64decode(text)) for text in page.packed}
     for table in Path("report/plots").iterdir():
         figure = Path("report/figures") / table.stem

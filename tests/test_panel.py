@@ -89,5 +89,6 @@ def test_a_picture_rounds_places_and_no_text(tmp_path: Path) -> None:
     figure(made).write(tmp_path / "loss", (".svg",))
     svg = (tmp_path / "loss.svg").read_text()
     assert "clip_norm 0.00025" in svg and not re.search(r"<[^>]*\.\d\d\d", svg)
-    shown = urlopen(page.still(tmp_path / "loss.svg")).read().decode()
+    with urlopen(page.still(tmp_path / "loss.svg")) as still:
+        shown = still.read().decode()
     assert shown.replace("'", '"') == svg
