@@ -1,7 +1,7 @@
 """A text as a network reads it: as one stream, or each line anew, from a zero state."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -19,6 +19,7 @@ WINDOW = 512  # tokens at a time; no figure depends on it
 STRETCH = 1024  # tokens that the network reads in one call: of many more, malloc keeps what each thread frees
 BESIDE = 4  # times as many where lines stand side by side, of which a call takes few steps
 ROWS = 64  # whose logits stay in the processor's cache until they are summed, which takes half the time
+SHARE = 4 * ROWS  # that a thread takes at a time
 
 
 class Reader:
@@ -31,6 +32,7 @@ class Reader:
     def __init__(self, network: Network, anew: bool | None = None) -> None:
         self.network, self.anew = network, network.anew if anew is None else anew
         self._state, self._last = network.initial_state(1).forward, END_ID
+        self._finding: list[Future[None]] = []
         self._pool = ThreadPoolExecutor(torch.get_num_threads(), initializer=partial(torch.set_num_threads, 1))
 
     @torch.inference_mode()
@@ -43,16 +45,20 @@ class Reader:
         ids = torch.from_numpy(tokens.astype(np.int64))
         if not len(ids):
             raise ValueError("a text to score must hold at least one word")
-        return self._lines(ids) if self.anew else self._stream(ids)
+        found = self._lines(ids) if self.anew else self._stream(ids)
+        return found.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
     def _stream(self, ids: Tensor) -> Tensor:
-        found = []
-        for part in ids.split(STRETCH):
+        """What a stretch costs is found while the next one is read."""
+        nats = torch.empty(len(ids))
+        for part, own in zip(ids.split(STRETCH), nats.split(STRETCH), strict=True):
             left = torch.cat([torch.tensor([self._last]), part[:-1]])
             hidden, self._state = self.network.read("forward", left[:, None], self._state)
             self._last = int(part[-1])
-            found.append(self._nats(hidden[:, 0], part))
-        return torch.cat(found)
+            self._wait()
+            self._find(own, hidden[:, 0], part)
+        self._wait()
+        return nats
 
     def _lines(self, ids: Tensor) -> Tensor:
         """Lines of about one length side by side; one that takes more than a call is a stream of its own."""
@@ -69,17 +75,27 @@ class Reader:
             state = self.network.initial_state(len(chosen)).forward
             own = torch.from_numpy(lengths[chosen])
             hidden, _ = self.network.read("forward", left, state, lengths=own)
-            nats[places[there]] = self._nats(hidden[there], ids[places[there]])
+            self._find(found := torch.empty(int(own.sum())), hidden[there], ids[places[there]])
+            self._wait()
+            nats[places[there]] = found
         return nats
 
-    def _nats(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Few rows at a time, each thread its own: those of torch would wait for each other after every few rows."""
-        found = torch.cat(list(self._pool.map(self._nats_of_rows, hidden.split(ROWS), targets.split(ROWS))))
-        return found.nan_to_num(nan=torch.inf, posinf=torch.inf)
+    def _find(self, nats: Tensor, hidden: Tensor, targets: Tensor) -> None:
+        """Have ``nats`` filled, each thread rows of its own: those of torch would wait for each other after every few.
+
+        In place, as small results between large arrays would keep the heap from shrinking.
+        """
+        shares = zip(*(each.split(SHARE) for each in (nats, hidden, targets)), strict=True)
+        self._finding = [self._pool.submit(self._find_share, *share) for share in shares]
+
+    def _wait(self) -> None:
+        for each in self._finding:
+            each.result()
 
     @torch.inference_mode()
-    def _nats_of_rows(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(self.network.logits(hidden), targets, reduction="none")
+    def _find_share(self, nats: Tensor, hidden: Tensor, targets: Tensor) -> None:
+        for found, rows, own in zip(*(each.split(ROWS) for each in (nats, hidden, targets)), strict=True):
+            found.copy_(cross_entropy(self.network.logits(rows), own, reduction="none"))
 
 
 def forward_nats(network: Network, tokens: Tokens) -> Tensor:
