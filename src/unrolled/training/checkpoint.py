@@ -28,6 +28,7 @@ from torch import Tensor
 
 from unrolled.ground.atomic import sweep, workplace
 from unrolled.ground.start import checkpoints_of
+from unrolled.recurrence.compiled import dispatch
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import Step
 from unrolled.training.history import History
@@ -151,9 +152,11 @@ def _digest(tensors: dict[str, Tensor], text: dict[str, Any]) -> str:
 def _code_digest() -> str:
     """sha256 over what the files of ours say that this process has imported: those that made the numbers.
 
-    Neither what only talks to the user makes any, nor a comment, a docstring or the layout of a file.
+    And the kernels, which come when they are first called. Neither what only talks to the user makes any numbers, nor a
+    comment, a docstring or the layout of a file.
     """
     ours = {module.__file__ for name, module in sys.modules.items() if name.startswith("unrolled.")}
+    ours |= {str(file) for file in Path(dispatch.__file__).parent.glob("*.py")}
     files = sorted(file for file in ours if file and Path(file).parent.name != "shell")
     return hashlib.sha256("".join(map(_said_in, files)).encode()).hexdigest()
 
