@@ -32,7 +32,6 @@ class Reader:
     def __init__(self, network: Network, anew: bool | None = None) -> None:
         self.network, self.anew = network, network.anew if anew is None else anew
         self._state, self._last = network.initial_state(1).forward, END_ID
-        self._finding: list[Future[None]] = []
         self._pool = ThreadPoolExecutor(torch.get_num_threads(), initializer=partial(torch.set_num_threads, 1))
 
     @torch.inference_mode()
@@ -50,14 +49,14 @@ class Reader:
 
     def _stream(self, ids: Tensor) -> Tensor:
         """What a stretch costs is found while the next one is read."""
-        nats = torch.empty(len(ids))
+        nats, finding = torch.empty(len(ids)), list[Future[None]]()
         for part, own in zip(ids.split(STRETCH), nats.split(STRETCH), strict=True):
             left = torch.cat([torch.tensor([self._last]), part[:-1]])
             hidden, self._state = self.network.read("forward", left[:, None], self._state)
             self._last = int(part[-1])
-            self._wait()
-            self._find(own, hidden[:, 0], part)
-        self._wait()
+            _wait(finding)
+            finding = self._find(own, hidden[:, 0], part)
+        _wait(finding)
         return nats
 
     def _lines(self, ids: Tensor) -> Tensor:
@@ -75,27 +74,27 @@ class Reader:
             state = self.network.initial_state(len(chosen)).forward
             own = torch.from_numpy(lengths[chosen])
             hidden, _ = self.network.read("forward", left, state, lengths=own)
-            self._find(found := torch.empty(int(own.sum())), hidden[there], ids[places[there]])
-            self._wait()
+            _wait(self._find(found := torch.empty(int(own.sum())), hidden[there], ids[places[there]]))
             nats[places[there]] = found
         return nats
 
-    def _find(self, nats: Tensor, hidden: Tensor, targets: Tensor) -> None:
+    def _find(self, nats: Tensor, hidden: Tensor, targets: Tensor) -> list[Future[None]]:
         """Have ``nats`` filled, each thread rows of its own: those of torch would wait for each other after every few.
 
         In place, as small results between large arrays would keep the heap from shrinking.
         """
         shares = zip(*(each.split(SHARE) for each in (nats, hidden, targets)), strict=True)
-        self._finding = [self._pool.submit(self._find_share, *share) for share in shares]
-
-    def _wait(self) -> None:
-        for each in self._finding:
-            each.result()
+        return [self._pool.submit(self._find_share, *share) for share in shares]
 
     @torch.inference_mode()
     def _find_share(self, nats: Tensor, hidden: Tensor, targets: Tensor) -> None:
         for found, rows, own in zip(*(each.split(ROWS) for each in (nats, hidden, targets)), strict=True):
             found.copy_(cross_entropy(self.network.logits(rows), own, reduction="none"))
+
+
+def _wait(finding: list[Future[None]]) -> None:
+    for each in finding:
+        each.result()
 
 
 def forward_nats(network: Network, tokens: Tokens) -> Tensor:
