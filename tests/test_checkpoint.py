@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import sys
 from collections import namedtuple
 from dataclasses import replace
 from itertools import islice
@@ -19,6 +20,8 @@ from stages import train as stage
 from miniature import SIZES, arm_of, lay_out, split_of, text_of
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
+from unrolled.recurrence.compiled import dispatch
+from unrolled.training import checkpoint
 from unrolled.training import checkpoint as checkpoints
 from unrolled.training.carry import like, tensors_in
 from unrolled.training.checkpoint import Checkpoint
@@ -338,3 +341,12 @@ def test_an_experiment_in_a_copy_goes_on_from_the_repositorys_checkpoint(
 
 def killed(*_: Any) -> None:
     raise KeyboardInterrupt
+
+
+def test_the_code_that_a_checkpoint_is_of_has_the_kernels_called_yet_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, read = Path(dispatch.__file__).parent, set[str]()
+    for name in [name for name in sys.modules if name.startswith(f"{dispatch.__package__}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(checkpoint, "_said_in", lambda file: read.add(file) or "")
+    checkpoint._code_digest()
+    assert {str(file) for file in folder.glob("*.py")} <= read
