@@ -21,7 +21,6 @@ from miniature import SIZES, arm_of, lay_out, split_of, text_of
 from unrolled.ground.registry import task_part
 from unrolled.ground.run import Run
 from unrolled.recurrence.compiled import dispatch
-from unrolled.training import checkpoint
 from unrolled.training import checkpoint as checkpoints
 from unrolled.training.carry import like, tensors_in
 from unrolled.training.checkpoint import Checkpoint
@@ -347,6 +346,6 @@ def test_the_code_that_a_checkpoint_is_of_has_the_kernels_called_yet_or_not(monk
     folder, read = Path(dispatch.__file__).parent, set[str]()
     for name in [name for name in sys.modules if name.startswith(f"{dispatch.__package__}.")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(checkpoint, "_said_in", lambda file: read.add(file) or "")
-    checkpoint._code_digest()
+    monkeypatch.setattr(checkpoints, "_said_in", lambda file: read.add(file) or "")
+    checkpoints._code_digest()
     assert {str(file) for file in folder.glob("*.py")} <= read
