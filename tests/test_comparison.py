@@ -50,7 +50,7 @@ from unrolled.report.figures import Figures
 from unrolled.report.markdown import number
 from unrolled.report.page import FIGURES
 from unrolled.report.page import write as write_page
-from unrolled.report.panel import Key
+from unrolled.report.panel import Key, Panel
 from unrolled.report.phenomena_figures import PhenomenaFigures
 from unrolled.report.sections import sections
 from unrolled.report.wording import Wording
@@ -1045,3 +1045,15 @@ def test_a_legend_stays_within_its_figure_and_names_everyone(panels: int, archs:
     )
     assert all(row["end"] <= legend["width"] and row["bottom"] <= legend["height"] for row in rows)
     assert panels == 1 or legend["width"] <= max(400, SIZES[drawn.columns][0] * drawn.columns + 200)
+
+
+def test_an_axis_of_norms_stands_where_no_loss_is_at_the_last_step() -> None:
+    """As where a maximum over time is read out, and nothing is largest at a text's end."""
+    table = pd.DataFrame({"distance": [0, 0, 1, 2, 3], "norm": [0.0, 0.0, 0.02, 0.5, 0.08]})
+    typical = drawing.norm_at_losses(table)
+    panel = Panel()
+    drawing.finish(panel, table["norm"], top=1e4 * typical, bottom=1e-12 * typical)
+    assert typical == 0.08 and panel.y.limits is not None and 0 < panel.y.limits[0] < 0.02 < 0.5 < panel.y.limits[1]
+    assert drawing.norm_at_losses(table.assign(norm=[3.0, 1.0, 9.0, 9.0, 9.0])) == 2
+    drawing.finish(panel, 0 * table["norm"], top=1e4 * drawing.norm_at_losses(0 * table), bottom=0.0)
+    assert panel.y.limits == (0.1, 10.0)

@@ -109,6 +109,15 @@ def finish(
         panel.x.below.append(f"▲ beyond the axis: up to {_plain(beyond)}")
 
 
+def norm_at_losses(table: pd.DataFrame) -> float:
+    """The usual ``norm`` at distance 0, or where that is 0, of all that is not: a maximum over time seldom ends a text.
+
+    nan where all are 0.
+    """
+    nearest = table.loc[table["distance"] == 0, "norm"].median()
+    return float(nearest if nearest > 0 else table.loc[table["norm"] > 0, "norm"].median())
+
+
 def _plain(value: float) -> str:
     """1,000 rather than 10^3 as far as that reads well, then 3e17."""
     if not math.isfinite(value):

@@ -15,7 +15,19 @@ from unrolled.probing.gradient_norms import window_maxima
 from unrolled.report.axis import whole_ticks
 from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
-from unrolled.report.drawing import BASELINES, POINTS, THIN, THRESHOLD, Draw, Line, draw, finish, lines, row
+from unrolled.report.drawing import (
+    BASELINES,
+    POINTS,
+    THIN,
+    THRESHOLD,
+    Draw,
+    Line,
+    draw,
+    finish,
+    lines,
+    norm_at_losses,
+    row,
+)
 from unrolled.report.markdown import ENDLESS, number
 from unrolled.report.panel import INK, Key, Look, Panel
 from unrolled.report.phenomena_figures import PhenomenaFigures
@@ -159,7 +171,7 @@ class Figures:
     def _profile_panel(self, name: str, title: str, rows: pd.DataFrame, table: pd.DataFrame) -> Draw:
         """Norm of dL/dh of `rows`, on an axis for all of `table`: around what the arms have where the losses are."""
         x, label, of = PROFILES[name]
-        nearest = table.loc[table["distance"] == 0, "norm"].median()
+        nearest = norm_at_losses(table)
         top = 1e4 * nearest
         layers = bool(table["layer"].max() > 0)
 

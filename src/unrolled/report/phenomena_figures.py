@@ -9,7 +9,7 @@ import pandas as pd
 
 from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
-from unrolled.report.drawing import THRESHOLD, Draw, Line, draw, finish, row
+from unrolled.report.drawing import THRESHOLD, Draw, Line, draw, finish, norm_at_losses, row
 from unrolled.report.panel import INK, Key, Look, Panel
 from unrolled.report.phenomena import WHEN
 
@@ -90,7 +90,7 @@ class PhenomenaFigures:
     def _lags(self, arch: str) -> Draw:
         """The main stack's lowest layer before, halfway through and after training."""
         table = self.comparison.of_main_stack("lag_training")
-        nearest = table.loc[table["distance"] == 0, "norm"].median()
+        nearest = norm_at_losses(table)
 
         def into(panel: Panel) -> None:
             panel.set(arch, "time steps back from the loss", "norm of dL/dh, one loss", log="y")
