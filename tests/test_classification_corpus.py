@@ -1,6 +1,7 @@
 """Labelled texts: their readers, folds and encoding, and one line for each thing that is wrong with a user's own."""
 
 import json
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from tokenizers import Tokenizer
 from unrolled.ground.corpus import SPLITS, Corpus, read_corpus
 from unrolled.shell.errors import UserError
 from unrolled.tasks.classification.corpus.corpus import CATALOGUE, encode, read
-from unrolled.tasks.classification.corpus.own_texts import own_texts
+from unrolled.tasks.classification.corpus.own_texts import _checked, own_texts
 from unrolled.tasks.classification.evaluation.words import spelled, words_of
 
 CORPUS: dict[str, Any] = {
@@ -100,6 +101,8 @@ MISTAKES = {
     "no object": ("t.jsonl", "[1]\n", r"t\.jsonl:1: a line is one JSON object"),
     "no such key": ("t.jsonl", '{"text": "a"}\n', r"t\.jsonl:1: the object has no 'label'"),
     "a list for a text": ("t.jsonl", '{"text": ["a"], "label": "b"}\n', r"t\.jsonl:1: 'text' must be a text"),
+    "half a letter": ("t.jsonl", r'{"text": "a", "label": "\ud83d"}', r"t\.jsonl:1: '\\ud83d' is no character"),
+    "a header alone": ("t.csv", "text,label\n", r"t\.csv: there are no texts in it"),
     "another kind of file": ("t.xlsx", "", r"t\.xlsx is no folder, \.csv, \.tsv or \.jsonl file"),
 }
 
@@ -124,6 +127,13 @@ def test_mistakes_in_a_folder(tmp_path: Path) -> None:
     write(tmp_path / "stray.txt", "x")
     with pytest.raises(UserError, match=r"stray\.txt lies beside folders"):
         found(tmp_path)
+
+
+def test_the_name_of_a_file_may_be_any_bytes_and_a_label_may_not() -> None:
+    name = os.fsdecode(b"\xe9")
+    assert _checked("a text", "good", f"{name}.txt:1").place == r"\udce9.txt:1"
+    with pytest.raises(UserError, match=r"^\\udce9/one\.txt:1: '\\udce9' is no character"):
+        _checked("a text", name, f"{name}/one.txt:1")
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,9 @@ def test_a_folder_of_three_files_is_split_by_their_names(tmp_path: Path) -> None
         (tmp_path / f"xx-ud-{split}.conllu").write_text(conllu((1, split, "X")))
     read({**SETTINGS, "name": "conllu", "path": str(tmp_path), "tags": "upos"}, tmp_path, tmp_path / "out")
     assert read_text(tmp_path / "out")[0]["valid"][0].words == ["dev"]
+    (tmp_path / "xx-ud-dev.conllu").write_text("")
+    with pytest.raises(UserError, match=r"xx-ud-dev\.conllu: there is no sentence"):
+        read({**SETTINGS, "name": "conllu", "path": str(tmp_path), "tags": "upos"}, tmp_path, tmp_path / "new")
     (tmp_path / "xx-ud-dev.conllu").unlink()
     with pytest.raises(UserError, match=r"one file each with train, dev \(or valid\) and test .* 0 for valid"):
         read({**SETTINGS, "name": "conllu", "path": str(tmp_path), "tags": "upos"}, tmp_path, tmp_path / "new")
@@ -192,9 +195,11 @@ GOOD = conllu((1, "a", "X"))
         ("conllu", GOOD + "# only a comment\n\n" + GOOD, "own.txt:3: a sentence without a word"),
         ("conllu", GOOD + conllu((1, " ", "X")), "own.txt:3: the word is empty"),
         ("conllu", GOOD + conllu(("x", "a", "X")), "own.txt:3: the sentence is not CoNLL-U"),
+        ("conllu", "# c\n" + conllu((1, "a", "X"), ("x", "b", "X")), "own.txt:3: the sentence is not CoNLL-U"),
         ("columns", "a X\nb\n", "own.txt:2: 1 column(s), not 2"),
         ("columns", "a X\n\nNew York X\n", "own.txt:3: 3 column(s), not 2"),
         ("columns", "a\tX\nb\tX\tY\n", "own.txt:2: 3 column(s), not 2"),
+        ("columns", "a\tX\n\tX\n", "own.txt:2: a column is empty"),
         ("columns", b"a X\n\xff X\n", "own.txt:2: not UTF-8 at byte 0"),
         ("columns", b"a X\nb\0 X\n", "own.txt:2: not text but binary"),
         ("columns", "a X\n", "own.txt: 1 sentences are too few"),

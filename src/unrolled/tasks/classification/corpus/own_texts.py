@@ -10,6 +10,7 @@ All in UTF-8; every message names file and line.
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,18 +26,22 @@ def own_texts(path: Path, *, text_column: str, label_column: str) -> Iterator[La
     """The texts in the order of their files' names, and of their lines.
 
     UserError for a path that holds no such texts, bytes that are not UTF-8, a column that is missing, a row that does
-    not fit, and an empty text or label.
+    not fit, an empty text or label, and one that is no Unicode.
     """
     if not path.exists():
         raise UserError(f"corpus.path: {path} does not exist; name a folder, or a .csv, .tsv or .jsonl file")
     if path.is_dir():
-        yield from _folder(path)
+        texts = _folder(path)
     elif path.suffix.lower() in TABLES:
-        yield from _table(path, TABLES[path.suffix.lower()], text_column, label_column)
+        texts = _table(path, TABLES[path.suffix.lower()], text_column, label_column)
     elif path.suffix.lower() == ".jsonl":
-        yield from _objects(path, text_column, label_column)
+        texts = _objects(path, text_column, label_column)
     else:
         raise UserError(f"corpus.path: {path} is no folder, .csv, .tsv or .jsonl file; labelled texts come in these")
+    if (first := next(texts, None)) is None:
+        raise UserError(f"{path}: there are no texts in it; give each a line, with its label")
+    yield first
+    yield from texts
 
 
 def _folder(path: Path) -> Iterator[LabelledText]:
@@ -108,8 +113,11 @@ def _objects(path: Path, text_column: str, label_column: str) -> Iterator[Labell
 
 def _checked(text: str, label: str, place: str) -> LabelledText:
     text, label = one_line(text), one_line(label)
+    place = place.encode("utf-8", "backslashreplace").decode("utf-8")  # a name of a file may be any bytes
     if "\0" in text:
         raise UserError(f"{place}: not text but binary (it holds a NUL)")
+    if half := re.search(r"[\ud800-\udfff]", text + label):  # of JSON's escapes, or in the name of a file
+        raise UserError(f"{place}: {half[0]!r} is no character; take it out")
     if not text:
         raise UserError(f"{place}: the text is empty; give it words, or take it out")
     if not label:

@@ -40,7 +40,9 @@ def _split(block: list[Line], columns: int) -> list[list[str]]:
     rows = []
     for place, text in block:
         parts = text.split("\t") if "\t" in text else text.split()
-        if len(parts) != columns or not all(map(str.strip, parts)):
+        if not all(map(str.strip, parts)):
+            raise UserError(f"{place}: a column is empty; each line is a word and what it is tagged with")
+        if len(parts) != columns:
             raise UserError(
                 f"{place}: {len(parts)} column(s), not {columns}; a word with a space in it needs a tab behind it"
             )

@@ -49,14 +49,21 @@ def words_in(block: list[Line]) -> list[tuple[Line, conllu.Token]]:
             )
         if not line.text.split("\t")[1].strip():
             raise UserError(f"{line.place}: the word is empty")
-    try:
-        tokens: Any = conllu.parse("\n".join(line.text for line in rows) + "\n\n")[0] if rows else []
-    except Exception as error:  # whatever the library makes of foreign text
-        raise UserError(f"{block[0].place}: the sentence is not CoNLL-U ({' '.join(str(error).split())})") from None
+    tokens = _parsed(rows) if rows else []
     words = [(line, token) for line, token in zip(rows, tokens, strict=True) if isinstance(token["id"], int)]
     if not words:
         raise UserError(f"{block[0].place}: a sentence without a word")
     return words
+
+
+def _parsed(rows: list[Line]) -> Any:
+    try:
+        return conllu.parse("\n".join(line.text for line in rows) + "\n\n")[0]
+    except Exception as error:  # whatever the library makes of foreign text
+        if len(rows) > 1:  # it does not tell of which line
+            for row in rows:
+                _parsed([row])
+        raise UserError(f"{rows[0].place}: the sentence is not CoNLL-U ({' '.join(str(error).split())})") from None
 
 
 def _document(block: list[Line]) -> str | None:
