@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import cross_entropy
 
 from labelled_texts import SMALL, TRAIN, accuracy, drawn, split_of, trained
@@ -194,6 +195,16 @@ def test_parity_takes_recurrence() -> None:
     split = drawn(odd, count=600, lengths=(2, 5), types=4)
     network = {"cell": "rnn", "read_out": "last", "hidden": 24}
     assert accuracy(trained(split, types=4, network=network, epochs=40, learning_rate=0.01), split) > 0.99
+
+
+def test_parity_is_beyond_a_sum_of_words_worths() -> None:
+    """As pooling makes it without a stack: of texts of five words at most 11 in 16 are right, of longer ones fewer."""
+    for length, bound in ((5, 11 / 16), (13, 0.5 + 924 / 2**13)):
+        threes = np.array([sum(text) for text in itertools.product((0, 1), repeat=length)])
+        odd = threes % 2
+        best = max(((sign * (threes - least) >= 0) == odd).mean() for sign in (-1, 1) for least in range(length + 1))
+        found = LogisticRegression().fit(threes[:, None], odd).score(threes[:, None], odd)
+        assert found <= best == pytest.approx(bound)
 
 
 def test_shuffled_labels_fall_to_chance() -> None:
