@@ -93,7 +93,11 @@ def test_lines_are_classified_with_every_labels_probability(whole: Path, monkeyp
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(b"Kpelros\n\n", "line 2 is empty"), (b"Kpelros\n\xff\n", "line 2 is not UTF-8")],
+    [
+        (b"Kpelros\n\n", "line 2 is empty"),
+        (b"Kpelros\n\xff\n", "line 2 is not UTF-8"),
+        (b"Kpelros\nKpel\0os\n", "line 2 is not text but binary"),
+    ],
 )
 def test_a_line_that_cannot_be_classified_is_named(
     text: bytes, said: str, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

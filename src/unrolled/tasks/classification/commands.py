@@ -38,12 +38,14 @@ def classify(file: BinaryIO, arm: str | None) -> None:
 
 
 def _lines(file: BinaryIO) -> Iterator[str]:
-    """UserError names a line that is empty or not UTF-8: each line is answered by one."""
+    """UserError names a line that is empty, not UTF-8 or no text: each line is answered by one."""
     for number, line in enumerate(file, 1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError as error:
             raise UserError(f"line {number} is not UTF-8 ({error.reason}); convert the text to UTF-8") from None
+        if "\0" in text:
+            raise UserError(f"line {number} is not text but binary (it holds a NUL)")
         if not text:
             raise UserError(f"line {number} is empty; give a text a line")
         yield text
