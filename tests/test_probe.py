@@ -64,7 +64,7 @@ def run_of(name: str, network: Network, norms: list[float], **train: Any) -> Any
 
 def probed(
     place: Path, name: str, *, norms: list[float] | None = None, text: Tokens = TEST, network: Network | None = None,
-    **train: Any,
+    contexts: list[int] | None = None, **train: Any,
 ) -> Probes:  # fmt: skip
     model = network_of(name) if network is None else network
     run = run_of(name, model, [1.0] * 14 if norms is None else norms, **train)
@@ -72,7 +72,8 @@ def probed(
         units={"forward_perplexity": nats_of(model, text)}, digest="evaluation", check=lambda now: None
     )
     corpus = corpus_of(split_of(TEXT), split_of(TEXT), split_of(text))
-    probe(place, run, scored, corpus, SETTINGS)
+    own = {"contexts": contexts} if contexts else {}
+    probe(place, run, scored, corpus, SETTINGS | {"probe": SETTINGS["probe"] | own})
     return Probes.read(place)
 
 
@@ -217,6 +218,12 @@ def test_a_text_shorter_than_the_contexts_is_probed_with_those_it_has(tmp_path: 
     found = probed(tmp_path / "probes", "lstm-clipped-1", text=TEST[:12])
     assert found.context["context"].tolist() == [1, 5, math.inf]
     assert found.context["terms"].unique().tolist() == [7]
+
+
+def test_a_text_shorter_than_every_context_is_probed_without_any(tmp_path: Path) -> None:
+    found = probed(tmp_path / "probes", "lstm-clipped-1", text=TEST[:3], contexts=[5, 20])
+    assert found.context.empty and found.targets.empty and math.isnan(found.figures["context_needed"])
+    assert math.isfinite(found.figures["lyapunov_exponent"])
 
 
 def test_a_network_that_exploded_is_probed_all_the_same(tmp_path: Path) -> None:

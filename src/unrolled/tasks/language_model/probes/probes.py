@@ -30,10 +30,15 @@ def stacks(network: Network, split: Split, steps: int) -> dict[str, tuple[Stack,
     return {name: (stack, text) for name, stack in network.stacks.items()}
 
 
-def context(network: Network, split: Split, units: Mapping[str, Nats], probe: Mapping[str, Any]) -> Given:
-    """Nats of the forward head when it is given only so many tokens, beside those with all of them."""
+def context(network: Network, split: Split, units: Mapping[str, Nats], probe: Mapping[str, Any]) -> Given | None:
+    """Nats of the forward head when it is given only so many tokens, beside those with all of them.
+
+    None where the split is too short for each of the contexts.
+    """
     contexts = [context for context in sorted(set(probe["contexts"])) if context < len(split.tokens)]
-    first, last = max(contexts, default=0), len(split.tokens) - 1  # the split is long enough for each of the contexts
+    if not contexts:
+        return None
+    first, last = max(contexts), len(split.tokens) - 1
     positions = np.unique(np.linspace(first, last, probe["positions"], dtype=np.int64))
     given = context_nats(network, split.tokens, positions, contexts)
     whole = units[SCORE_OF_HEAD["forward"]][positions]
