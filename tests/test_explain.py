@@ -1,5 +1,6 @@
 """One sentence through a network: its gradients are autograd's, and the page shows the numbers that it was given."""
 
+import copy
 import json
 import math
 import re
@@ -125,6 +126,16 @@ def test_blanks_are_seen_and_a_byte_order_mark_is_no_token(place: Path) -> None:
     assert found.words == ["a", "␣", "b"] and [len(each.bits) for each in found.moments] == [3, 3]
     said = plain.sub("", "\n".join(told(found, "␣")))
     assert said.startswith("lstm-clipped-1 (diverged at step 3), bits of each word:\na·") and "in place of ␣ it" in said
+
+
+def test_a_network_that_is_lost_expects_nothing(place: Path) -> None:
+    trained, run = next(arms(place, ["rnn-clipped-1"]))
+    network = copy.deepcopy(trained.network)
+    for weights in network.parameters():
+        weights.data.fill_(math.nan)
+    found = explain((replace(trained, network=network), run), TEXT)
+    assert "in place of c it expected nothing, as its predictions are not numbers; how" in "\n".join(told(found, None))
+    assert "nan" not in page([found], TEXT).partition('id="data">')[2].partition("</script>")[0].lower()
 
 
 def test_gates_of_a_network_that_is_lost_are_told(explanations: list[Explanation]) -> None:

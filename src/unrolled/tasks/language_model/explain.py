@@ -34,6 +34,7 @@ MOST = 200  # tokens: each has a backward pass of its own
 LIKELIEST = 5  # words that are told of what was expected
 EMBEDDING = "embedding"
 LEVELS = "▁▂▃▄▅▆▇█"
+NOTHING = "nothing, as its predictions are not numbers"
 BLANK = "␣"  # a token, or the beginning of one, in other units than words
 DECADES = 6.0  # below the largest norm; what is smaller has no bar
 
@@ -132,7 +133,8 @@ def _moment(name: str, network: Network, trained: Trained, ids: Tensor) -> Momen
 def _expected(logits: Tensor, trained: Trained) -> list[list[tuple[str, float]]]:
     found = logits.softmax(-1).topk(min(LIKELIEST, logits.shape[-1]))
     words = [[_shown(spelled(trained.tokenizer, index)) for index in row] for row in found.indices.tolist()]
-    return [list(zip(*row, strict=True)) for row in zip(words, found.values.tolist(), strict=True)]
+    rows = [list(zip(*row, strict=True)) for row in zip(words, found.values.tolist(), strict=True)]
+    return [[(word, share) for word, share in row if math.isfinite(share)] for row in rows]  # of a diverged one none
 
 
 def _gates(stack: Stack, embedded: Tensor) -> dict[str, dict[str, Row]]:
@@ -157,7 +159,7 @@ def told(explanation: Explanation, word: str | None) -> Iterator[str]:
     yield click.style(f"{explanation.title}, bits of each word:", dim=True)
     yield " ".join(_coloured(*each) for each in zip(words, moment.bits, explanation.known, strict=True))
     likeliest = ", ".join(f"{name} {share:.0%}" for name, share in moment.expected[place])
-    said = f"in place of {words[place]} it expected {likeliest}; how far back the loss of it reaches:"
+    said = f"in place of {words[place]} it expected {likeliest or NOTHING}; how far back the loss of it reaches:"
     yield click.style(said, dim=True)
     read = ["(start)", *words[:place]]
     width = max(map(len, read))
