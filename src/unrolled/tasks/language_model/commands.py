@@ -172,7 +172,7 @@ def _tell_of_experiments(
 
     UserError with the text ``none`` where there is nothing to compare.
     """
-    here = pipeline()
+    here = pipeline(task=TASK)
     shown, folder = shown_by_dvc(here), folder_in_repository(here)
     groups = gathered(shown, folder)
     if not groups:
