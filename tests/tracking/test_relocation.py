@@ -54,6 +54,12 @@ def test_a_moved_store_is_pointed_at_its_place_and_nothing_else_is_changed(publi
     check_place(old)
 
 
+def test_where_no_store_is_none_is_said_to_be_in_its_place(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no .*mlflow\.db: nothing was published here; go"):
+        relocate(Store.locate(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_store_whose_artifacts_stayed_behind_is_left_alone(published: Path, tmp_path: Path) -> None:
     shutil.copy(published / "mlflow.db", tmp_path / "mlflow.db")
     store = Store.locate(tmp_path)

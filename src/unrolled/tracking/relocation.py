@@ -33,12 +33,14 @@ def elsewhere(store: Store, place: str) -> str:
 def relocate(store: Store) -> int:
     """Put the place beside the database in that of the one that it names, wherever it does; how often that was.
 
-    All or nothing. UserError where the store is no SQLite database, names a place that is none of a repository's, or
-    the artifacts are not there.
+    All or nothing. UserError where the store is no SQLite database or is not there, names a place that is none of a
+    repository's, or the artifacts are not there.
     """
     if store.database is None or store.artifacts is None:
         raise UserError("the store of MLFLOW_TRACKING_URI is no SQLite database; a server's place is its own affair")
     store.check()
+    if not store.database.exists():
+        raise UserError(f"there is no {store.database}: nothing was published here; go to the repository that moved")
     places = list(_elsewhere(store))
     for place in places:
         if not _was_beside(place):
