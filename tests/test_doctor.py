@@ -91,6 +91,7 @@ def _altered_raw() -> None:
             "versions",
             f"2 packages differ from requirements.lock: click {version('click')} (0.1), none-such missing (2); `make",
         ),
+        (lambda: Path("requirements.lock").unlink(), "versions", "does not exist; run this in a clone, or `git"),
         (lambda: Path("requirements.lock").write_text("click=0.1\n"), "versions", "git checkout requirements.lock"),
         (lambda: Path("params.yaml").write_text("a: 1\n"), "settings", "key 'task' is missing"),
         (lambda: Path("dvc.yaml").unlink(), "DVC", "dvc.yaml is missing"),
@@ -148,6 +149,23 @@ def test_a_pipeline_in_a_folder_of_its_own_is_as_well(place: Path, monkeypatch: 
     monkeypatch.setattr(doctor, "_version", dict(PINNED.findall(Path("requirements.lock").read_text())).__getitem__)
     monkeypatch.chdir(folder)
     assert ill() == {}
+
+
+def test_what_is_encoded_of_another_corpus_is_not_taken_for_the_one_that_is_set(place: Path) -> None:
+    facts = {"corpus": "text", "settings": {"name": "text"}}
+    encoded = ["data/text", "data/encoded"]
+    for folder in encoded:
+        shutil.rmtree(folder)
+    documents = [Document(f"{index}.txt", lambda index=index: iter([f"a b c {index}"])) for index in range(60)]
+    write_splits(documents, Path(encoded[0]), valid_share=0.2, test_share=0.2, seed=1, facts=facts)
+    encode_corpus(
+        Path(encoded[0]), Path(encoded[1]), Path("data/corpus.json"),
+        unit="word", lowercase=True, min_count=1, max_size=None,
+    )  # fmt: skip
+    assert "not encoded yet: data/encoded is of text" in doctor.LOOKS["corpus"]()
+    _corpus_of("text")
+    Path("text").touch()
+    assert re.match(r"text: \d+ training tokens, every digest right", doctor.LOOKS["corpus"]())
 
 
 def test_too_little_room_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from unrolled.corpus.catalogue import PublicFile
 from unrolled.corpus.fetch import check, mirror_within
 from unrolled.corpus.of_task import data_of
-from unrolled.ground.corpus import read_corpus
+from unrolled.ground.checksums import read_sealed
+from unrolled.ground.corpus import MANIFEST, read_corpus
 from unrolled.ground.registry import task_part
 from unrolled.recurrence.compiled.kernel_cache import own_folder
 from unrolled.settings.loader import PARAMS, load_params
@@ -56,7 +57,10 @@ def examine() -> Iterator[Finding]:
 
 
 def _versions() -> str:
-    pinned = _pinned((repository(Path()) / "requirements.lock").read_text())
+    lock = repository(Path()) / "requirements.lock"
+    if not lock.is_file():
+        raise UserError(f"{lock.absolute()} does not exist; run this in a clone, or `git checkout {lock.name}`")
+    pinned = _pinned(lock.read_text())
     found = {name: _version(name) for name in pinned}
     if other := [f"{name} {found[name]} ({pinned[name]})" for name in pinned if found[name] != pinned[name]]:
         said = f"{len(other)} packages differ from requirements.lock: {', '.join(other[:3])}"
@@ -152,7 +156,16 @@ def _corpus() -> str:
             _obtainable(file, mirror)
     if not ENCODED.exists():
         return f"{name}: available, not encoded yet"
-    return f"{name}: {len(read_corpus(ENCODED).train.tokens):,} training tokens, every digest right"
+    read, of = read_corpus(ENCODED), _encoded_of() or name
+    if of != name:
+        return f"{name}: available, not encoded yet: {ENCODED} is of {of}, until `dvc repro` makes it anew"
+    return f"{name}: {len(read.train.tokens):,} training tokens, every digest right"
+
+
+def _encoded_of() -> str | None:
+    """The name of the corpus in ENCODED, where that states it."""
+    settings = read_sealed(ENCODED, MANIFEST).get("settings") or {}
+    return (settings.get("corpus") or {}).get("name")
 
 
 def _check_raw(path: Path, file: PublicFile) -> None:
