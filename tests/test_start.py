@@ -182,8 +182,10 @@ def test_a_run_that_is_not_there_or_not_fit_is_named_where_params_are_read() -> 
             from_run(arm, odd)
         assert str(error.value).isprintable()
     train(small("rnn-clipped-1"), Path("runs/rnn-clipped-1"))
-    with pytest.raises(UserError, match="runs holds no run of lstm-clipped-1, but of rnn-clipped-1"):
-        from_run(arm, "runs")
+    with pytest.raises(UserError, match="lstm-clipped-1, but of rnn-clipped-1; name one, as runs/rnn"):
+        from_run(arm, "runs/")
+    with pytest.raises(UserError, match=r"it has no settings\.json; a run directory is due, as runs/lstm-clipped-1"):
+        from_run(arm, ".")
     Path("recipes").mkdir()
     Path("recipes/ptb.yaml").touch()
     with pytest.raises(UserError, match=r"of recipe ptb figures are kept, and no weights; train it \(unrolled use ptb"):

@@ -115,7 +115,7 @@ def test_bad_paths_and_patterns(tmp_path: Path) -> None:
     (tmp_path / "empty" / ".gitkeep").touch()
     (tmp_path / "file.txt").write_text("text", encoding="utf-8")
     for path, pattern, message in (
-        (tmp_path / "no", None, "no does not exist"),
+        (tmp_path / "no", None, "no does not exist; name a file or a folder"),
         (tmp_path / "empty", None, "empty is empty; put text files"),
         (tmp_path, "*.md", "nothing in .* matches '\\*.md'"),
         (tmp_path, "../*", "must stay within the folder"),

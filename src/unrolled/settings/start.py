@@ -114,7 +114,9 @@ def _why_not(address: str, place: Path, arm: str) -> str:
     if place.is_file():
         return f"{address} is a file; name the folder that holds it, a run directory"
     runs = sorted(each.parent.name for each in place.glob(f"*/{SETTINGS}"))
-    return f"{address} holds no run of {arm}" + (f", but of {', '.join(runs)}" if runs else f": it has no {SETTINGS}")
+    if not runs:
+        return f"{address} holds no run of {arm}: it has no {SETTINGS}; a run directory is due, as runs/lstm-clipped-1"
+    return f"{address} holds no run of {arm}, but of {', '.join(runs)}; name one, as {address.rstrip('/')}/{runs[0]}"
 
 
 def _downloaded(address: str, folder: str) -> Path:

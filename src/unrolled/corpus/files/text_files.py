@@ -71,7 +71,7 @@ def text_documents(
 def check_readable(path: Path) -> None:
     """UserError for a path at which there is nothing to read, or not twice, as text is."""
     if not path.exists():
-        raise UserError(f"corpus.path: {path} does not exist")
+        raise UserError(f"corpus.path: {path} does not exist; name a file or a folder")
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         what = "a pipe" if stat.S_ISFIFO(mode) else "a device" if not stat.S_ISSOCK(mode) else "a socket"
