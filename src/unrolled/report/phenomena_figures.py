@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from unrolled.report.axis import NOTHING
 from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import THRESHOLD, Draw, Line, draw, finish, norm_at_losses, row
@@ -181,7 +182,7 @@ class PhenomenaFigures:
         """Loss or norm of the steps around the first explosion of an arch's twins."""
         table = self.tables["explosion"]
         typical = table[what].where(np.isfinite(table[what])).median()
-        top = 1e4 * typical
+        top = 1e4 * typical if typical > 0 else np.inf  # losses of `reinforce` fall below zero, where no logarithm is
         name = {"loss": self.comparison.wording.loss, "grad_norm": "gradient norm before clipping"}[what]
 
         def into(panel: Panel) -> None:
@@ -211,7 +212,7 @@ class PhenomenaFigures:
                 panel.note("no gradient exploded in the first epoch")
                 return
             own = pd.concat(mine_of.values())["loss"]
-            top = 100 * own.min()
+            top = float((100 * own[own > 0]).min()) if (own > 0).any() else np.inf
             for line in twins:
                 mine = mine_of[line.arm]
                 mine = mine[mine["distance"] > 0]
@@ -224,7 +225,9 @@ class PhenomenaFigures:
                     panel.add(solid, [at["distance"]], [at["loss"]], top)
                     for clip_norm in thresholds if line.clip_norm is None else ():
                         near = at["distance"] * min(1.0, clip_norm / at["norm"])
-                        loss = np.exp(np.interp(np.log(near), np.log(mine["distance"]), np.log(mine["loss"])))
+                        loss = np.exp(
+                            np.interp(np.log(near), np.log(mine["distance"]), np.log(mine["loss"].clip(lower=NOTHING)))
+                        )
                         panel.add(hollow, [near], [loss], top)
             finish(panel, own, top=top)
 
