@@ -108,11 +108,13 @@ def test_arguments_stand_in_torchs_order(kind: str) -> None:
 
 
 @of_kinds
-def test_a_seed_drops_out_what_it_drops_out_of_torchs(kind: str) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_a_seed_drops_out_what_it_drops_out_of_torchs(kind: str, form: str) -> None:
     found = []
     for module in pair(kind, num_layers=3, dropout=0.5):
+        read, _, _ = given(module, form, False)
         torch.manual_seed(4)
-        found.append(module(torch.ones(T, B, E)))
+        found.append(flat(module(read)))
         assert torch.equal(module.eval()(torch.ones(T, B, E))[0], module(torch.ones(T, B, E))[0])
     torch.testing.assert_close(*found)
 
@@ -191,6 +193,28 @@ def test_what_the_engine_does_not_do_is_refused() -> None:
         unrolled.LSTM(E, H, proj_size=2)
     with pytest.raises(ValueError, match="on the CPU weights must be float32 or float64"):
         unrolled.GRU(E, H).bfloat16()(torch.ones(T, B, E).bfloat16())
+
+
+@of_kinds
+def test_a_gradient_of_a_gradient_is_refused_and_a_graph_that_nobody_uses_is_not(kind: str) -> None:
+    """Of a plain sum too, whose gradient hangs on nothing: torch's own check lets that through."""
+    ours, theirs = pair(kind)
+    found = []
+    for module in (ours, theirs):
+        read, _, _ = given(module, "batched", False)
+        found.append(torch.autograd.grad(module(read)[0].sum(), [read, *module.parameters()], create_graph=True))
+    torch.testing.assert_close(*found)
+    with pytest.raises(RuntimeError, match=r"no gradients of gradients; take torch\.nn's"):
+        found[0][0].square().sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+@of_kinds
+def test_to_be_traced_or_scripted_is_refused(kind: str) -> None:
+    ours, _ = pair(kind)
+    for made in (lambda: torch.jit.script(nn.Sequential(ours)), lambda: torch.jit.trace(ours, torch.ones(T, B, E))):
+        with pytest.raises(RuntimeError, match=r"neither traced nor scripted; load its state_dict into torch\.nn\."):
+            made()
 
 
 @of_kinds

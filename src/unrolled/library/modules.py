@@ -2,7 +2,7 @@
 
 They are torch's modules, so that whatever asks `isinstance(module, torch.nn.LSTM)` still finds one. What runs is the
 engine of `recurrence/`. What it does not do is refused in one line: projections, half precision on the CPU, gradients
-of gradients.
+of gradients, being traced or scripted.
 """
 
 from contextlib import nullcontext
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.library.distances import DistanceNorms
-from unrolled.library.sequences import Window, autocasting, check_placed, closed, opened
+from unrolled.library.sequences import Window, autocasting, check_placed, closed, dropped, opened
 from unrolled.recurrence.bptt import unroll
 from unrolled.recurrence.cell import Cell, LayerWeights
 from unrolled.recurrence.cells import CELLS
 
 CELL_OF_MODE = {"RNN_TANH": "rnn", "RNN_RELU": "relu", "GRU": "gru", "LSTM": "lstm"}  # torch's modes
+REFUSED = b"unrolled's RNN, GRU and LSTM have no gradients of gradients; take torch.nn's for them"
 ROWS = {"GRU": 3, "LSTM": 4}  # blocks of hidden_size rows in a weight
 
 
@@ -55,6 +56,8 @@ class Unrolled(nn.RNNBase):
         input: [T, B, E], with `batch_first` [B, T, E], of one sequence [T, E], or a PackedSequence. RuntimeError or
         ValueError, as torch's, in one line for what does not fit.
         """
+        if torch._C._get_tracing_state() is not None:
+            raise self._not_torchs_to_run()
         window = opened(self, input, hx)
         device = window.inputs.device
         with torch.autocast(device.type, enabled=False) if autocasting(device) else nullcontext():
@@ -68,7 +71,7 @@ class Unrolled(nn.RNNBase):
         final: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
             if layer:
-                passed = nn.functional.dropout(passed, self.dropout, self.training)
+                passed = dropped(passed, window.lengths, self.dropout, self.training)
             read = []
             for direction in range(directions):
                 name, state = f"l{layer}" + "_reverse" * direction, [part[len(final)] for part in window.state]
@@ -76,10 +79,35 @@ class Unrolled(nn.RNNBase):
                     cell, passed, layer_weights(self, name), tuple(state), reverse=direction == 1,
                     lengths=window.lengths, profile=self._distances, name=name,
                 )  # fmt: skip
+                if outputs.grad_fn is not None:
+                    outputs.grad_fn.register_hook(_once)
                 read.append(outputs)
                 final.append(after)
             passed = torch.cat(read, dim=-1) if self.bidirectional else read[0]
         return passed, tuple(torch.stack(parts) for parts in zip(*final, strict=True))
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What `torch.jit.script` asks of a module first."""
+        raise self._not_torchs_to_run()
+
+    def _not_torchs_to_run(self) -> RuntimeError:
+        name = self._get_name()
+        return RuntimeError(
+            f"unrolled.{name} is neither traced nor scripted; load its state_dict into torch.nn.{name}, which is"
+        )
+
+
+def _once(d_inputs: tuple[Tensor | None, ...], d_outputs: tuple[Tensor | None, ...]) -> Any:
+    """A hook of the backward pass: of what `create_graph` asks to be differentiated again the gradient is an error.
+
+    torch's `once_differentiable` sees to it only where the gradients that come in hang on something; a penalty on the
+    gradient of a plain sum would else be a constant, and teach nothing.
+    """
+    if not torch.is_grad_enabled():
+        return None
+    refuse = torch._C._functions.DelayedError(REFUSED, len(d_inputs))
+    found: list[Any] = [None if each is None else each.detach().requires_grad_() for each in d_inputs]
+    return tuple(refuse(*found)) if len(found) > 1 else (refuse(*found),)
 
 
 def cell_of(module: nn.RNNBase) -> Cell:

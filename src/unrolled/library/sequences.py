@@ -60,6 +60,15 @@ def closed(
     return form, final if isinstance(module, nn.LSTM) else final[0]
 
 
+def dropped(passed: Tensor, lengths: Tensor | None, share: float, training: bool) -> Tensor:
+    """[T, B, H] with ``share`` of it dropped out; as in torch's modules nothing is drawn for padding."""
+    if lengths is None or not training or not share:
+        return nn.functional.dropout(passed, share, training)
+    packed = pack_padded_sequence(passed, lengths)
+    drawn = packed._replace(data=nn.functional.dropout(packed.data, share, training))
+    return pad_packed_sequence(drawn)[0]
+
+
 def _state(module: nn.RNNBase, hx: Any, data: Tensor, batch_sizes: Tensor | None, single: bool) -> tuple[Tensor, ...]:
     """hx, batched and checked with the input beside it; zeros for None. ``single``: it is of one sequence, [L D, H]."""
     of_lstm = isinstance(module, nn.LSTM)
