@@ -30,6 +30,7 @@ SETS = {
     "longer": "longer than any that was trained on",
     "free": "every word may follow every other",
 }
+SAID = ("speaker", "text", "written")  # columns of those tables that are text, whatever stands in them
 DECODINGS = ("as set", "language model alone, greedy")
 MILLISECONDS = 10  # a frame
 PICTURES = 3  # utterances that are drawn
@@ -37,11 +38,14 @@ PICTURES = 3  # utterances that are drawn
 
 def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
     """The tables of all arms' evaluations one below the other."""
-    return {name: _of_evaluations(arms, name) for name in BY_ARM}
+    return {name: stacked(arms, partial(_table, name=name)) for name in BY_ARM}
 
 
-def _of_evaluations(arms: Sequence[Arm], name: str) -> pd.DataFrame:
-    return stacked(arms, lambda arm: arm.evaluation.tables[name])
+def _table(arm: Arm, name: str) -> pd.DataFrame:
+    """Of an arm's evaluation, what people have named or said as they wrote it: "007" is no number, nor is no word."""
+    table = arm.evaluation.tables[name]
+    path, said = arm.evaluation.directory / f"{name}.csv", [column for column in SAID if column in table]
+    return table.assign(**pd.read_csv(path, usecols=said, dtype=str, keep_default_na=False)) if said else table
 
 
 # ---- sections --------------------------------------------------------------------------------------------------------
@@ -149,7 +153,7 @@ def _speakers(every: Sequence[Configuration]) -> Table:
 
 def _errors_by(every: Sequence[Configuration], table: str, columns: tuple[str, str], heading: str) -> Table:
     """The word error rate of each row of the evaluations' table, as a column; ``heading``: of the row's ``columns``."""
-    first = every[0].told[0].evaluation.tables[table]
+    first = _table(every[0].told[0], table)
     headings = [heading.format(*row) for row in first[list(columns)].itertuples(index=False)]
     return ["arm", *headings], [
         [each.name, *each.told_over_seeds(lambda arm: arm.evaluation.tables[table]["word_error_rate"], _share)]
@@ -185,12 +189,12 @@ def _best(comparison: Comparison) -> Arm:
 
 
 def _heard(comparison: Comparison) -> list[tuple[str, dict[str, str]]]:
-    corpus, written = read_corpus(Path("data/encoded")), _best(comparison).evaluation.tables["written"]
+    corpus, written = read_corpus(Path("data/encoded")), _table(_best(comparison), "written")
     sound, ends = corpus.test.arrays["sound"], corpus.test.arrays["sound_ends"].tolist()
-    rate, texts = int(corpus.names["rate"][0]), (written[name].fillna("").astype(str) for name in ("text", "written"))
+    rate = int(corpus.names["rate"][0])
     return [
         (_player(np.asarray(sound[first:last]), rate), {"said": said, "written": found})
-        for said, found, first, last in zip(*texts, [0, *ends], ends, strict=False)
+        for said, found, first, last in zip(written["text"], written["written"], [0, *ends], ends, strict=False)
     ]
 
 
