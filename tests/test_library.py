@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_sequence
 
 import unrolled
 from unrolled.library.measures import lag_profile, lyapunov_spectrum
@@ -115,6 +116,11 @@ def test_exponents_are_those_of_the_stack_with_the_same_weights(kind: str) -> No
             layer.bias.data = getattr(module, f"bias_ih_l{index}") + getattr(module, f"bias_hh_l{index}")
         state = tuple(tuple(part.double() for part in parts) for parts in stack.initial_state(1))
         assert torch.equal(found, lyapunov_exponents(stack, inputs[:, None], state, count=8, settle=3))
+
+
+def test_a_packed_sequence_that_is_alone_has_the_spectrum_of_its_tensor() -> None:
+    layer, sequence = unrolled.GRU(3, 2), torch.randn(5, 3)
+    assert torch.equal(*(lyapunov_spectrum(layer, each) for each in (sequence, pack_sequence([sequence]))))
 
 
 def test_what_has_no_spectrum_is_refused() -> None:

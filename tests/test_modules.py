@@ -236,6 +236,9 @@ def test_a_weight_that_does_not_fit_is_refused_before_anything_reads_it(kind: st
 def test_shapes_are_told_where_nothing_is_computed(kind: str) -> None:
     shapes = [[part.shape for part in flat(each.to("meta")(torch.ones(T, B, E, device="meta")))] for each in pair(kind)]
     assert shapes[0] == shapes[1]
+    ours = pair(kind)[0].to("meta")
+    ours(torch.ones(T, B, E, device="meta"))[0].sum().backward()
+    assert ours.profile["l0"].shape == (T,)
 
 
 @of_kinds

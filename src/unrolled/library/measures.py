@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.library.modules import CELL_OF_MODE, Unrolled, cell_of, layer_weights
 from unrolled.library.sequences import opened
@@ -88,15 +89,16 @@ def spectral_radius(layer: nn.RNNBase) -> dict[str, dict[str, float]]:
 
 
 def lyapunov_spectrum(
-    layer: nn.RNNBase, inputs: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None = None,
+    layer: nn.RNNBase, inputs: Tensor | PackedSequence, hx: Tensor | tuple[Tensor, Tensor] | None = None,
     *, count: int | None = None, settle: int | None = None,
 ) -> Tensor:  # fmt: skip
     """The Lyapunov exponents of a module that reads one sequence, in nats a time step, float64 [count], largest first.
 
     The first says by what factor exp(exponent) a step back makes a gradient grow: above 0 it explodes, below 0 it
-    vanishes (Engelken et al. 2023). ``inputs``: [T, E], or a batch of one; ``hx``: the state before it, as the module
-    takes it. ``count``: how many of the exponents, of which there are as many as numbers in the state of all layers
-    (None: all; the time is proportional to it). ``settle``: steps that the directions are given first (None: T // 10).
+    vanishes (Engelken et al. 2023). ``inputs``: [T, E], or a batch of one, packed or not; ``hx``: the state before it,
+    as the module takes it. ``count``: how many of the exponents, of which there are as many as numbers in the state of
+    all layers (None: all; the time is proportional to it). ``settle``: steps that the directions are given first
+    (None: T // 10).
     nan where a state is not finite. ValueError for two directions, a projection, or several sequences.
 
     >>> import torch, unrolled
@@ -110,7 +112,7 @@ def lyapunov_spectrum(
         raise ValueError("layer must read in one direction: two have no common state whose growth could be measured")
     window = opened(layer, inputs, hx)
     steps, columns = window.inputs.shape[:2]
-    if columns != 1 or window.lengths is not None:
+    if columns != 1:
         raise ValueError(f"inputs must be one sequence, [T, {layer.input_size}], not {columns}; measure each by itself")
     stack = Stack(
         "l", CELL_OF_MODE[layer.mode], inputs=layer.input_size, hidden=layer.hidden_size, layers=layer.num_layers,
