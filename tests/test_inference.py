@@ -420,6 +420,23 @@ def test_what_a_script_has_wrong_is_said_in_one_line(place: str, text: str, said
         unrolled.load(place).profile(text)
 
 
+@pytest.mark.parametrize(
+    ("within", "name"),
+    [("runs", "lstm-clipped-1"), ("runs/lstm-clipped-1", "."), ("data", "../data/../runs/lstm-clipped-1/")],
+)
+def test_a_run_is_named_from_wherever_a_script_stands(within: str, name: str) -> None:
+    with contextlib.chdir(within):
+        assert unrolled.load(name).arm == "lstm-clipped-1"
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"the dog", ["the", "dog"]])
+def test_what_is_no_text_is_named(wrong: Any) -> None:
+    model = unrolled.load("runs/lstm-clipped-1")
+    for asked in (model.surprisals, model.continue_, model.profile):
+        with pytest.raises(TypeError, match=f"^a text is a string, not {type(wrong).__name__}$"):
+            asked(wrong)
+
+
 def test_a_network_of_another_task_is_not_loaded(tmp_path: Path) -> None:
     (tmp_path / "runs/parity-1").mkdir(parents=True)
     (tmp_path / "runs/parity-1/settings.json").write_text('{"task": "tagging"}')

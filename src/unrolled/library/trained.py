@@ -1,5 +1,6 @@
 """A network that a pipeline has trained, for a notebook or a script; needs the laboratory's packages."""
 
+import os
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -54,7 +55,8 @@ def load(directory: str | PathLike[str]) -> LanguageModel:
         from unrolled.ground.registry import has_part, task_names, task_part
         from unrolled.ground.trained import place_of
 
-        arm, workspace, task = place_of(Path(directory))
+        place = Path(directory)  # as it is named, for messages; from within runs/ that does not say where it lies
+        arm, workspace, task = place_of(place if place.parent.name == "runs" else Path(os.path.abspath(place)))
         if not has_part(task, "loaded"):
             others = ", ".join(name for name in task_names() if has_part(name, "loaded"))
             raise UserError(f"{directory} is of the task {task}; loaded are only networks of {others}")

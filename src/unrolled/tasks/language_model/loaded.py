@@ -33,17 +33,17 @@ class LanguageModel:
 
     def surprisals(self, text: str) -> list[list[Surprisal]]:
         """UserError where there is no word."""
-        return list(self.trained.surprisals(lines_of(text, self.trained.reading)))
+        return list(self.trained.surprisals(lines_of(_checked(text), self.trained.reading)))
 
     def continue_(self, prompt: str, *, length: int = 60, seed: int = 1, **options: Any) -> str:
         """UserError as `Trained.said`."""
-        (text,) = self.trained.continued(prompt, length=length, seed=seed, **options)
+        (text,) = self.trained.continued(_checked(prompt), length=length, seed=seed, **options)
         return text
 
     def profile(self, text: str) -> dict[str, Tensor]:
         """Of the stack that reads from left to right. UserError where there is no word."""
         network = self.trained.network
-        ids = last_sentence(network, self.trained.ids(text))
+        ids = last_sentence(network, self.trained.ids(_checked(text)))
         if not ids:
             raise UserError("a text to profile must hold at least one word, in its last line")
         before, target = torch.tensor([END_ID, *ids[:-1]])[:, None], torch.tensor(ids[-1:])
@@ -53,3 +53,9 @@ class LanguageModel:
             return cross_entropy(network.logits(hidden[-1]), target)
 
         return lag_profile(last_loss, network.parameters())
+
+
+def _checked(text: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"a text is a string, not {type(text).__name__}")
+    return text
