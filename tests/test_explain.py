@@ -195,3 +195,5 @@ def test_the_command_prints_and_writes(place: Path, monkeypatch: pytest.MonkeyPa
     done = CliRunner().invoke(command, [TEXT, "--arm", "rnn-clipped-1", "--html", "one.html"])
     assert done.exit_code == 0 and "rnn-clipped-1, bits of each word" in done.output
     assert "lstm" not in done.output and "rnn-clipped-1" in Path("one.html").read_text()
+    nowhere = CliRunner().invoke(command, [TEXT, "--html", ""])
+    assert nowhere.exit_code == 2 and "'--html': it is empty; name a file" in nowhere.stderr

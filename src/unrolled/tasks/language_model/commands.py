@@ -18,6 +18,18 @@ TASK = "language_model"
 TOGETHER = 64  # lines written at a time
 
 
+class File(click.Path):
+    """A file to write, as a Path; click takes the empty name of a variable that is not set for one."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("it is empty; name a file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command()
 @click.argument("prompt", default="-")
 @click.option("--arm", help="The arm that writes; by default, the best that reads from left to right.")
@@ -100,7 +112,7 @@ def _some(rows: Iterable[Any]) -> Iterator[list[Any]]:
     "--arm", "arms", multiple=True, help="An arm, or several by several --arm; by default, all that did not diverge."
 )
 @click.option("--word", help="The word whose loss is followed back, or its number; by default, the last.")
-@click.option("--html", "place", type=click.Path(dir_okay=False, path_type=Path), help="Write a page of every word.")
+@click.option("--html", "place", type=File(), help="Write a page of every word.")
 @one_line_errors
 def explain(text: str, arms: tuple[str, ...], word: str | None, place: Path | None) -> None:
     """Show how far back the loss of a word in TEXT reaches.
@@ -121,9 +133,7 @@ def explain(text: str, arms: tuple[str, ...], word: str | None, place: Path | No
 
 
 @click.command()
-@click.option(
-    "--picture", "place", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too, as .svg and .png."
-)
+@click.option("--picture", "place", type=File(), help="Draw it too, as .svg and .png.")
 @one_line_errors
 def distances(place: Path | None) -> None:
     """Tell over how many words each arm learns to remember.
@@ -145,9 +155,7 @@ def distances(place: Path | None) -> None:
 
 
 @click.command()
-@click.option(
-    "--picture", "place", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too, as .svg and .png."
-)
+@click.option("--picture", "place", type=File(), help="Draw it too, as .svg and .png.")
 @one_line_errors
 def units(place: Path | None) -> None:
     """Compare characters, subwords and words by bits a byte.
