@@ -277,6 +277,7 @@ def test_a_vocabulary_that_leaves_words_out_is_refused(tmp_path: Path, vocabular
 
 NEVER_BACK = {"start": [1, 0], "transitions": [[0.9, 0.1], [0, 1]]}
 APART = {"transitions": [[1, 0], [0, 1]]}
+MIDWAY = {"start": [0.3, 0.7], "transitions": [[0, 1], [1, 0]], "emissions": [[0.5, 0.5, 0], [0, 0.5, 0.5]]}
 ONLY_ENDS = {"words": ["<eos>"], "start": [1], "transitions": [[1]], "emissions": [[1]]}
 
 
@@ -287,6 +288,7 @@ ONLY_ENDS = {"words": ["<eos>"], "start": [1], "transitions": [[1]], "emissions"
         ({"words": ["sun", "sun", "<eos>"]}, "words: 'sun' is there 2 times"),
         ({"words": ["sun", "<unk>", "<eos>"]}, "the word <unk> stands for words that the vocabulary lacks"),
         (ONLY_ENDS, "its only word is <eos>"),
+        (MIDWAY, "start: the text may begin in state 1, and behind <eos> no sentence does"),
         (NEVER_BACK, "transitions: the text leaves state 0 and never comes back"),
         (APART, "transitions: no way leads from state 0 to 1 or back"),
     ],

@@ -79,6 +79,13 @@ def _check_own(source: HiddenMarkov) -> None:
             f"transitions: the text leaves state {left[0]} and never comes back, so that its sentences are not drawn "
             "alike; let a way lead back to it, or take it out"
         )
+    # Else the first sentence may be one that the floor of a start anew knows to be impossible.
+    other = np.flatnonzero((source.start > 0) & (source.anew(source.words.index(END)) == 0))
+    if len(other):
+        raise UserError(
+            f"start: the text may begin in state {other[0]}, and behind {END} no sentence does; let its start be 0, or "
+            f"a state that says {END} lead to it"
+        )
 
 
 def made_up(corpus: Mapping[str, Any]) -> tuple[list[Document], dict[str, Array]]:
