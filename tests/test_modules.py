@@ -209,6 +209,7 @@ def test_a_gradient_of_a_gradient_is_refused_and_a_graph_that_nobody_uses_is_not
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated")
+@pytest.mark.filterwarnings("ignore:.*is not supported in Python 3.14:DeprecationWarning")
 @of_kinds
 def test_to_be_traced_or_scripted_is_refused(kind: str) -> None:
     ours, _ = pair(kind)

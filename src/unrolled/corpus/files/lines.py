@@ -106,15 +106,16 @@ def decoded(stream: BinaryIO, name: str, reading: Reading = PLAIN) -> Iterator[s
                 decoder.setstate((b"", held))
         try:
             text = decoder.decode(block, final=not block)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
+            # Of utf-16 and utf-32 that do not say which byte comes first; from Python 3.14 on an error as others are.
+            if not isinstance(error, UnicodeDecodeError) or "BOM" in error.reason:
+                raise UserError(
+                    f"{name}: no byte order mark, so {codec} may be {codec}-le or {codec}-be; name one"
+                ) from None
             # error.object is what the decoder held back from earlier blocks, then this block
             before = offset + len(block) - len(error.object)
             raise UserError(
                 f"{name}: {_not_in(codec, error, before, number)}; {_mend(last, error, reading, codec)}"
-            ) from None
-        except UnicodeError:  # utf-16 and utf-32 that do not say which byte comes first
-            raise UserError(
-                f"{name}: no byte order mark, so {codec} may be {codec}-le or {codec}-be; name one"
             ) from None
         if "\0" in text:
             raise UserError(f"{name}: {_binary(codec, block, text, offset, number, reading)}")
