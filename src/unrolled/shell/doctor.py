@@ -16,7 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from unrolled.corpus.catalogue import PublicFile
 from unrolled.corpus.fetch import check, mirror_within
 from unrolled.corpus.of_task import data_of
-from unrolled.ground.checksums import read_sealed
+from unrolled.ground.checksums import json_of, load
 from unrolled.ground.corpus import MANIFEST, read_corpus
 from unrolled.ground.registry import task_part
 from unrolled.recurrence.compiled.kernel_cache import own_folder
@@ -163,8 +163,8 @@ def _corpus() -> str:
 
 
 def _encoded_of() -> str | None:
-    """The name of the corpus in ENCODED, where that states it."""
-    settings = read_sealed(ENCODED, MANIFEST).get("settings") or {}
+    """The name of the corpus in ENCODED, whose digests `read_corpus` has checked, where it states one."""
+    settings = load(ENCODED, MANIFEST, json_of).get("settings") or {}
     return (settings.get("corpus") or {}).get("name")
 
 
