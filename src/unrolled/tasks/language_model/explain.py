@@ -218,7 +218,7 @@ def page(explanations: Sequence[Explanation], text: str) -> str:
     environment = Environment(
         loader=PackageLoader("unrolled.tasks.language_model", "."), autoescape=True, undefined=StrictUndefined
     )
-    return environment.get_template("explain.html.jinja").render(text=text, data=data)
+    return environment.get_template("explain.html.jinja").render(text=text, data=data, nothing=NOTHING)
 
 
 def write_page(explanations: Sequence[Explanation], text: str, place: Path) -> None:

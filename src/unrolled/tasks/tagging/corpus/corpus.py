@@ -61,10 +61,11 @@ def _own(reader: Callable[[Path], Iterable[Sentence]]) -> Callable[[Mapping[str,
         if not path.exists():
             raise UserError(f"corpus.path: {path} does not exist; name a file, or a folder with three")
         if path.is_dir():
-            parts = {split: (file, list(reader(file))) for split, file in _three_files(path).items()}
-            if empty := [str(file) for file, sentences in parts.values() if not sentences]:
+            files = _three_files(path)
+            sentences = {split: list(reader(file)) for split, file in files.items()}
+            if empty := [str(files[split]) for split, own in sentences.items() if not own]:
                 raise UserError(f"{' and '.join(empty)}: there is no sentence; give some, or one file to be cut")
-            return {split: sentences for split, (_, sentences) in parts.items()}, "three files, one a split"
+            return sentences, "three files, one a split"
         shares = {"valid_share": corpus["valid_share"], "test_share": corpus["test_share"]}
         return cut(list(reader(path)), str(path), **shares), IN_ORDER
 
