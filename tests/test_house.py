@@ -98,7 +98,8 @@ LATE_IMPORTS = {
         for path, kernels in (("bptt", "time_loops"), ("dropout", "masks"), ("softmax_loss", "softmax"))
     },
     "src/unrolled/library/trained.py": {f"unrolled.ground.{name}" for name in ("registry", "trained")},
-    "src/unrolled/corpus/stretches.py": {"pyarrow"},
+    "src/unrolled/corpus/stretches.py": {"pyarrow", "unrolled.corpus.type_counts"},
+    "src/unrolled/corpus/vocabulary.py": {"unrolled.corpus.type_counts"},
     "src/unrolled/tasks/classification/commands.py": {
         f"unrolled.tasks.classification.{name}" for name in ("over_folds", "text.inference")
     },

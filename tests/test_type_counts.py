@@ -5,20 +5,19 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.corpus.type_counts import rank
+from unrolled.corpus.type_counts import counted, rank
 
 
 @given(
     st.lists(st.lists(st.text(alphabet="abé\u4e00", min_size=1, max_size=3), max_size=8), max_size=12),
     st.integers(1, 4),
     st.none() | st.integers(1, 5),
-    st.integers(1, 6),
+    st.integers(1, 100),
 )
 def test_tables_put_aside_lose_nothing(
-    batches: list[list[str]], min_count: int, max_types: int | None, types_in_memory: int
+    batches: list[list[str]], min_count: int, max_types: int | None, memory: int
 ) -> None:
     counts = Counter(token for batch in batches for token in batch)
     expected = sorted((t for t in counts if counts[t] >= min_count), key=lambda t: (-counts[t], t))[:max_types]
-    pairs = [(batch, [1] * len(batch)) for batch in batches]
-    found = rank(pairs, min_count=min_count, max_types=max_types, types_in_memory=types_in_memory)
-    assert found == expected
+    tables = [counted(batch, [1] * len(batch)) for batch in batches]
+    assert rank(tables, min_count=min_count, max_types=max_types, memory=memory) == expected

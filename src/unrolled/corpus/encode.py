@@ -79,7 +79,8 @@ def encode_corpus(
             built = f"built: {subwords}, {size=}, {lowercase=}"
         else:
             pieces = pieces_for(unit, lowercase=lowercase, tokenised=tokenised, normalise=normalise)
-            tokenizer = tokenizer_of(_counted(train, pieces, pool), pieces, min_count=min_count, max_size=max_size)
+            counts = _counted(train, pieces, pool)
+            tokenizer = tokenizer_of(counts, pieces, min_count=min_count, max_size=max_size, pool=pool)
             built = "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}"
         tokenizer.save(str(place / "tokenizer.json"))
         encoder = Encoder(tokenizer)
@@ -134,7 +135,7 @@ def _spelling(tokenizer: Tokenizer, train: Encoded, unit: str) -> tuple[Spelling
     return Spelling(rare, ends=unit == "word"), f"letters counted on the {unit}s that {which}: {rare.words:,}"
 
 
-def _counted(train: Path, pieces: Pieces, pool: Pool) -> Iterator[tuple[list[str], list[int]]]:
+def _counted(train: Path, pieces: Pieces, pool: Pool) -> Iterator[Any]:
     """How often each piece occurs, block by block."""
     with _bar(train) as bar:
         for size, counts in pool.in_order(partial(_counts, pieces), blocks_of(train)):
@@ -142,7 +143,7 @@ def _counted(train: Path, pieces: Pieces, pool: Pool) -> Iterator[tuple[list[str
             yield counts
 
 
-def _counts(pieces: Pieces, block: Block) -> tuple[int, tuple[list[str], list[int]]]:
+def _counts(pieces: Pieces, block: Block) -> tuple[int, Any]:
     return block.size, pieces.counts(block.read())
 
 

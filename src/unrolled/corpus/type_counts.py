@@ -1,54 +1,117 @@
-"""Exact counts of more types than memory holds."""
+"""Exact counts of more types than memory holds, in Arrow's tables: a rare type never becomes a string of Python's."""
 
-import heapq
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from itertools import groupby
-from operator import itemgetter
-from typing import TextIO
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-TYPES_IN_MEMORY = 1_000_000  # about 150 MB
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute
+
+from unrolled.corpus.blocks import ALONE, Pool
+
+MEMORY = 1 << 24  # bytes of tables at a time: some half a million types
+PARTS = 64  # files that share the types of a text that is too large for it
+
+Table = Any  # pa.Table of "type" and "count": Arrow comes without annotations
+
+
+def counted(tokens: Sequence[str], times: Any) -> Table:
+    """How often each token occurs; ``tokens``, some of which may be there twice, and ``times``, [N] each."""
+    return _summed([pa.table({"type": pa.array(tokens, pa.string()), "count": pa.array(times, pa.int64())})])
 
 
 def rank(
-    batches: Iterable[tuple[Iterable[str], Iterable[int]]],
+    tables: Iterable[Table],
     *,
     min_count: int = 1,
     max_types: int | None = None,
-    types_in_memory: int = TYPES_IN_MEMORY,
+    memory: int = MEMORY,
+    pool: Pool = ALONE,
 ) -> list[str]:
-    """The types of ``batches`` of tokens by descending count, ties by text: those that occur ``min_count`` times.
+    """The types of ``tables`` by descending count, ties by text: those that occur ``min_count`` times.
 
-    A batch is tokens, and how often each occurs; one may come twice. A table that grows beyond ``types_in_memory`` is
-    put aside, sorted, in a temporary file, and the files are merged at the end. So memory holds a table, a batch and
-    the types that are kept. Tokens must not hold tabs or line ends if there are more types than that.
+    A type may be in several tables. Those that take more than ``memory`` are put aside in temporary files, each type's
+    rows in one of them, and summed file by file at the end. So memory holds that much and the types that are kept.
     """
-    counts: dict[str, int] = {}
-    known = counts.get
+    with TemporaryDirectory(prefix="types-") as folder:
+        held, files = _set_apart(tables, Path(folder), memory)
+        of_files = pool.in_order(partial(_frequent_in, min_count), files)
+        kept = [_frequent(held, min_count)]
+        for part in of_files:
+            kept.append(part)
+            if max_types is not None:
+                kept = [_ranked(kept)[:max_types]]
+    types: list[str] = _ranked(kept)[:max_types]["type"].to_pylist()
+    return types
+
+
+def _set_apart(tables: Iterable[Table], folder: Path, memory: int) -> tuple[list[Table], list[Path]]:
+    """The tables or, where they take more than ``memory``, the files that hold them."""
+    held, size = [counted([], [])], 0
+    files = [folder / f"{part}.arrow" for part in range(PARTS)]
+    writers: list[Any] = []
     with ExitStack() as stack:
-        aside: list[TextIO] = []
-        for tokens, times in batches:
-            for token, count in zip(tokens, times, strict=True):
-                counts[token] = known(token, 0) + count
-            if len(counts) > types_in_memory:
-                file = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n"))
-                aside.append(file)
-                file.writelines(f"{token}\t{counts[token]}\n" for token in sorted(counts))
-                counts.clear()
-        totals = _totals(heapq.merge(*map(_run, aside), sorted(counts.items()))) if aside else counts.items()
-        frequent = ((-count, token) for token, count in totals if count >= min_count)
-        ranked = sorted(frequent) if max_types is None else heapq.nsmallest(max_types, frequent)
-    return [token for _, token in ranked]
+        for table in tables:
+            held.append(table)
+            size += table.nbytes
+            if size > memory:
+                writers = writers or [stack.enter_context(pa.ipc.new_stream(str(p), table.schema)) for p in files]
+                _write(held, writers)
+                held, size = held[:1], 0
+        if not writers:
+            return held, []
+        _write(held, writers)
+    return held[:1], files
 
 
-def _run(file: TextIO) -> Iterator[tuple[str, int]]:
-    file.seek(0)
-    for line in file:
-        token, _, count = line.rstrip("\n").partition("\t")
-        yield token, int(count)
+def _write(tables: Sequence[Table], writers: Sequence[Any]) -> None:
+    """Rows of one type into one file; about as many into each."""
+    rows = pa.concat_tables(tables).combine_chunks()
+    part = _part_of(rows)
+    order = np.argsort(part, kind="stable")
+    rows, ends = rows.take(order), np.cumsum(np.bincount(part, minlength=PARTS)).tolist()
+    for writer, start, end in zip(writers, [0, *ends], ends, strict=False):
+        writer.write_table(rows[start:end])
 
 
-def _totals(merged: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
-    for token, entries in groupby(merged, key=itemgetter(0)):
-        yield token, sum(count for _, count in entries)
+def _part_of(rows: Table) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    """By the first, the middle and the last byte of a type, which has one at least, and its length."""
+    _, offsets, text = rows["type"].combine_chunks().buffers()  # whole, for `_write` has just taken them together
+    ends = np.frombuffer(offsets, dtype=np.int32)[: len(rows) + 1]
+    letters, first, last = np.frombuffer(text, dtype=np.uint8), ends[:-1], ends[1:]
+    mixed = 101 * (last - first)
+    for at, factor in ((first, 1), ((first + last) // 2, 7), (last - 1, 31)):
+        mixed += factor * letters[at].astype(np.int32)
+    return (mixed % PARTS).astype(np.uint8)
+
+
+def _frequent_in(min_count: int, file: Path) -> Table:
+    with pa.memory_map(str(file)) as mapped:
+        return _frequent([pa.ipc.open_stream(mapped).read_all()], min_count)
+
+
+def _frequent(tables: Sequence[Table], min_count: int) -> Table:
+    sums = _summed(tables)
+    return sums.filter(compute.greater_equal(sums["count"], min_count))
+
+
+def _summed(tables: Sequence[Table]) -> Table:
+    """Each type once; Arrow's own group_by does the same, and imports pandas, which takes a quarter of a second."""
+    rows = pa.concat_tables(tables)
+    types = rows["type"].combine_chunks().dictionary_encode()
+    times = _numbers(rows["count"].combine_chunks(), np.int64)
+    sums = np.bincount(_numbers(types.indices, np.int32), times, len(types.dictionary))  # exact below 2 ** 53
+    return pa.table({"type": types.dictionary, "count": pa.array(sums.astype(np.int64))})
+
+
+def _numbers(array: Any, dtype: type[np.integer[Any]]) -> np.ndarray[tuple[int], np.dtype[Any]]:
+    """What a whole array of Arrow's holds; its own to_numpy imports pandas."""
+    return np.frombuffer(array.buffers()[1], dtype=dtype)[array.offset :][: len(array)]
+
+
+def _ranked(tables: Sequence[Table]) -> Table:
+    return pa.concat_tables(tables).sort_by([("count", "descending"), ("type", "ascending")])

@@ -5,6 +5,7 @@ Token ids: ``<unk>`` = 0, ``<eos>`` = 1, then by descending training count, ties
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -12,7 +13,6 @@ from unrolled.corpus.blocks import ALONE, Pool
 from unrolled.corpus.files.lines import PLAIN, Reading, opened
 from unrolled.corpus.stretches import Pieces
 from unrolled.corpus.subwords import subword_stretches, subword_tokenizer
-from unrolled.corpus.type_counts import rank
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 from unrolled.shell.errors import UserError
 
@@ -94,10 +94,12 @@ def pieces_for(unit: str, *, lowercase: bool, tokenised: bool, normalise: str | 
 
 
 def tokenizer_of(
-    counts: Iterable[tuple[list[str], list[int]]], pieces: Pieces, *, min_count: int = 1, max_size: int | None = None
+    counts: Iterable[Any], pieces: Pieces, *, min_count: int = 1, max_size: int | None = None, pool: Pool = ALONE
 ) -> Tokenizer:
-    """As `build_tokenizer`; ``counts``: pieces and how often each occurs, part by part of the training text."""
-    ranked = rank(counts, min_count=min_count, max_types=max_size)
+    """As `build_tokenizer`; ``counts``: those of `Pieces.counts`, block by block of the training text."""
+    from unrolled.corpus.type_counts import rank  # here, not above: Arrow takes a tenth of a second to import
+
+    ranked = rank(counts, min_count=min_count, max_types=max_size, pool=pool)
     kept = [word for word in ranked if word not in (UNKNOWN, END)][: None if max_size is None else max_size - 2]
     if not kept:
         raise UserError(
