@@ -315,6 +315,14 @@ def test_an_arm_is_judged_by_how_it_was_trained_to_read(grid: Grid, reset: str, 
     assert bool(each.alive) == (not lost) and ("never came back" in each.rows[0]["outcome"]) == lost
 
 
+def test_no_pair_is_shown_where_each_arm_is_left_out(grid: Grid) -> None:
+    lost, fine = Made(handicap=12.0), Made()
+    for made, shown in ((lost, False), (fine, True)):
+        said = tables.markdown(made_and_read(grid.only("rnn"), rnn_clipped=made, rnn_unclipped=made))
+        assert ("| difference |" in said) is shown
+        assert ("Left out, as worse than a model that learns nothing" in said) is not shown
+
+
 def test_a_row_says_what_the_files_say(grid: Grid) -> None:
     arm = Made(handicap=1.0, norms=(0.1, 0.3, 0.5, 100.0), decay=0.9, alignment=0.75, valid=(4.0, 4.5))
     row = {row["arm"]: row for row in made_and_read(grid.only("lstm"), lstm_clipped=arm).rows}["lstm-clipped-1"]

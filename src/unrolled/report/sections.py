@@ -56,6 +56,7 @@ def sections(comparison: Comparison) -> list[Section]:
         glossary = _glossary((score.heading, score.note) for score in variants if score.note)
         notes["scores"].append(f"{own.get('variants', '')} {glossary}".strip())
     scores = [*_scores(comparison, share), *_variants(comparison, variants, share)]
+    pairs = [table for table in [_pairs(comparison, share)] if table[1]]  # none where each arm is left out
     return [
         Section(f"Test {main.heading}", scores, notes["scores"]),
         *_survival(comparison, share),
@@ -63,7 +64,7 @@ def sections(comparison: Comparison) -> list[Section]:
         Section("Gradient norm before clipping", [_gradients(comparison)], notes["gradients"]),
         Section("Memory, growth and explosions", [_phenomena(comparison, phenomena)], notes["phenomena"]),
         *_sweep(comparison),
-        Section(f"Paired differences on the same test {main.unit}s", [_pairs(comparison, share)], notes["pairs"]),
+        Section(f"Paired differences on the same test {main.unit}s", pairs, notes["pairs"]),
     ]
 
 
