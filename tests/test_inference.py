@@ -126,9 +126,13 @@ def test_a_prompt_may_be_piped_in(words: tuple[str, ...], end: str) -> None:
 
 
 def test_a_prompt_that_is_no_text_is_one_line() -> None:
-    for result in (say("generate", input=b"caf\xe9"), say("generate", "caf\udce9")):
+    for result, what in (
+        (say("generate", input=b"caf\xe9"), "not UTF-8 at byte 3"),
+        (say("generate", "caf\udce9"), r"\udce9, in line 1, is half of a character, or a byte that is not UTF-8"),
+        (say("generate", "caf\0"), "not text but binary"),
+    ):
         assert result.exit_code == 1
-        assert re.search("error: the prompt(: not| is not) UTF-8", result.stderr) and result.stderr.count("error") == 1
+        assert f"error: the prompt: {what}" in result.stderr and result.stderr.count("error") == 1
     marked = say("generate", "--length", "1", input="the dog\r\n".encode("utf-16"))  # as PowerShell writes files
     assert marked.exit_code == 0 and marked.stdout.startswith("the dog")
 

@@ -151,9 +151,12 @@ def encode_line(tokenizer: Tokenizer, line: str, *, end: bool = True) -> list[in
     return ids
 
 
-def encode_opening(tokenizer: Tokenizer, text: str, reading: Reading = PLAIN) -> list[int]:
-    """The ids of a text that is to be continued: its lines, each ended, and what stands after the last line end."""
-    lines, last = opened(text, reading)
+def encode_opening(tokenizer: Tokenizer, text: str, reading: Reading = PLAIN, name: str = "the text") -> list[int]:
+    """The ids of a text that is to be continued: its lines, each ended, and what stands after the last line end.
+
+    Raises UserError with ``name`` for what no file of text holds: a NUL, or half of a character.
+    """
+    lines, last = opened(text, reading, name)
     ended = [index for line in lines for index in encode_line(tokenizer, line)]
     return ended + encode_line(tokenizer, last, end=False)
 

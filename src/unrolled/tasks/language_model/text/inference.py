@@ -157,11 +157,7 @@ class Trained:
 
     def ids(self, prompt: str) -> list[int]:
         """Those of a text that is to be continued, without an <eos> behind it; UserError where it is no text."""
-        try:
-            prompt.encode()
-        except UnicodeEncodeError:  # bytes of the command line that are no text
-            raise UserError("the prompt is not UTF-8; convert it to UTF-8") from None
-        return encode_opening(self.tokenizer, prompt, self.reading)
+        return encode_opening(self.tokenizer, prompt, self.reading, "the prompt")
 
     def _piece(self, before: list[int], tokens: list[int], *, whole: bool) -> str:
         """What tokens add to a text in which they stand behind others; ``whole``: with these."""
