@@ -82,6 +82,19 @@ def test_only_the_column_of_the_tags_changes_and_marks_stand_in_misc() -> None:
     assert conllu(one, doubted, "chunk", marks=False).split("\n")[5].endswith("\tA=b|C|Chunk=Q")
 
 
+def test_marks_of_an_earlier_tagger_go_and_stay_without_marks() -> None:
+    (one,) = sentences_of(f"1\tnew\t{chr(9).join('_' * 7)}\tTagProb=0.11|A=b|Unknown=Yes\n")
+    assert conllu(one, sure(["new"], ["ADJ"]), "upos").split("\n")[0].endswith("\tADJ\t_\t_\t_\t_\t_\tA=b")
+    assert "TagProb=0.11|A=b|Unknown=Yes\n" in conllu(one, sure(["new"], ["ADJ"]), "upos", marks=False)
+
+
+def test_a_comment_needs_no_blank_and_a_hash_may_begin_a_sentence() -> None:
+    (one,) = sentences_of("#sent_id=1\n#\n" + TREEBANK.split("\n\n")[1])
+    assert (one.words, one.lines[:2]) == (["3 092"], ["#sent_id=1", "#"])
+    assert [each.words for each in sentences_of("#one\n#two three\n")] == [["#one"], ["#two", "three"]]
+    assert [each.words for each in sentences_of("# a sign\na word\n")] == [["#", "a", "sign"], ["a", "word"]]
+
+
 def test_a_sentence_a_line_becomes_conllu() -> None:
     one, two = sentences_of("the  cat\n\nsat .\r\n")
     assert (one.words, two.words) == (["the", "cat"], ["sat", "."])

@@ -1,7 +1,7 @@
 """Sentences in, tagged sentences out: a sentence a line, or CoNLL-U, whose lines stay as they are but for the tags.
 
-CoNLL-U written here has the tag in the column of its kind. MISC says `Unknown=Yes` of a word that training never
-showed, and `TagProb=0.53` of a tag that the network is less sure of than SURE.
+CoNLL-U written here has the tag in the column of its kind. MISC says `Unknown=Yes` of a word that the vocabulary
+lacks, and `TagProb=0.53` of a tag that the network is less sure of than SURE; what an earlier tagger marked so is gone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +16,7 @@ from unrolled.tasks.tagging.corpus.sentences import Line, decoded
 from unrolled.tasks.tagging.text.tagger import TaggedWord
 
 SURE = 0.9
+MARKS = ("Unknown", "TagProb")
 UPOS, XPOS, MISC = 3, 4, 9  # columns of CoNLL-U
 COLUMN_OF = {"upos": UPOS, "coarse": UPOS}  # chunks have none of their own and stand in MISC; all others are XPOS
 
@@ -49,10 +50,13 @@ def read(stream: BinaryIO, name: str) -> Iterator[Read]:
     begin: list[Line] = []
     for line in lines:
         begin.append(line)
-        if line.text.strip() and not line.text.startswith("# "):
+        if line.text.strip() and not line.text.startswith("#"):
             break
     else:
-        if any(line.text.strip() for line in begin):
+        written = [line for line in begin if line.text.strip()]
+        if any(not line.text.startswith("# ") for line in written):  # "#hashtag" is a word
+            yield from _plain(begin)
+        elif written:
             raise UserError(f"{name}: comments and no sentence")
         return
     whole = chain(begin, lines)
@@ -63,7 +67,9 @@ def _plain(lines: Iterable[Line]) -> Iterator[Read]:
     """A sentence a line, its words parted by white space."""
     for place, text in lines:
         if "\t" in text:
-            raise UserError(f"{place}: a tab in a sentence; words are parted by spaces, or the text is CoNLL-U")
+            raise UserError(
+                f"{place}: a tab in a sentence; words are parted by spaces, or a line of CoNLL-U has {COLUMNS} columns"
+            )
         if words := text.split():
             rows = [_row(number, word) for number, word in enumerate(words, 1)]
             yield Read(words, [f"# text = {' '.join(words)}", *rows], dict(enumerate(range(len(words)), 1)))
@@ -91,7 +97,7 @@ def conllu(sentence: Read, tagged: Sequence[TaggedWord], tags: str, *, marks: bo
     lines = list(sentence.lines)
     for place, number in sentence.numbers.items():
         columns, word = lines[place].split("\t"), tagged[number]
-        said = {}
+        said: dict[str, str] = {}
         if tags == "chunk":
             said["Chunk"] = word.tag
         else:
@@ -100,7 +106,8 @@ def conllu(sentence: Read, tagged: Sequence[TaggedWord], tags: str, *, marks: bo
             said["Unknown"] = "Yes"
         if marks and word.probability < SURE:
             said["TagProb"] = f"{word.probability:.2f}"
-        before = [each for each in columns[MISC].split("|") if each != "_" and each.partition("=")[0] not in said]
+        renewed = {*said, *(MARKS if marks else ())}
+        before = [each for each in columns[MISC].split("|") if each != "_" and each.partition("=")[0] not in renewed]
         columns[MISC] = "|".join([*before, *(f"{name}={value}" for name, value in said.items())]) or "_"
         lines[place] = "\t".join(columns)
     return "".join(f"{line}\n" for line in [*lines, ""])
