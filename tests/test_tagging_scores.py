@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix
 from tagging_corpora import drawn, encoded, told, untrained
 from unrolled.ground.corpus import Corpus
 from unrolled.ground.evaluation import Evaluation, Resampling
+from unrolled.report.arms import Arm
 from unrolled.scoring.evaluation import write_evaluation
 from unrolled.tasks.tagging.corpus.columns import conll2000_sentences
 from unrolled.tasks.tagging.evaluation import tables
@@ -183,6 +184,18 @@ def test_a_word_or_tag_that_pandas_takes_for_nothing_is_read_back(tmp_path: Path
     corpus = encoded(*(drawn(count, ("null", "nan"), own, seed=seed) for seed, count in enumerate((40, 10, 20))))
     per_tag = baseline(tmp_path, corpus)["most_frequent"].tables["per_tag"]
     assert set(per_tag["tag"]) == {"NA", "None"}
+
+
+def test_a_tag_that_reads_as_a_number_is_reported_as_it_is_written(tmp_path: Path) -> None:
+    def own(words: Any, place: int) -> str:
+        return {"007": "1", "7": "01"}[words[place]]
+
+    corpus = encoded(*(drawn(count, ("007", "7"), own, seed=seed) for seed, count in enumerate((40, 10, 20))))
+    scored = baseline(tmp_path, corpus)["most_frequent"]
+    arm = Arm(None, scored, None)  # type: ignore[arg-type]
+    per_tag = arm.table("per_tag", "tag")
+    assert set(per_tag["tag"]) == {"1", "01"} and per_tag["support"].sum() == len(corpus.test.tokens)
+    assert arm.table("confusion", "gold", "predicted", "example").empty
 
 
 @pytest.mark.parametrize("rare", [False, True])

@@ -59,11 +59,11 @@ NEUTRAL = [
 
 
 def _labels(every: Sequence[Configuration]) -> Table:
-    labels = every[0].told[0].evaluation.tables["labels"]
+    labels = every[0].told[0].table("labels", "label")
     columns = [
         each.told_over_seeds(lambda arm: arm.evaluation.tables["labels"]["f1"], "{:.3f}".format) for each in every
     ]
-    rows = zip(labels["label"].astype(str), labels["texts"].tolist(), *columns, strict=True)
+    rows = zip(labels["label"], labels["texts"].tolist(), *columns, strict=True)
     return (
         ["label", "test texts", *(f"F1, {each.name}" for each in every)],
         [[name, f"{count:,}", *f1] for name, count, *f1 in rows],
@@ -136,8 +136,8 @@ def _to_read(comparison: Comparison) -> list[tuple[Arm, str, str, str]]:
 
 def _quoted(arm: Arm, name: str) -> Table:
     rows = [
-        [str(label), str(chosen), f"{probability:.3f}", _shortened(str(text))]
-        for label, chosen, probability, text in arm.evaluation.tables[name].itertuples(index=False)
+        [label, chosen, f"{probability:.3f}", _shortened(text)]
+        for label, chosen, probability, text in arm.table(name, "label", "predicted", "text").itertuples(index=False)
     ]
     return ["label", "predicted", "with probability", "text"], rows
 
