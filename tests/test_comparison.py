@@ -868,7 +868,7 @@ def test_a_task_of_one_score_and_few_words_is_compared(
 ) -> None:
     """The higher the better, without variants, baselines, samples or a probe of context."""
     drawn("score")
-    parts = {"scores": {"SCORES": (ACCURACY,)}, "report": {"WORDING": Wording("Parity of bits")}}
+    parts = {"scores": {"SCORES": (ACCURACY,)}, "report": {"WORDING": Wording("Parity of bits", cluster="speaker")}}
     for module in (comparing, reading):
         monkeypatch.setattr(module, "task_part", lambda task, part: SimpleNamespace(**parts[part]))
     monkeypatch.setattr("test_comparison.STREAM", (np.arange(TOKENS) % 4 > 0).astype(np.float32))
@@ -886,6 +886,7 @@ def test_a_task_of_one_score_and_few_words_is_compared(
     assert "| arm | accuracy, 95% interval | validation accuracy | best epoch | outcome |" in result.output
     assert "| rnn-clipped | 0.750 [0.7" in result.output and "400 test sequences" in result.output
     assert "| difference | accuracy, 95% interval |\n" in result.output and "Above 0: the first" in result.output
+    assert "what other speakers would have given" in result.output
     assert "ontext" not in result.output and "perplexity" not in result.output
     metrics = json.loads(Path("metrics.json").read_text())
     assert list(metrics) == CONFIGURATIONS[:4] and metrics["rnn-clipped"]["accuracy"] == 0.75

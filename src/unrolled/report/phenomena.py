@@ -80,12 +80,12 @@ def came_back(run: Run, probes: Probes, lost: bool) -> bool:
 
 
 def outcome(run: Run, probes: Probes, lost: bool) -> str:
-    """How a training ended, in words; ``lost``: what came out is worse than every model that learns nothing."""
+    """How a training ended, in words; ``lost``: what came out is no better than a model that learns nothing."""
     diverged, explosion = run.summary["diverged_at_step"], probes.figures["explosion"]
     if diverged is not None:
         return f"diverged at step {diverged:,}"
     if explosion is None:
-        return "finished, but worse than a model that learns nothing" if lost else "finished"
+        return "finished, but no better than a model that learns nothing" if lost else "finished"
     return (
         f"exploded at step {explosion['step']:,}, {'came back' if came_back(run, probes, lost) else 'never came back'}"
     )

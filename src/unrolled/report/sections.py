@@ -23,14 +23,14 @@ Table = tuple[list[str], list[list[str]]]  # headings and rows
 SEEDS = "Of several seeds: the median, and the range."
 INTERVALS = (
     "Of several seeds: the score of their mean, term by term, over those that survived; ± the standard deviation over "
-    "seeds. Intervals are of that mean, over documents and seeds: the bootstrap's of the former and Student's of the "
+    "seeds. Intervals are of that mean, over {cluster}s and seeds: the bootstrap's of the former and Student's of the "
     "latter, added by their squares."
 )
 TWINS = (
     "Each seed is compared with its own twin; ± the standard deviation of these differences over seeds. Intervals are "
-    "of their mean, over both documents and seeds."
+    "of their mean, over both {cluster}s and seeds."
 )
-ONE_SEED = "One seed each: the intervals say what other documents would have given, not what other seeds would have."
+ONE_SEED = "One seed each: the intervals say what other {cluster}s would have given, not what other seeds would have."
 
 
 class Section(NamedTuple):
@@ -82,6 +82,7 @@ def _meaning(comparison: Comparison, phenomena: Mapping[str, tuple[str, str]], s
         else ""
     )
     seeds, intervals, pairs = (f" {SEEDS}", f" {INTERVALS}", TWINS) if comparison.several else ("", "", ONE_SEED)
+    intervals, pairs = (each.format(cluster=comparison.wording.cluster) for each in (intervals, pairs))
     return {
         "scores": f"{terms:,} test {main.unit}s, each scored once. Intervals: {evaluate['bootstrap_samples']:,} "
         f"bootstrap samples of {_resampled(comparison)}, of which a test split could have had others.{few}{intervals}",
@@ -99,7 +100,7 @@ def _meaning(comparison: Comparison, phenomena: Mapping[str, tuple[str, str]], s
 def _left_out(comparison: Comparison) -> list[str]:
     names = ", ".join(f"{name} ({outcome})" for name, outcome in _lost(comparison).items())
     apart = ", ".join(f"{pair['arm']} minus {pair['minus']}" for pair in _told_pairs(comparison) if not pair["seeds"])
-    said = [f"Left out, as worse than a model that learns nothing: {names}."] if names else []
+    said = [f"Left out, as no better than a model that learns nothing: {names}."] if names else []
     return [*said, f"Left out, as no seed survived in both: {apart}."] if apart else said
 
 
@@ -115,7 +116,7 @@ def _not_replayed(comparison: Comparison) -> list[str]:
 
 
 def _lost(comparison: Comparison) -> dict[str, str]:
-    """Of the configurations all of whose seeds ended worse than every model that learns nothing, how.
+    """Of the configurations all of whose seeds ended no better than a model that learns nothing, how.
 
     A lead over them says nothing.
     """
