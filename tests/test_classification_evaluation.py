@@ -1,9 +1,11 @@
 """Scores of a text classifier held to scikit-learn, its baselines, what neutral words undo, and its probes."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import brier_score_loss, f1_score, log_loss, roc_auc_score
@@ -20,6 +22,7 @@ from unrolled.tasks.classification.evaluation.scores import SCORES
 from unrolled.tasks.classification.model.network import Network
 from unrolled.tasks.classification.model.task import Task, label_probabilities
 from unrolled.tasks.classification.probes.probes import context, stacks
+from unrolled.tasks.classification.report import _stuck
 
 EVALUATE: dict[str, Any] = {"neutral_words": [0, 5], "shown_texts": 3, "seed": 1}
 NAMES = ["no", "perhaps", "yes"]
@@ -178,6 +181,25 @@ def test_neutral_words_undo_what_hangs_on_the_last_word_and_cut_off_its_gradient
     none, many = table.iloc[0], table.iloc[1]
     assert none["accuracy"] == accuracy(network, test) == 1 and none["last"] == none["largest"]
     assert many["accuracy"] == pytest.approx(0.5, abs=0.08) and many["last"] < 1e-6 * many["largest"]
+
+
+def test_the_gradient_of_few_texts_is_not_that_of_the_shortest() -> None:
+    test = drawn(lambda text: text[0] > 2, count=9, lengths=(1, 9), seed=1)
+    network = Network(8, 2, **SMALL, read_out="max", generator=torch.Generator().manual_seed(1))
+    median = np.median(np.diff([*test.documents, len(test.tokens)]))
+    assert set(with_neutral_words(network, corpus_of(test, test, test, ["a", "b"]), [0], seed=1)["words"]) == {median}
+
+
+@pytest.mark.parametrize(("last", "said"), [(1e-9, "training cannot tell"), (0.3, "the gradient reaches these words")])
+def test_a_gradient_that_arrives_is_not_called_vanished(last: float, said: str) -> None:
+    row = {"neutral_words": 0, "words": 1, "first": 0.5, "last": last, "largest": 1.0}
+    evaluation = SimpleNamespace(
+        values={"accuracy": 0.9}, measures={"most_frequent_accuracy": 0.9},
+        intervals={"accuracy": SimpleNamespace(low=0.8)}, tables={"neutral_words": pd.DataFrame([row])},
+    )  # fmt: skip
+    run = SimpleNamespace(settings={"network": {"neutral_words": 0}})
+    (line,) = _stuck([SimpleNamespace(name="rnn", evaluation=evaluation, run=run)])  # type: ignore[list-item]
+    assert said in line and "at the end of 1 step," in line
 
 
 def test_neutral_words_are_frequent_and_say_nothing_of_the_label() -> None:

@@ -20,6 +20,7 @@ BY_ARM = ("neutral_words", "calibration", "lengths")  # tables of an evaluation 
 QUOTED = {"most_wrong": "Most wrong", "least_sure": "Least sure"}
 LONGEST = 300  # characters of a quoted text
 DOTTED = Look(INK, (1.5, 2), 1)  # chance, or no worse than it says
+FADED = 0.01  # of the largest norm: less of the gradient says nothing to a word
 TOLERANCE = 1e-12  # of the largest norm: what lies below is drawn at the edge
 
 
@@ -41,7 +42,7 @@ def sections(comparison: Comparison) -> list[Section]:
     stuck = _stuck(comparison.arms)
     return [
         Section("Each label", [_labels(every)], ["F1: the harmonic mean of precision and recall."]),
-        Section("Short and long texts", [_lengths(every)], ["Accuracy by quarter of the test texts, by their words."]),
+        Section("Short and long texts", [_lengths(every)], [LENGTHS]),
         Section("Vanishing: words that say nothing behind each text", [_neutral(every)], [*NEUTRAL, *stuck]),
         *(
             Section(f"{title} texts", [_quoted(best, name)], [about])
@@ -50,6 +51,7 @@ def sections(comparison: Comparison) -> list[Section]:
     ]
 
 
+LENGTHS = "Accuracy by quarter of the test texts, by their length in words, or in characters where the unit is these."
 NEUTRAL = [
     "Accuracy when so many words are set behind each test text that say nothing: drawn from the frequent words of "
     "training that are as common in texts of one label as of another. Then the norm of dL/dh of one loss at the first "
@@ -73,7 +75,7 @@ def _labels(every: Sequence[Configuration]) -> Table:
 def _lengths(every: Sequence[Configuration]) -> Table:
     quarters = every[0].told[0].evaluation.tables["lengths"]
     headings = [
-        f"{short:,} to {long:,} words" for short, long in quarters[["shortest", "longest"]].itertuples(index=False)
+        f"length {short:,} to {long:,}" for short, long in quarters[["shortest", "longest"]].itertuples(index=False)
     ]
     return ["arm", *headings], [[each.name, *_accuracies(each, "lengths")] for each in every]
 
@@ -101,7 +103,7 @@ def _share(measured: "pd.Series[float]", end: str) -> float:
 
 
 def _stuck(arms: Sequence[Arm]) -> list[str]:
-    """In words, why an arm does no better than the most frequent label."""
+    """In words, whether a gradient that vanished is why an arm does no better than the most frequent label."""
     said = []
     for arm in arms:
         reached, chance = arm.evaluation.values["accuracy"], arm.evaluation.measures["most_frequent_accuracy"]
@@ -109,13 +111,17 @@ def _stuck(arms: Sequence[Arm]) -> list[str]:
             continue
         table = arm.evaluation.tables["neutral_words"]
         measured = table[table["neutral_words"] == table["neutral_words"].min()].iloc[0]
-        words, behind = int(measured["words"]), int(measured["neutral_words"]) + _trained_with(arm)
+        steps = int(measured["words"]) + int(measured["neutral_words"]) + _trained_with(arm)
+        first, last = (_share(measured, end) for end in ("first", "last"))
+        reason = (
+            "the gradient reaches these words, so it is not because it vanished."
+            if min(first, last) >= FADED
+            else "training cannot tell these words what they did to the loss."
+        )
         said.append(
-            f"{arm.name} is stuck at {reached:.1%}, where the most frequent label alone gives {chance:.1%}. The loss "
-            f"stands at the end of {words + behind:,} steps, and the gradient at the first word is "
-            f"{defined(_share(measured, 'first'))} of the largest, at the text's own last word "
-            f"{defined(_share(measured, 'last'))}: "
-            "training cannot tell these words what they did to the loss."
+            f"{arm.name} reaches {reached:.1%}, which cannot be told from the {chance:.1%} of the most frequent label "
+            f"alone. The loss stands at the end of {steps:,} {'step' if steps == 1 else 'steps'}, and the gradient at "
+            f"the first word is {defined(first)} of the largest, at the text's own last word {defined(last)}: {reason}"
         )
     return said
 
@@ -190,7 +196,7 @@ def _reliability(lines: Sequence[Line], table: pd.DataFrame, panel: Panel) -> No
 
 
 def _by_length(lines: Sequence[Line], table: pd.DataFrame, panel: Panel) -> None:
-    panel.set("Accuracy by length", "words of the text, middle of the quarter")
+    panel.set("Accuracy by length", "length of the text, middle of the quarter")
     panel.y.percent = True
     for line in lines:
         mine = table[table["arm"] == line.arm]
@@ -238,10 +244,10 @@ WORDING = Wording(
     measured={"most_frequent": "most_frequent_accuracy"},
     beside={"macro_f1": "macro F1", "roc_auc": "ROC-AUC", "calibration_error": "calibration error"},
     notes={
-        "scores": "Naive Bayes, logistic regression (on tf-idf) and NB-SVM count words and pairs of neighbours in the "
-        "same training texts. ROC-AUC and macro F1 are means over labels. Calibration error: the mean distance between "
-        "the probability of the predicted label and how often it is right. A BiLSTM reads each text from both sides, "
-        "which is fair here: the label is no part of what it reads.",
+        "scores": "Naive Bayes, logistic regression (on tf-idf) and NB-SVM count words and pairs of neighbours (of "
+        "characters up to four in a row) in the same training texts. ROC-AUC and macro F1 are means over labels. "
+        "Calibration error: the mean distance between the probability of the predicted label and how often it is "
+        "right. A BiLSTM reads each text from both sides, which is fair here: the label is no part of what it reads.",
         "gradients": "The main stack reads from left to right. A text has one loss, so these norms do not "
         "compare with those of a language model, whose mean is over words.",
     },

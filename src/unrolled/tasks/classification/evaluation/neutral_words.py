@@ -43,7 +43,8 @@ def with_neutral_words(network: Network, corpus: Corpus, counts: Sequence[int], 
     test = corpus.test
     texts, labels = texts_of(test.tokens, test.documents), np.asarray(test.arrays["labels"])
     drawn = np.random.default_rng(seed).choice(neutral_words(corpus.train), (len(texts), max(counts)))
-    batch = alike(test, TEXTS, int(np.median(list(map(len, texts)))), network.device)
+    half = -(-len(texts) // 2)  # which are as long as the median at least
+    batch = alike(test, min(TEXTS, half), int(np.median(list(map(len, texts)))), network.device)
     rows = []
     for count in sorted(set(counts)):
         longer = [np.append(text, own[:count]) for text, own in zip(texts, drawn, strict=True)]
