@@ -26,7 +26,7 @@ AFFIX = 4  # letters of the longest prefix and suffix that the conditional rando
 def most_frequent(corpus: Corpus, settings: Mapping[str, Any]) -> Ints:
     """The tag that training gives the form most often; of an unknown form, the commonest among those seen once.
 
-    Ties go to the tag that was seen first.
+    Ties go to the tag that the form was seen with first; of an unknown form, to the first by name.
     """
     forms = np.asarray(corpus.train.arrays["forms"], dtype=np.int64)
     tags = np.asarray(corpus.train.arrays["tags"], dtype=np.int64)
