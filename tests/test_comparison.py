@@ -320,7 +320,7 @@ def test_no_pair_is_shown_where_each_arm_is_left_out(grid: Grid) -> None:
     for made, shown in ((lost, False), (fine, True)):
         said = tables.markdown(made_and_read(grid.only("rnn"), rnn_clipped=made, rnn_unclipped=made))
         assert ("| difference |" in said) is shown
-        assert ("Left out, as worse than a model that learns nothing" in said) is not shown
+        assert ("Left out, as no better than a model that learns nothing" in said) is not shown
 
 
 def test_a_row_says_what_the_files_say(grid: Grid) -> None:
