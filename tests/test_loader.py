@@ -143,7 +143,7 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"clipping__clipped": [0.25]}, ["'clipping.clipped' must hold keys, not [0.25]"]),
         ({"task": "-"}, ["key 'task' is missing", "known: ", "language_model"]),
         ({"task": "language_modle"}, ["unknown task 'language_modle'", "did you mean 'language_model'?"]),
-        ({"task": None}, ["unknown task None"]),
+        ({"task": None}, ["unknown task null"]),
         ({"task": ["language_model"]}, ["unknown task ['language_model']"]),
         ({"clipping__clipped": {"clip_norm": 0}}, ["'clipping.clipped.clip_norm': 0", "greater than 0"]),
         ({"clipping__clipped": {"clip_norm": float("inf")}}, ["clip_norm", "finite"]),
@@ -151,7 +151,7 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"train__learning_rate": -1.0}, ["'train.learning_rate': -1.0", "greater than 0"]),
         ({"train__learning_rate": "1"}, ["'train.learning_rate': '1'", "number"]),
         ({"train__epochs": 1.5}, ["'train.epochs': 1.5", "integer"]),
-        ({"train__epochs": True}, ["'train.epochs': True", "integer"]),
+        ({"train__epochs": True}, ["'train.epochs': true", "integer"]),
         ({"arch__rnn": {"learning_rate": 0}}, ["'arch.rnn.learning_rate': 0"]),
         ({"network__dropout": 1}, ["'network.dropout': 1", "less than 1"]),
         *(
@@ -159,7 +159,7 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
             for wrong in ([0.4, 0.2, 0.4], {}, {"input": 0.4, "between": 0.2}, PLACES | {"inptu": 2}, {1: 0.4})
         ),
         ({"network__dropout": PLACES | {"output": 1.0}}, ["'network.dropout.output': 1.0: ", "less than 1"]),
-        ({"arch__rnn": {"dropout": PLACES | {"input": None}}}, ["'arch.rnn.dropout.input': None: ", "number"]),
+        ({"arch__rnn": {"dropout": PLACES | {"input": None}}}, ["'arch.rnn.dropout.input': null: ", "number"]),
         (
             {"network__dropout_mask": dict.fromkeys(PLACES, "step") | {"between": "widow"}},
             ["'network.dropout_mask.between': 'widow'", "did you mean 'window'?"],
@@ -177,7 +177,7 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
             ["'network.cell': [0, {'a': 'xxxx", "xxx...: Input should be 'rnn', "],
         ),
         ({"network__connection": "resdual"}, ["'network.connection': 'resdual'", "did you mean 'residual'?"]),
-        ({"network__connection": None}, ["'network.connection': None", "'plain', 'residual', 'highway' or 'dense'"]),
+        ({"network__connection": None}, ["'network.connection': null", "'plain', 'residual', 'highway' or 'dense'"]),
         ({"arch__lstm": {"dropout_mask": "widow"}}, ["'arch.lstm.dropout_mask': 'widow'", "did you mean 'window'?"]),
         ({"network__initialisation": "ortogonal"}, ["'network.initialisation'", "did you mean 'orthogonal'?"]),
         ({"network__initialisation": "identity"}, ["'network.initialisation': 'identity'", "rnn and relu, not lstm"]),
@@ -204,10 +204,10 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
             {"arch__small": {"cell": "minlstm", "forget_bias": 1.0}},
             ["'arch.small.forget_bias': 1.0: is for the cell lstm, not minlstm"],
         ),
-        ({"network__initialisation": "chrono"}, ["'network.longest': None", "chrono needs a number"]),
+        ({"network__initialisation": "chrono"}, ["'network.longest': null", "chrono needs a number"]),
         (
             {"arch__lstm": {"initialisation": "chrono"}},
-            ["'network.longest': None", "chrono needs a number", "(with the row 'arch.lstm')"],
+            ["'network.longest': null", "chrono needs a number", "(with the row 'arch.lstm')"],
         ),
         ({"network__longest": 2}, ["'network.longest': 2", "greater than or equal to 3"]),
         (
@@ -217,9 +217,18 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         *(
             (
                 {"train__reset": wrong},
-                [f"'train.reset': {wrong!r}: never, sentence, or a probability above 0 and below 1"],
+                [f"'train.reset': {said}: never, sentence, or a probability above 0 and below 1"],
             )
-            for wrong in ("always", 0, 1, 1.0, True, None, float("nan"), -0.5)
+            for wrong, said in (
+                ("always", "'always'"),
+                (0, "0"),
+                (1, "1"),
+                (1.0, "1.0"),
+                (True, "true"),
+                (None, "null"),
+                (float("nan"), "nan"),
+                (-0.5, "-0.5"),
+            )
         ),
         *(
             ({"train__feeding": feeding}, [f"'train.feeding': '{feeding}': ", "set reset: sentence"])
@@ -268,8 +277,8 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
         ({"train__learning_rate": "x" * 9999}, ["'train.learning_rate': 'xxx", "xxx...xxx"]),
         ({"train__a\nb": 1}, ["unknown key 'train.a\\nb'"]),
         ({"arch": {1: {"layers": 2}}}, ["1 under 'arch'", "quoted where it would read as a number"]),
-        ({"arch": {None: {"layers": 2}}}, ["None under 'arch'"]),
-        ({"arch": {"a": {None: 2}}}, ["unknown key 'arch.a.None'"]),
+        ({"arch": {None: {"layers": 2}}}, ["null under 'arch'"]),
+        ({"arch": {"a": {None: 2}}}, ["unknown key 'arch.a.null'"]),
         ({"network": {1: 2}}, ["unknown key 'network.1'"]),
         ({"arch__a-b": {"layers": 2}}, ["'a-b' under 'arch'", "letters, digits and _"]),
         ({"arch__constructor": {"layers": 2}}, ["'constructor' under 'arch'", "JavaScript", "choose another"]),

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pydantic import ValidationError
 
 SHOWN = 100  # characters of a value
+YAML_WORDS = {None: "null", True: "true", False: "false"}  # as the file spells them
 TAGS = ("one", "many")  # of a value or several of its kind, told apart before they are checked
 
 
@@ -36,6 +37,8 @@ def nearest(key: str, known: list[str]) -> str:
 
 def shown(value: object) -> str:
     """What the file says, in one short line, though it be a line end or a list of lists of lists."""
+    if value is None or isinstance(value, bool):
+        return YAML_WORDS[value]
     short = reprlib.Repr()
     short.maxstring = short.maxother = SHOWN
     try:
