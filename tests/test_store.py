@@ -129,6 +129,15 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     assert seconds < 5
 
 
+def test_a_copy_that_dvc_deletes_is_told_what_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "copy"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    (tmp_path / "mlflow.db").write_bytes(b"not a database, but long enough to be read as one" * 20)
+    message, _ = failure("", tmp_path)
+    assert "the same experiment again" in message and "make record" not in message and "\n" not in message
+
+
 def test_a_server_that_hangs(tmp_path: Path) -> None:
     with listener() as address:
         message, seconds = failure(f"http://{address}", tmp_path)

@@ -16,9 +16,19 @@ from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact
 from unrolled.shell.workspace import repository
 
-LATER = "results are safe on disk; publish them later with `make record`"
 HEALTH_SECONDS = 3.0
 ARTIFACTS = "mlartifacts"  # the folder's name
+
+
+def later() -> str:
+    """How to publish what could not be published now.
+
+    The copy of the repository in which DVC runs an experiment of `--temp` or of its queue is deleted where a stage
+    fails; what the other stages made is in DVC's cache, and the same experiment takes it from there.
+    """
+    if any(folder.name == ".dvc" for folder in Path.cwd().parents):
+        return "results are safe in DVC's cache; the same experiment again publishes them, and trains nothing"
+    return "results are safe on disk; publish them later with `make record`"
 
 
 @dataclass(frozen=True)
@@ -78,21 +88,21 @@ def _check_server(uri: str) -> None:
         # A door that asks for a password, or a proxy that hides /health, has somebody behind it.
         error.close()
         if error.code >= 500:
-            raise UserError(f"the MLflow server {redact(uri)} answers with error {error.code}; {LATER}") from None
+            raise UserError(f"the MLflow server {redact(uri)} answers with error {error.code}; {later()}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(reason, ssl.SSLError):
             return  # MLflow has its own settings for certificates
         why = "took too long" if isinstance(reason, TimeoutError) else reason
-        raise UserError(f"the MLflow server {redact(uri)} does not answer ({redact(str(why))}); {LATER}") from None
+        raise UserError(f"the MLflow server {redact(uri)} does not answer ({redact(str(why))}); {later()}") from None
 
 
 def _check_database(database: Path) -> None:
     if not database.parent.is_dir():
-        raise UserError(f"no folder {database.parent} for the MLflow database; {LATER}")
+        raise UserError(f"no folder {database.parent} for the MLflow database; {later()}")
     for path in (database.parent, database):
         if path.exists() and not os.access(path, os.W_OK):
-            raise UserError(f"{path} cannot be written to; {LATER}")
+            raise UserError(f"{path} cannot be written to; {later()}")
     if not database.exists():
         return
     try:
@@ -102,4 +112,4 @@ def _check_database(database: Path) -> None:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise UserError(f"{database} is no usable MLflow database ({error}); move it aside; {LATER}") from None
+        raise UserError(f"{database} is no usable MLflow database ({error}); move it aside; {later()}") from None

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from unrolled.ground.registry import task_part
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact
-from unrolled.shell.store import LATER, Store
+from unrolled.shell.store import Store, later
 from unrolled.tracking import saved_view
 from unrolled.tracking.relocation import elsewhere
 
@@ -42,7 +42,7 @@ def connected(store: Store) -> Iterator[MlflowClient]:
             yield client
     except Timeout:
         raise UserError(
-            f"another process has been publishing for {LOCK_SECONDS:.0f} s ({store.lock}); {LATER}"
+            f"another process has been publishing for {LOCK_SECONDS:.0f} s ({store.lock}); {later()}"
         ) from None
     except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:  # SQLAlchemy's where a disk is full
         reason = redact(str(error).splitlines()[0] if str(error) else type(error).__name__)
@@ -50,7 +50,7 @@ def connected(store: Store) -> Iterator[MlflowClient]:
             reason = "the database or its disk is full; make room"
         if "error code 401" in reason:
             reason = "user or password is wrong; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        raise UserError(f"MLflow at {redact(store.uri)}: {reason[:300]}; {LATER}") from None
+        raise UserError(f"MLflow at {redact(store.uri)}: {reason[:300]}; {later()}") from None
     finally:
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
         if before is not None:

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from unrolled.ground.registry import has_part, task_names, task_part
 from unrolled.shell.errors import UserError
-from unrolled.shell.store import ARTIFACTS, LATER, Store
+from unrolled.shell.store import ARTIFACTS, Store, later
 
 ADDRESSES = ("artifact_location", "artifact_uri", "storage_location", "source")  # columns of MLflow's tables
 MEND = "the repository was moved or copied; `unrolled relocate` points the store here"
@@ -27,7 +27,7 @@ def check_place(store: Store) -> None:
 def elsewhere(store: Store, place: str) -> str:
     """What is to be said, and done, about a database that keeps its artifacts in another ``place``."""
     said = f"{store.database} keeps its artifacts in {place}"
-    return f"{said}: {MEND if _was_beside(place) else f'it was made elsewhere; move it aside; {LATER}'}"
+    return f"{said}: {MEND if _was_beside(place) else f'it was made elsewhere; move it aside; {later()}'}"
 
 
 def relocate(store: Store) -> int:
