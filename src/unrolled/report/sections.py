@@ -76,11 +76,8 @@ def _meaning(comparison: Comparison, phenomena: Mapping[str, tuple[str, str]], s
     ratio = f", or a ratio {better.lower()} 1" if main.ratio else ""
     context = f", of the context needed {comparison.wording.cluster}s" if "context_needed" in phenomena else ""
     fewest = fewest_samples(evaluate["confidence"])
-    few = (
-        f" They are too few for a {share}, which takes {fewest:,}: it is too narrow."
-        if evaluate["bootstrap_samples"] < fewest
-        else ""
-    )
+    too_few = f" They are too few for a {share}, which takes {fewest:,}: it is too narrow."
+    few = too_few if evaluate["bootstrap_samples"] < fewest else ""
     seeds, intervals, pairs = (f" {SEEDS}", f" {INTERVALS}", TWINS) if comparison.several else ("", "", ONE_SEED)
     intervals, pairs = (each.format(cluster=comparison.wording.cluster) for each in (intervals, pairs))
     return {
