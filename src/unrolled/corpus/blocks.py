@@ -18,6 +18,7 @@ from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple, TypeVar
 
 from unrolled.shell.errors import UserError
@@ -33,12 +34,11 @@ _work: ContextVar[tuple[int, Any]] = ContextVar("work")  # of a process of a poo
 
 
 class Block(NamedTuple):
-    """``lines`` whole lines of a file, which take ``size`` bytes from ``start`` on."""
+    """Whole lines of a file, which take ``size`` bytes from ``start`` on."""
 
     path: Path
     start: int
     size: int
-    lines: int
 
     def read(self) -> bytes:
         with self.path.open("rb") as file:
@@ -48,12 +48,14 @@ class Block(NamedTuple):
 
 def blocks_of(path: Path) -> Iterator[Block]:
     """Of a file in which each line has its end; none is cut, however long it is."""
-    start = 0
+    start, whole = 0, path.stat().st_size
     with path.open("rb") as file:
-        while text := file.read(SIZE):
-            text += file.readline() if not text.endswith(b"\n") else b""
-            yield Block(path, start, len(text), text.count(b"\n"))
-            start += len(text)
+        while start < whole:
+            file.seek(start + SIZE - 1)
+            file.readline()
+            end = min(file.tell(), whole)
+            yield Block(path, start, end - start)
+            start = end
 
 
 class Pool:
@@ -71,10 +73,16 @@ class Pool:
             yield from map(work, tasks)
             return
         self._works += 1
-        do, waiting = partial(_do, self._works, pickle.dumps(work)), deque[Future[R]]()
+        with NamedTemporaryFile(prefix="work-") as file:  # a task that carried it along would be of many megabytes
+            pickle.dump(work, file)
+            file.flush()
+            yield from self._started(self._executor, partial(_do, self._works, file.name), tasks)
+
+    def _started(self, executor: Executor, do: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+        waiting = deque[Future[R]]()
         try:
             for task in tasks:
-                waiting.append(self._executor.submit(do, task))
+                waiting.append(executor.submit(do, task))
                 if len(waiting) > 2 * self._count:
                     yield waiting.popleft().result()
             while waiting:
@@ -128,9 +136,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _do(number: int, pickled: bytes, task: Any) -> Any:
-    """The work that has this number is taken up with the first of its tasks."""
+def _do(number: int, pickled: str, task: Any) -> Any:
+    """The work that has this number is taken up from its file with the first of its tasks."""
     taken_up, work = _work.get((0, None))
     if taken_up != number:
-        _work.set((number, work := pickle.loads(pickled)))
+        _work.set((number, work := pickle.loads(Path(pickled).read_bytes())))
     return work(task)

@@ -165,14 +165,17 @@ def _spread(ids: Array, lengths: Ints, places: Ints) -> tuple[Array, Ints]:
 
 def _with_documents(blocks: Iterable[Block], lines_of: Sequence[int]) -> Iterator[tuple[Block, list[int]]]:
     """Each block, and at which of its lines a document begins."""
+    if len(lines_of) == 1:  # no need to read it here
+        yield from zip(blocks, chain([[0]], repeat([])), strict=False)
+        return
     counted, left = iter(lines_of), 0
     for block in blocks:
-        at, begins = 0, []
-        while at < block.lines:
+        at, begins, lines = 0, [], block.read().count(b"\n")
+        while at < lines:
             if not left:
                 left = next(counted)
                 begins.append(at)
-            taken = min(left, block.lines - at)
+            taken = min(left, lines - at)
             at, left = at + taken, left - taken
         yield block, begins
 
