@@ -20,8 +20,14 @@ Table = Any  # pa.Table of "type" and "count": Arrow comes without annotations
 
 
 def counted(tokens: Sequence[str], times: Any) -> Table:
-    """How often each token occurs; ``tokens``, some of which may be there twice, and ``times``, [N] each."""
-    return _summed([pa.table({"type": pa.array(tokens, pa.string()), "count": pa.array(times, pa.int64())})])
+    """How often each token occurs; ``tokens``, some of which may be there twice, and ``times``, [N] each.
+
+    Beside both stands in which file a type would be put aside, by which the rows are in order.
+    """
+    sums = _summed([pa.table({"type": pa.array(tokens, pa.string()), "count": pa.array(times, pa.int64())})])
+    part = _part_of(sums["type"].combine_chunks())
+    order = np.argsort(part, kind="stable")
+    return sums.take(order).append_column("part", pa.array(part[order]))
 
 
 def rank(
@@ -59,7 +65,8 @@ def _set_apart(tables: Iterable[Table], folder: Path, memory: int) -> tuple[list
             held.append(table)
             size += table.nbytes
             if size > memory:
-                writers = writers or [stack.enter_context(pa.ipc.new_stream(str(p), table.schema)) for p in files]
+                schema = table.schema.remove(table.schema.get_field_index("part"))
+                writers = writers or [stack.enter_context(pa.ipc.new_stream(str(file), schema)) for file in files]
                 _write(held, writers)
                 held, size = held[:1], 0
         if not writers:
@@ -69,19 +76,17 @@ def _set_apart(tables: Iterable[Table], folder: Path, memory: int) -> tuple[list
 
 
 def _write(tables: Sequence[Table], writers: Sequence[Any]) -> None:
-    """Rows of one type into one file; about as many into each."""
-    rows = pa.concat_tables(tables).combine_chunks()
-    part = _part_of(rows)
-    order = np.argsort(part, kind="stable")
-    rows, ends = rows.take(order), np.cumsum(np.bincount(part, minlength=PARTS)).tolist()
-    for writer, start, end in zip(writers, [0, *ends], ends, strict=False):
-        writer.write_table(rows[start:end])
+    for table in tables:
+        part, rows = _numbers(table["part"].combine_chunks(), np.uint8), table.drop_columns("part")
+        ends = np.searchsorted(part, np.arange(PARTS), side="right").tolist()
+        for writer, start, end in zip(writers, [0, *ends], ends, strict=False):
+            writer.write_table(rows[start:end])
 
 
-def _part_of(rows: Table) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    """By the first, the middle and the last byte of a type, which has one at least, and its length."""
-    _, offsets, text = rows["type"].combine_chunks().buffers()  # whole, for `_write` has just taken them together
-    ends = np.frombuffer(offsets, dtype=np.int32)[: len(rows) + 1]
+def _part_of(types: Any) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    """Of a whole array of texts, none of them empty: by their first, middle and last bytes, and their lengths."""
+    _, offsets, text = types.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int32)[: len(types) + 1]
     letters, first, last = np.frombuffer(text, dtype=np.uint8), ends[:-1], ends[1:]
     mixed = 101 * (last - first)
     for at, factor in ((first, 1), ((first + last) // 2, 7), (last - 1, 31)):
