@@ -477,6 +477,8 @@ def test_several_seeds_stand_together_with_both_spreads(grid: Grid, drawn: Calla
     assert re.search(r"^\| rnn-clipped \| [\d.,]+ ± [\d.,]+ \[[\d.,]+, [\d.,]+\] \|", text, re.M)
     assert "| rnn-unclipped | 3 | 2 | 67% [9%, 99%] | 3 | 2 | 0 |" in text
     assert "2 of 3 exploded, came back; 1 of 3 exploded, never came back" in text
+    assert "a range in brackets is from the lowest of the seeds to the highest" in text  # no interval, as others are
+    assert "What has no ± is the mean of these seeds" in text
     assert re.search(r"^\| rnn-clipped minus rnn-unclipped \| [-+][\d.]+ ± [\d.]+ \[", text, re.M)
     content = json.loads(Path("report/comparison.json").read_text())
     assert len(content["arms"]) == 6 and content["configurations"]["rnn-unclipped"]["survived"] == 2

@@ -24,7 +24,7 @@ SEEDS = "Of several seeds: the median, and the range."
 INTERVALS = (
     "Of several seeds: the score of their mean, term by term, over those that survived; ± the standard deviation over "
     "seeds. Intervals are of that mean, over {cluster}s and seeds: the bootstrap's of the former and Student's of the "
-    "latter, added by their squares."
+    "latter, added by their squares. What has no ± is the mean of these seeds, or their median before a range."
 )
 TWINS = (
     "Each seed is compared with its own twin; ± the standard deviation of these differences over seeds. Intervals are "
@@ -146,7 +146,8 @@ def _survival(comparison: Comparison, share: str) -> list[Section]:
     meaning = (
         "Survived: a seed that was trained to the end, better than a model that learns nothing. Exploded: one with a "
         f"step at which {EXPLODED}. Came back: one that survived that, and was at its best only then. The interval is "
-        "that of the probability of surviving, exact (Clopper and Pearson 1934): of few seeds it is wide."
+        "that of the probability of surviving, exact (Clopper and Pearson 1934): of few seeds it is wide. In the "
+        "tables below, a range in brackets is from the lowest of the seeds to the highest, behind their (lower) median."
     )
     return [Section("Survival over seeds", [(headings, rows)], [meaning])]
 
