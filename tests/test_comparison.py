@@ -497,10 +497,13 @@ def test_what_stands_beside_a_score_is_of_the_seeds_that_it_is_of(grid: Grid) ->
     grid.of(params).only("rnn")
     comparison = made_and_read(grid, rnn_unclipped_3=Made(handicap=90.0))
     for row, value in zip(comparison.configurations[1].rows, (1.0, 2.0, 100.0), strict=True):
-        row |= {"spelled_bits_per_character": value, "lyapunov_exponent": value}
-    comparison.rows[0].setdefault("spelled_bits_per_character", 1.0)
-    found = tables.metrics(comparison)["rnn-unclipped"]
-    assert found["spelled_bits_per_character"] == 1.0  # the lower median of two, for the third is lost
+        row |= dict.fromkeys(("spelled_bits_per_character", "interpolation_weight", "lyapunov_exponent"), value)
+    for name in ("spelled_bits_per_character", "interpolation_weight"):
+        comparison.rows[0].setdefault(name, 1.0)
+    found, text = tables.metrics(comparison)["rnn-unclipped"], tables.markdown(comparison)
+    assert found["spelled_bits_per_character"] == 1.5  # the mean of two, as in the table, for the third is lost
+    assert re.search(r"^\| rnn-unclipped \|.* \| 1.500 \|", text, re.M)
+    assert re.search(r"^\| rnn-unclipped \|.* \| 1.000 \(1.000 to 2.000\) \|$", text, re.M)
     assert found["lyapunov_exponent"] == 2.0  # as in the table, where it is of all
 
 

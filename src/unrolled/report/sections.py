@@ -180,7 +180,7 @@ def _scores(comparison: Comparison, share: str) -> Iterator[Table]:
 
     def cells() -> Iterator[list[str]]:
         for each, row in zip(comparison.configurations, comparison.summaries, strict=True):
-            means = {name: float(np.mean([arm.evaluation.measures[name] for arm in each.told])) for name in beside}
+            means = {name: each.mean(name) for name in beside}
             scores = [*(with_interval(row, score.name) for score in shown), *measures(means)]
             valid = with_spread(row, f"{main.name}_valid")
             yield [each.name, *scores, valid, over_seeds(each.values("best_epoch"), number), _outcome(each)]
@@ -204,7 +204,7 @@ def _variants(comparison: Comparison, shown: Sequence[Score], share: str) -> Ite
                 [
                     each.name,
                     *(with_interval(row, score.name) for score in shown),
-                    *(over_seeds(each.values(name), number) for name in beside),
+                    *(over_seeds([own[name] for own in each.told_rows], number) for name in beside),
                 ]
                 for each, row in zip(comparison.configurations, comparison.summaries, strict=True)
             ],

@@ -49,6 +49,11 @@ class Configuration:
         """Of each of an arm's ``values`` the median over seeds, and the range."""
         return [over_seeds(each, form) for each in zip(*map(values, self.told), strict=True)]
 
+    def mean(self, name: str) -> float | None:
+        """Of a column the mean over those that are told of; None where one of them has nothing."""
+        found = [row[name] for row in self.told_rows]
+        return None if None in found else float(np.mean(found))
+
     def values(self, name: str) -> list[Any]:
         """A column of the comparison, a value a seed."""
         return [row[name] for row in self.rows]

@@ -43,8 +43,8 @@ def write_metrics(comparison: Comparison, path: Path) -> None:
 def metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
     """Configuration -> name -> number, and the baselines' main score with what stands beside it.
 
-    Of several seeds: scores of those that survived together, the spread of the main one, and the median of what stands
-    beside them; of gradients and probes the median over all.
+    Of several seeds: scores of those that survived together, the spread of the main one, and the mean of what stands
+    beside them, as in the report; of gradients and probes the median over all.
     """
     main = comparison.main.name
     names = [*(score.name for score in comparison.scores if score.column != "variant"), f"{main}_valid"]
@@ -55,13 +55,8 @@ def metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
     names += (of_scores := [name for name in beside if name in comparison.rows[0]])
     table: dict[str, dict[str, float]] = {}
     for each, summary in zip(comparison.configurations, comparison.summaries, strict=True):
-        told, every = each.told_rows, each.rows
-        found = {
-            name: summary[name]
-            if name in summed
-            else middle(row[name] for row in (told if name in of_scores else every))
-            for name in names
-        }
+        found = {name: summary[name] if name in summed else middle(each.values(name)) for name in names}
+        found |= {name: each.mean(name) for name in of_scores}
         # nan is left out: it never equals itself, so `dvc metrics diff` would always show a change. inf is a result.
         known = {name: value for name, value in found.items() if value is not None and not math.isnan(value)}
         table[each.name] = {**known, "diverged": summary["diverged"]}
