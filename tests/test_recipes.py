@@ -199,6 +199,16 @@ def test_an_unknown_recipe_is_one_line_that_names_those_there_are(workspace: Pat
         assert result.exit_code == 1 and "no recipe 'tinny'" in result.stderr and "tiny" in result.stderr
 
 
+def test_what_makes_no_rung_of_a_ladder_is_not_kept(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workspace / "recipes" / "trial.yaml").write_text("about: an experiment\nparams: {train: {epochs: 1}}\n")
+    result = CliRunner().invoke(main, ["keep", "trial"])
+    assert result.exit_code == 1 and "recipe 'trial' is an experiment: it has no rungs" in result.stderr
+    monkeypatch.setattr("unrolled.report.recipe_results.has_part", lambda task, part: False)  # as of tagging
+    result = CliRunner().invoke(main, ["keep", "tiny"])
+    assert result.exit_code == 1 and "there is no ladder of language_model to keep recipe 'tiny'" in result.stderr
+    assert result.stderr.count("\n") == 1 and not Path("docs").exists() and not Path("recipes/tiny.json").exists()
+
+
 def test_what_a_run_reached_is_noted_from_its_files(workspace: Path) -> None:
     train_and_score("tiny-clipped-1")
     assert keep("tiny") == ["tiny-clipped-1", "kneser_ney"]

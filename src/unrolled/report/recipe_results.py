@@ -15,7 +15,7 @@ from unrolled.ground.atomic import whole_text
 from unrolled.ground.checksums import json_of, sha256
 from unrolled.ground.corpus import read_report
 from unrolled.ground.evaluation import Evaluation
-from unrolled.ground.registry import task_part
+from unrolled.ground.registry import has_part, task_part
 from unrolled.ground.run import Run
 from unrolled.ground.score import Score
 from unrolled.report.series import by_epoch
@@ -25,15 +25,18 @@ from unrolled.settings.recipes import CONFIDENCE, RECIPES, Measurement, applied,
 from unrolled.settings.stated import stated, stated_vocabulary
 from unrolled.shell.errors import UserError
 
+SAID = 3  # reasons of one message
+
 
 def keep(name: str, workspace: Path = Path()) -> list[str]:
     """Note what stands in runs/, evaluation/ and baselines/ as what the recipe measured; the arms and baselines noted.
 
-    What was noted before of other arms stays. UserError where no run is one of the recipe's, with the reason, or
-    something stands here that was made of another corpus or with other settings than the recipe states.
+    What was noted before of other arms stays. UserError where the recipe makes no rung of a ladder, where no
+    run is one of its, with the reason, or something stands here that was made of another corpus or with other settings.
     """
     folder = workspace / RECIPES
     _, params = applied(name, workspace / PARAMS, folder)
+    _check_ladder(name, params.task, folder)
     corpus = read_report(workspace / "data")
     if other := _difference(_of_corpus(corpus["settings"]), _of_corpus(params.sections)):
         raise UserError(f"the corpus here was made with {other}: nothing to keep of recipe '{name}'")
@@ -57,7 +60,9 @@ def keep(name: str, workspace: Path = Path()) -> list[str]:
             "made_with": _digest_of(read_back, evaluation)
         }
     if not noted:
-        raise UserError(f"nothing to keep of recipe '{name}': {'; '.join(reasons)}; use it and run dvc repro first")
+        more = f"; and {len(reasons) - SAID} more likewise" if len(reasons) > SAID else ""
+        said = "; ".join(reasons[:SAID]) + more
+        raise UserError(f"nothing to keep of recipe '{name}': {said}; use it and run dvc repro first")
     for baseline in dict.fromkeys(
         arm for rung in read(name, folder).rungs for arm in rung.arms if arm not in params.arms
     ):
@@ -69,6 +74,16 @@ def keep(name: str, workspace: Path = Path()) -> list[str]:
     everything = dict(sorted((before | noted).items()))
     whole_text(folder / f"{name}.json", json.dumps(everything, indent=1) + "\n")
     return list(noted)
+
+
+def _check_ladder(name: str, task: str, folder: Path) -> None:
+    if not has_part(task, "ladder"):
+        raise UserError(f"there is no ladder of {task} to keep recipe '{name}' for; what it reached stands in report/")
+    if not read(name, folder).rungs:
+        raise UserError(
+            f"recipe '{name}' is an experiment: it has no rungs, so nothing of it would stand in a ladder; what it "
+            "reached stands in report/"
+        )
 
 
 def _digest_of(run: Run, evaluation: Evaluation) -> str:
