@@ -52,7 +52,9 @@ class Configuration:
     def mean(self, name: str) -> float | None:
         """Of a column the mean over those that are told of; None where one of them has nothing."""
         found = [row[name] for row in self.told_rows]
-        return None if None in found else float(np.mean(found))
+        if None in found:
+            return None
+        return found[0] if len(found) == 1 else float(np.mean(found))  # a count stays one
 
     def values(self, name: str) -> list[Any]:
         """A column of the comparison, a value a seed."""
