@@ -80,7 +80,7 @@ def encode_corpus(
         else:
             pieces = pieces_for(unit, lowercase=lowercase, tokenised=tokenised, normalise=normalise)
             counts = _counted(train, pieces, pool)
-            tokenizer = tokenizer_of(counts, pieces, min_count=min_count, max_size=max_size, pool=pool)
+            tokenizer = tokenizer_of(counts, pieces, min_count=min_count, max_size=max_size, pool=pool, folder=place)
             built = "as published" if as_published else f"built: {min_count=}, {max_size=}, {lowercase=}"
         tokenizer.save(str(place / "tokenizer.json"))
         encoder = Encoder(tokenizer)

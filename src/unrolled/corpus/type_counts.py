@@ -37,14 +37,16 @@ def rank(
     max_types: int | None = None,
     memory: int = MEMORY,
     pool: Pool = ALONE,
+    folder: Path | None = None,
 ) -> list[str]:
     """The types of ``tables`` by descending count, ties by text: those that occur ``min_count`` times.
 
     A type may be in several tables. Those that take more than ``memory`` are put aside in temporary files, each type's
     rows in one of them, and summed file by file at the end. So memory holds that much and the types that are kept.
+    ``folder``: where these files are, for the system's own place may be small, or in memory.
     """
-    with TemporaryDirectory(prefix="types-") as folder:
-        held, files = _set_apart(tables, Path(folder), memory)
+    with TemporaryDirectory(prefix="types-", dir=folder) as place:
+        held, files = _set_apart(tables, Path(place), memory)
         of_files = pool.in_order(partial(_frequent_in, min_count), files)
         kept = [_frequent(held, min_count)]
         for part in of_files:

@@ -94,12 +94,16 @@ def pieces_for(unit: str, *, lowercase: bool, tokenised: bool, normalise: str | 
 
 
 def tokenizer_of(
-    counts: Iterable[Any], pieces: Pieces, *, min_count: int = 1, max_size: int | None = None, pool: Pool = ALONE
-) -> Tokenizer:
-    """As `build_tokenizer`; ``counts``: those of `Pieces.counts`, block by block of the training text."""
+    counts: Iterable[Any], pieces: Pieces, *, min_count: int = 1, max_size: int | None = None,
+    pool: Pool = ALONE, folder: Path | None = None,
+) -> Tokenizer:  # fmt: skip
+    """As `build_tokenizer`; ``counts``: those of `Pieces.counts`, block by block of the training text.
+
+    ``folder``: where what memory does not hold is put aside.
+    """
     from unrolled.corpus.type_counts import rank  # here, not above: Arrow takes a tenth of a second to import
 
-    ranked = rank(counts, min_count=min_count, max_types=max_size, pool=pool)
+    ranked = rank(counts, min_count=min_count, max_types=max_size, pool=pool, folder=folder)
     kept = [word for word in ranked if word not in (UNKNOWN, END)][: None if max_size is None else max_size - 2]
     if not kept:
         raise UserError(
