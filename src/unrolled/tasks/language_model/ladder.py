@@ -16,7 +16,7 @@ class Words(NamedTuple):
 MADE = (
     "`unrolled use RECIPE` and then `dvc repro` make a rung; `unrolled keep RECIPE` notes what it reached, and this",
     "page is written from those notes. Mean over seeds, and the largest distance from it; the interval is the first",
-    "seed's, by bootstrap over blocks of tokens.",
+    "seed's, by bootstrap over blocks of tokens. Minutes are of the clock, waits for other work included.",
 )
 # By corpus; perplexities of different texts do not compare. Recipes of a corpus that has none stand on the first.
 LADDERS = {
