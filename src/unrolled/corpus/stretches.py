@@ -48,7 +48,7 @@ def stretches_in(block: bytes, unit: str, known: Sequence[str] = ()) -> Stretche
         found = compute.index_in(text, value_set=_strings(*_joined(known)))
         new = compute.is_null(found)
         is_new = np.unpackbits(np.frombuffer(new.buffers()[1], dtype=np.uint8), count=len(new), bitorder="little")
-        places, text = np.where(is_new, -1, _numbers(found)), text.filter(new)
+        places, text = np.where(is_new, -1, numbers(found)), text.filter(new)
     rest = text.dictionary_encode()
     different = rest.dictionary.to_pylist()
     rank = 2 - np.fromiter(map(str.isascii, different), np.int8, len(different))
@@ -56,7 +56,7 @@ def stretches_in(block: bytes, unit: str, known: Sequence[str] = ()) -> Stretche
     order = np.argsort(rank, kind="stable")
     place = np.empty(len(order), dtype=np.int32)
     place[order] = np.arange(len(known), len(known) + len(order), dtype=np.int32)
-    places[places < 0] = place[_numbers(rest.indices)]
+    places[places < 0] = place[numbers(rest.indices)]
     return Stretches(list(map(different.__getitem__, order.tolist())), places)
 
 
@@ -72,9 +72,9 @@ def _joined(texts: Sequence[str]) -> tuple[bytes, Ints]:
     return b"".join(encoded), np.cumsum([0, *map(len, encoded)])
 
 
-def _numbers(array: Any) -> Ints:
-    """What a whole int32 array of Arrow's holds; its own to_numpy imports pandas, which takes half a second."""
-    return np.frombuffer(array.buffers()[1], dtype=np.int32)[: len(array)]
+def numbers(array: Any, dtype: type[np.integer[Any]] = np.int32) -> Ints:
+    """What an array of Arrow's holds, none of it missing; its own to_numpy imports pandas: half a second."""
+    return np.frombuffer(array.buffers()[1], dtype=dtype)[array.offset :][: len(array)]
 
 
 def _cuts(block: bytes, unit: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

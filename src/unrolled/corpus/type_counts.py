@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from unrolled.corpus.blocks import ALONE, Pool
+from unrolled.corpus.stretches import numbers
 
 MEMORY = 1 << 24  # bytes of tables at a time: some half a million types
 PARTS = 64  # files that share the types of a text that is too large for it
@@ -48,12 +50,12 @@ def rank(
     with TemporaryDirectory(prefix="types-", dir=folder) as place:
         held, files = _set_apart(tables, Path(place), memory)
         of_files = pool.in_order(partial(_frequent_in, min_count), files)
-        kept = [_frequent(held, min_count)]
-        for part in of_files:
+        kept: list[Table] = []
+        for part in chain([_frequent(held, min_count)], of_files):
             kept.append(part)
             if max_types is not None:
                 kept = [_ranked(kept)[:max_types]]
-    types: list[str] = _ranked(kept)[:max_types]["type"].to_pylist()
+    types: list[str] = _ranked(kept)["type"].to_pylist()
     return types
 
 
@@ -79,7 +81,7 @@ def _set_apart(tables: Iterable[Table], folder: Path, memory: int) -> tuple[list
 
 def _write(tables: Sequence[Table], writers: Sequence[Any]) -> None:
     for table in tables:
-        part, rows = _numbers(table["part"].combine_chunks(), np.uint8), table.drop_columns("part")
+        part, rows = numbers(table["part"].combine_chunks(), np.uint8), table.drop_columns("part")
         ends = np.searchsorted(part, np.arange(PARTS), side="right").tolist()
         for writer, start, end in zip(writers, [0, *ends], ends, strict=False):
             writer.write_table(rows[start:end])
@@ -110,14 +112,9 @@ def _summed(tables: Sequence[Table]) -> Table:
     """Each type once; Arrow's own group_by does the same, and imports pandas, which takes a quarter of a second."""
     rows = pa.concat_tables(tables)
     types = rows["type"].combine_chunks().dictionary_encode()
-    times = _numbers(rows["count"].combine_chunks(), np.int64)
-    sums = np.bincount(_numbers(types.indices, np.int32), times, len(types.dictionary))  # exact below 2 ** 53
+    times = numbers(rows["count"].combine_chunks(), np.int64)
+    sums = np.bincount(numbers(types.indices), times, len(types.dictionary))  # exact below 2 ** 53
     return pa.table({"type": types.dictionary, "count": pa.array(sums.astype(np.int64))})
-
-
-def _numbers(array: Any, dtype: type[np.integer[Any]]) -> np.ndarray[tuple[int], np.dtype[Any]]:
-    """What a whole array of Arrow's holds; its own to_numpy imports pandas."""
-    return np.frombuffer(array.buffers()[1], dtype=dtype)[array.offset :][: len(array)]
 
 
 def _ranked(tables: Sequence[Table]) -> Table:
