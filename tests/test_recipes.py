@@ -286,6 +286,14 @@ def test_seeds_of_another_recipe_are_not_noted_beside_these(workspace: Path) -> 
     assert Path("recipes/tiny.json").read_bytes() == before
 
 
+def test_a_seed_profiled_less_often_stands_beside_the_others(workspace: Path) -> None:
+    """As on a GPU, which is twice as fast then: that setting says what is measured, not what is trained."""
+    train_and_score("tiny-clipped-1")
+    train_and_score("tiny-clipped-2", profile_every=1000)
+    assert keep("tiny") == ["tiny-clipped-1", "tiny-clipped-2", "kneser_ney"]
+    assert len({note["made_with"] for arm, note in measured("tiny").items() if arm != "kneser_ney"}) == 1
+
+
 def test_the_ladders_intervals_are_of_one_confidence(workspace: Path) -> None:
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("confidence: 0.95", "confidence: 0.9"))

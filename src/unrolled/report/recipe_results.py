@@ -26,6 +26,7 @@ from unrolled.settings.stated import stated, stated_vocabulary
 from unrolled.shell.errors import UserError
 
 SAID = 3  # reasons of one message
+MEASURED_ONLY = {"profile_every": 1}  # of the section train: what is measured, not what is trained, and as it is by default
 
 
 def keep(name: str, workspace: Path = Path()) -> list[str]:
@@ -50,7 +51,8 @@ def keep(name: str, workspace: Path = Path()) -> list[str]:
             reasons.append(f"{arm} is not trained and scored here")
             continue
         read_back = Run.read(run)
-        if other := _difference(read_back.settings, {section: wanted[section] for section in ("network", "train")}):
+        trained = {key: value for key, value in wanted["train"].items() if key not in MEASURED_ONLY}
+        if other := _difference(read_back.settings, {"network": wanted["network"], "train": trained}):
             reasons.append(f"{arm} was trained with {other}")
             continue
         read_back.check(corpus["digest"])
@@ -88,7 +90,7 @@ def _check_ladder(name: str, task: str, folder: Path) -> None:
 
 def _digest_of(run: Run, evaluation: Evaluation) -> str:
     """Of corpus and settings, but for the seed: figures of one configuration may be averaged where it is the same."""
-    network, train = run.settings["network"], {**run.settings["train"], "seed": None}
+    network, train = run.settings["network"], {**run.settings["train"], "seed": None, **MEASURED_ONLY}
     content = [run.settings["corpus_digest"], network, train, evaluation.made_of["settings"]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
