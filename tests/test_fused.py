@@ -37,6 +37,8 @@ def test_it_gives_what_our_own_loop_gives(
     name: str, dtype: torch.dtype, tolerance: float, reverse: bool, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(3)
+    if (device, dtype) == ("cuda", torch.float32):
+        tolerance = 1e-4  # cuDNN's own rounding, 3e-5 on an H200; its ten bits, which must be off, would be 1e-3
     layer = RecurrentLayer(name, E, H, reverse=reverse, weight_dropout=0.4).to(find_device(device), dtype)
     calls = []
     monkeypatch.setattr(bptt, "runs_fused", lambda *_: True)
