@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolled.recurrence import bptt
 from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import CELLS
 from unrolled.recurrence.fused import FUSED, runs_fused
-from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.layer import RecurrentLayer, read_by_torch
+from unrolled.recurrence.stack import Stack
 from unrolled.shell.device import find_device
 
 T, B, E, H = 6, 4, 5, 3
@@ -53,8 +54,27 @@ def test_it_gives_what_our_own_loop_gives(
 
 def test_on_the_cpu_and_for_cells_that_torch_lacks_our_own_loop_is_the_choice() -> None:
     gpu = torch.empty(1, device="meta")
-    assert not any(runs_fused(cell, torch.empty(1)) or runs_fused(cell, gpu) for cell in CELLS.values())
-    assert {name for name in CELLS if name not in NAMES} == {"mingru", "minlstm"}
+    assert not any(runs_fused(cell, torch.empty(1), False) or runs_fused(cell, gpu, False) for cell in CELLS.values())
+    assert {name for name in CELLS if not runs_fused(CELLS[name], gpu, True)} == {"mingru", "minlstm"}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_network_that_only_reads_needs_no_loop_of_ours_where_torch_has_its_cell(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And reads the same, in either direction, padded or not; a profile comes from our own loop still."""
+    torch.manual_seed(3)
+    stack = Stack("s", name, inputs=E, hidden=H, layers=2, reverse=True, connection="residual")
+    inputs, state = torch.randn(T, B, E), stack.initial_state(B)
+    ours = {lengths: stack(inputs, state, lengths=lengths)[0] for lengths in (None, LENGTHS)}
+    read_by_torch(nn.ModuleList([stack]))
+    stack(inputs, state, profile=(profile := Profile()))[0].sum().backward()
+    assert set(profile.norms) == {"s.0", "s.1"}
+    if name in NAMES:
+        monkeypatch.setattr(bptt, "pack", None)  # no loop of ours would come by without
+    with torch.inference_mode():
+        for lengths, outputs in ours.items():
+            torch.testing.assert_close(stack(inputs, state, lengths=lengths)[0], outputs, rtol=1e-6, atol=1e-6)
 
 
 fused = bptt.fused

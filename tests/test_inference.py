@@ -24,6 +24,7 @@ from unrolled.corpus.files.lines import Reading, decoded_lines, lines_of
 from unrolled.corpus.vocabulary import build_tokenizer, encode_line, encode_opening
 from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import MANIFEST, SPLITS, Text, read_corpus
+from unrolled.ground.resolved import RESOLVED, write_resolved
 from unrolled.ground.score import Sums
 from unrolled.ground.special_tokens import END_ID
 from unrolled.shell.cli import main
@@ -384,6 +385,33 @@ def test_another_corpus_is_refused(workspace: Path) -> None:
         (ENCODED / name).write_bytes(content)
     assert altered.exit_code == 1 and "test.npy was altered since it was written" in altered.stderr
     assert another.exit_code == 1 and "was made from another corpus" in another.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gru-clipped", "runs/gru-clipped-1 does not exist; train it with: dvc repro train@gru-clipped-1"),
+        ("nope", "there is no arm 'nope'; params.yaml has a-1, a-2, gru-clipped-1"),
+        ("", "there is no arm ''; params.yaml has a-1, a-2, gru-clipped-1"),
+        ("a", "a has the seeds 1, 2: name one, as a-1"),
+    ],
+)
+def test_an_arm_that_is_not_there_is_told_from_one_that_is_not_trained(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / RESOLVED).mkdir()
+    for arm in ("gru-clipped-1", "a-1", "a-2"):
+        write_resolved(f"arms/{arm}", {}, tmp_path / RESOLVED)
+    monkeypatch.chdir(tmp_path)
+    result = say("generate", "the", "--arm", name)
+    assert result.exit_code == 1 and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_what_only_reads_leaves_our_loops_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their compiler would take most of the time that a short text takes."""
+    trained = Trained.read("lstm-clipped-1")
+    monkeypatch.setattr("unrolled.recurrence.bptt.pack", None)
+    assert list(trained.surprisals(["the cat"])) and trained.continued("the", length=2, seed=1)
 
 
 def test_without_a_trained_arm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from unrolled.ground.checksums import json_of, load, stage_of
 from unrolled.ground.corpus import Corpus, read_corpus
-from unrolled.ground.resolved import seeded
+from unrolled.ground.resolved import RESOLVED, arm_named, seeded
 from unrolled.ground.run import Run
 from unrolled.shell.errors import UserError
 
 ENCODED = Path("data/encoded")
+SHOWN = 12  # arms of one message
 
 Loss = float | tuple[float, ...]
 
@@ -26,10 +27,10 @@ def read_trained(
     there = sorted(path.parent.name for path in runs.glob("[!.]*/summary.json"))
     if arm is None:
         run = _best([Run.read(runs / name) for name in there], task, loss, that)
-    elif (name := seeded(arm, there)) in there or (runs / name).is_dir():
+    elif (name := seeded(arm, there)) in there or (name and (runs / name).is_dir()):
         run = Run.read(runs / name)
     else:
-        raise UserError(f"runs/{name} does not exist; train it with: dvc repro train@{name}")
+        raise UserError(_untrained(arm_named(arm, workspace / RESOLVED), workspace))
     if run.arm != run.directory.name:
         raise UserError(
             f"{run.directory} holds {run.arm}; make it again with: dvc repro -f -s {stage_of(run.directory)}"
@@ -53,6 +54,16 @@ def place_of(directory: Path) -> tuple[str, Path, str]:
             f"{directory} is no run directory; name one as runs/lstm-clipped, in the folder of its pipeline"
         )
     return arm, directory.parent.parent, str(load(runs / arm, "settings.json", json_of).get("task"))
+
+
+def _untrained(arm: str, workspace: Path) -> str:
+    """What to do about an arm that is not in runs/."""
+    resolved = workspace / RESOLVED / "arms"
+    if arm and (not resolved.is_dir() or (resolved / f"{arm}.json").is_file()):
+        return f"runs/{arm} does not exist; train it with: dvc repro train@{arm}"
+    known = sorted(path.stem for path in resolved.glob("*.json"))
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return f"there is no arm '{arm}'; params.yaml has {', '.join(known[:SHOWN]) or 'none'}{more}"
 
 
 def _best(runs: list[Run], task: str, loss: Callable[[Run], Loss | None], that: str) -> Run:

@@ -36,7 +36,7 @@ class DistanceNorms(Profile):
 
     def measured(self, packing: Packing, d_hidden: Tensor) -> Tensor:
         aligned = packing.aligned(d_hidden)
-        norms = aligned.flatten(1).norm(dim=1) if aligned.is_meta else norms_of_steps(aligned)  # nothing to look at
+        norms = norms_of_steps(aligned)
         return norms if packing.reverse else norms.flip(0)
 
     def note(self, name: str, call: int, norms: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> None:

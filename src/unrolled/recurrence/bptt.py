@@ -118,16 +118,17 @@ class Profile:
 def unroll(
     cell: Cell, inputs: Tensor, weights: LayerWeights, state: tuple[Tensor, ...],
     *, reverse: bool = False, lengths: Tensor | None = None, profile: Profile | None = None, name: str = "",
+    by_torch: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
     """Run `cell` over inputs [T, B, E] from `state` (each [B, H]); outputs [T, B, H] and the final state.
 
     `reverse` runs from t = T-1 down to 0; outputs stay aligned with their inputs. `lengths` (int64 [B], each from 1 to
     T) says how many tokens each column has before its padding, where the output is 0 and the state stands still: a
     forward layer's final state is the one after each column's last token, and a reverse layer starts at that token.
-    The final state is not detached: truncation is up to the caller. Shapes and types are not checked here, but in
-    `RecurrentLayer`.
+    The final state is not detached: truncation is up to the caller. ``by_torch``: without a profile, by torch's own
+    layer on a CPU too, where it has one. Shapes and types are not checked here, but in `RecurrentLayer`.
     """
-    if profile is None and runs_fused(cell, inputs):
+    if profile is None and runs_fused(cell, inputs, by_torch):
         return fused(cell, inputs, weights, state, reverse, lengths)
     packing = pack(len(inputs), inputs.shape[1], lengths, reverse, inputs.device)
     tensors = (inputs, *weights, *state)
@@ -256,7 +257,8 @@ def norms_of_steps(gradients: Tensor) -> Tensor:
     """Frobenius norms [T] of [T, B, H]; in double precision where single precision's squares would overflow."""
     flat = gradients.flatten(1)
     norms = torch.linalg.vector_norm(flat, dim=1)
-    return norms if norms.isfinite().all() else torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
+    there = norms.is_meta or norms.isfinite().all()
+    return norms if there else torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
 
 
 def _addend_norms(packing: Packing, gradients: Tensor, uses: Tensor) -> Tensor:

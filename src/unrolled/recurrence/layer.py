@@ -18,8 +18,11 @@ class RecurrentLayer(nn.Module):
     Of a cell without a recurrent product weight_hh has no rows, [0, H].
 
     `initialise` says how its weights start. ``weight_dropout`` is the share of weight_hh that drops out in training
-    (DropConnect: Merity, Keskar & Socher 2018, section 2). ``name`` is what a profile calls the layer.
+    (DropConnect: Merity, Keskar & Socher 2018, section 2). ``name`` is what a profile calls the layer. Where
+    ``by_torch`` is set, torch's own layer runs when no profile is asked for, where there is one of the cell.
     """
+
+    by_torch = False
 
     def __init__(
         self, cell: str, inputs: int, hidden: int, *, reverse: bool = False, name: str = "layer",
@@ -110,8 +113,9 @@ class RecurrentLayer(nn.Module):
         weight_hh = dropout(self.weight_hh, self.weight_dropout, generator)
         weights = LayerWeights(self.weight_ih, weight_hh, self.bias, self.bias_hh)
         return unroll(
-            self.cell, inputs, weights, state, reverse=self.reverse, lengths=lengths, profile=profile, name=self.name
-        )
+            self.cell, inputs, weights, state, reverse=self.reverse, lengths=lengths, profile=profile, name=self.name,
+            by_torch=self.by_torch,
+        )  # fmt: skip
 
     def _check(self, inputs: Tensor, state: tuple[Tensor, ...], lengths: Tensor | None) -> None:
         """Name the first argument that does not fit, in one line."""
@@ -137,3 +141,10 @@ class RecurrentLayer(nn.Module):
         bad = lengths[(lengths < 1) | (lengths > len(inputs))]
         if len(bad):
             raise ValueError(f"lengths must be between 1 and {len(inputs)}, the inputs' time steps, not {int(bad[0])}")
+
+
+def read_by_torch(network: nn.Module) -> None:
+    """Set ``by_torch`` in all recurrent layers of a network that is no longer trained."""
+    for module in network.modules():
+        if isinstance(module, RecurrentLayer):
+            module.by_torch = True

@@ -26,7 +26,7 @@ from unrolled.settings.stated import stated, stated_vocabulary
 from unrolled.shell.errors import UserError
 
 SAID = 3  # reasons of one message
-MEASURED_ONLY = {"profile_every": 1}  # of the section train: what is measured, not what is trained, and as it is by default
+MEASURED_ONLY = {"profile_every": 1}  # of the section train: says what is measured; and what it is by default
 
 
 def keep(name: str, workspace: Path = Path()) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from unrolled.corpus.vocabulary import load_tokenizer
 from unrolled.ground.run import Run
 from unrolled.ground.trained import ENCODED, read_trained
+from unrolled.recurrence.layer import read_by_torch
 from unrolled.tasks.classification.model.network import Network
 from unrolled.tasks.classification.text.serving import Classifier
 
@@ -20,6 +21,7 @@ def read_classifier(arm: str | None = None, workspace: Path = Path()) -> tuple[s
     run, corpus = read_trained(arm, TASK, _loss, workspace)
     network = run.model()
     assert isinstance(network, Network)
+    read_by_torch(network)
     return run.arm, Classifier(network, load_tokenizer(workspace / ENCODED / "tokenizer.json"), corpus.names["labels"])
 
 

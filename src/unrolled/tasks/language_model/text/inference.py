@@ -20,6 +20,7 @@ from unrolled.ground.corpus import MANIFEST
 from unrolled.ground.run import Run
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 from unrolled.ground.trained import ENCODED, read_trained
+from unrolled.recurrence.layer import read_by_torch
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.text.generation import draws
@@ -80,6 +81,7 @@ class Trained:
             )
         network = run.model()
         assert isinstance(network, Network)
+        read_by_torch(network)
         encoded = workspace / ENCODED
         tokenizer, reading = (
             load_tokenizer(encoded / "tokenizer.json"),

@@ -18,7 +18,7 @@ from unrolled.tasks.language_model.model.network import Network
 WINDOW = 512  # tokens at a time; no figure depends on it
 STRETCH = 1024  # tokens that the network reads in one call: of many more, malloc keeps what each thread frees
 BESIDE = 4  # times as many where lines stand side by side, of which a call takes few steps
-ROWS = 64  # whose logits stay in the processor's cache until they are summed, which takes half the time
+ROWS = 32  # whose logits stay in the processor's cache until they are summed, which takes half the time
 SHARE = 4 * ROWS  # that a thread takes at a time
 
 
@@ -50,7 +50,8 @@ class Reader:
     def _stream(self, ids: Tensor) -> Tensor:
         """What a stretch costs is found while the next one is read."""
         nats, finding = torch.empty(len(ids)), list[Future[None]]()
-        for part, own in zip(ids.split(STRETCH), nats.split(STRETCH), strict=True):
+        sizes = _of_few_sizes(len(ids))
+        for part, own in zip(ids.split(sizes), nats.split(sizes), strict=True):
             left = torch.cat([torch.tensor([self._last]), part[:-1]])
             hidden, self._state = self.network.read("forward", left[:, None], self._state)
             self._last = int(part[-1])
@@ -105,6 +106,13 @@ def forward_nats(network: Network, tokens: Tokens) -> Tensor:
 def last_sentence(network: Network, ids: list[int]) -> list[int]:
     """What is read of a text that goes on: all of it, or of its last sentence what there is."""
     return ids[len(ids) - ids[::-1].index(END_ID) :] if network.anew and END_ID in ids else ids
+
+
+def _of_few_sizes(tokens: int) -> list[int]:
+    """Stretches, and powers of two for what is left: of each size that torch's layer meets it keeps a plan."""
+    whole, rest = divmod(tokens, STRETCH)
+    powers = (1 << bit for bit in reversed(range(rest.bit_length())))
+    return [STRETCH] * whole + [power for power in powers if rest & power]
 
 
 def _of_about_one_length(lengths: Ints) -> Iterator[Ints]:

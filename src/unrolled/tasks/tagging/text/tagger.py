@@ -12,6 +12,7 @@ from unrolled.ground.checksums import json_of, load
 from unrolled.ground.run import Run
 from unrolled.ground.sequences import by_length
 from unrolled.ground.trained import read_trained
+from unrolled.recurrence.layer import read_by_torch
 from unrolled.shell.errors import UserError
 from unrolled.tasks.tagging.model.batches import batch_of
 from unrolled.tasks.tagging.model.network import Network
@@ -58,6 +59,7 @@ class Tagger:
         run, corpus = read_trained(arm, TASK, _errors, workspace)
         network = run.model()
         assert isinstance(network, Network)
+        read_by_torch(network)
         return cls.of(
             run.arm, network, corpus.names, load(workspace / CORPUS_REPORT.parent, CORPUS_REPORT.name, json_of)
         )
