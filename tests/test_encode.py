@@ -12,11 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from unrolled.corpus import blocks, vocabulary
+from unrolled.corpus import blocks
 from unrolled.corpus.catalogue import CATALOGUE, facts
 from unrolled.corpus.encode import encode_corpus
 from unrolled.corpus.encode_file import Encoder, encode_files
 from unrolled.corpus.fetch import fetch
+from unrolled.corpus.files.lines import BATCH
 from unrolled.corpus.readers import READERS
 from unrolled.corpus.splits import write_splits
 from unrolled.corpus.vocabulary import build_tokenizer, decode, load_tokenizer
@@ -91,7 +92,7 @@ LINE = st.text(st.sampled_from("abé .<>") | st.characters(exclude_categories=["
 DOCUMENTS = st.lists(st.lists(LINE, min_size=1, max_size=4), min_size=1, max_size=12)
 
 
-@pytest.mark.parametrize("batch", [1, 20, vocabulary.BATCH])
+@pytest.mark.parametrize("batch", [1, 20, BATCH])
 @given(DOCUMENTS, st.sampled_from([("word", False), ("word", True), ("character", False)]))
 @example([["a <eos> b", "<eos>"], ["<eos>"], ["<unk> a"]], ("word", True))
 def test_each_document_cut_at_its_borders_gives_its_lines(
@@ -100,7 +101,7 @@ def test_each_document_cut_at_its_borders_gives_its_lines(
     """Whatever the text says: a word spelled <eos> ends no document, and a batch of lines ends where it likes."""
     unit, tokenised = way
     with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vocabulary, "BATCH", batch)
+        patch.setattr("unrolled.corpus.files.lines.BATCH", batch)
         patch.setattr(blocks, "SIZE", batch)
         split, tokenizer = borders(Path(name), documents, unit, tokenised=tokenised)
     by_library = [[index for line in document for index in tokenizer.encode(line).ids] for document in documents]

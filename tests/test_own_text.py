@@ -181,7 +181,7 @@ def test_letters_in_two_forms_are_found(letters: list[str]) -> None:
     text = "".join(letters)
     forms = Forms()
     for line in text.split("\n"):
-        forms.add(line)
+        forms.add(line.encode())
     whole = {each for each in letters if len(each) == 1}
     apart = {unicodedata.normalize("NFC", each) for each in letters if len(each) == 2}
     if "\u1161" not in text and "가" not in text:

@@ -100,6 +100,29 @@ def test_a_single_document_is_cut_into_blocks_and_the_report_says_so(tmp_path: P
         assert by_document(tmp_path / "text", split) == [lines] and report[split] == {"documents": 1}
 
 
+@given(
+    st.lists(st.text(alphabet="aé\u2019 ", max_size=9), min_size=1, max_size=40),
+    st.sampled_from([(0.05, 0.1), (0.3, 0.3), (0.9, 0.05), (0.05, 0.9)]),
+    st.sampled_from([1, 7, 1 << 17]),
+)
+def test_a_line_belongs_where_it_begins(lines: list[str], shares: tuple[float, float], batch: int) -> None:
+    """Whatever is written and marked at a time: the borders are known when all has been read."""
+    valid, test = shares
+    begins = [sum(len(line) + 1 for line in lines[:index]) for index in range(len(lines))]
+    total = sum(len(line) + 1 for line in lines)
+    wanted: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for begin, line in zip(begins, lines, strict=True):
+        wanted[SPLITS[(begin >= total * (1 - valid - test)) + (begin >= total * (1 - test))]].append(line)
+    if not any(lines) or not all(wanted.values()):
+        return
+    with TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unrolled.corpus.files.lines.BATCH", batch)
+        patch.setattr("unrolled.corpus.splits.MARKED", 2)
+        assert write(Path(place) / "text", [document("one", *lines)], valid=valid, test=test) == wanted
+        for split in SPLITS:
+            assert by_document(Path(place) / "text", split) == [wanted[split]]
+
+
 def test_published_splits_are_kept(tmp_path: Path) -> None:
     """With their documents; one that is blank is none of them."""
     documents = [document(f"{split} {n}", *[f"{split} {n}"] * n, split=split) for split in SPLITS for n in (2, 0, 3)]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from unrolled.corpus import blocks, vocabulary
+from unrolled.corpus import blocks
 from unrolled.corpus.encode_file import Encoder, encode_files
 from unrolled.corpus.spelling import Letters
 from unrolled.corpus.vocabulary import build_tokenizer
@@ -72,7 +72,7 @@ def test_any_text(lines: list[str], unit: str, lowercase: bool, tokenised: bool)
 @given(lines=LINES)
 def test_any_text_in_small_blocks(lines: list[str], unit: str, lowercase: bool, tokenised: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vocabulary, "BATCH", 4)
+        patch.setattr("unrolled.corpus.files.lines.BATCH", 4)
         patch.setattr(blocks, "SIZE", 4)
         check(lines, unit, lowercase, tokenised)
 

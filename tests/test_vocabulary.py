@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from unrolled.corpus import vocabulary
+from unrolled.corpus.files.lines import batches
 from unrolled.corpus.vocabulary import (
-    batches,
     build_tokenizer,
     decode,
     encode_line,
@@ -112,7 +111,7 @@ def test_a_damaged_tokenizer_is_told(tmp_path: Path) -> None:
 @given(st.lists(st.text(alphabet="ab", max_size=30), max_size=30))
 def test_batches_are_bounded_and_lose_no_line(lines: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vocabulary, "BATCH", 40)
+        patch.setattr("unrolled.corpus.files.lines.BATCH", 40)
         found = list(batches(lines))
     assert [line for batch in found for line in batch] == lines
     assert all(sum(map(len, batch)) < 40 + 30 for batch in found)

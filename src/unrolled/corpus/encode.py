@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from unrolled.corpus.blocks import Block, Pool, blocks_of, pool_for
 from unrolled.corpus.encode_file import Encoded, Encoder, encode_files
+from unrolled.corpus.files.lines import BATCH
 from unrolled.corpus.kept_arrays import keep_the_source, keep_what_is_known
 from unrolled.corpus.repeats import share_in_training
 from unrolled.corpus.spelling import Letters, Spelling
 from unrolled.corpus.stretches import Pieces
-from unrolled.corpus.vocabulary import BATCH, build_subwords, pieces_for, spelled, tokenizer_of
+from unrolled.corpus.vocabulary import build_subwords, pieces_for, spelled, tokenizer_of
 from unrolled.corpus.warning_signs import warnings_of
 from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.checksums import load, read_sealed, seal

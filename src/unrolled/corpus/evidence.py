@@ -28,6 +28,8 @@ UNSPACED = (
 )
 RUNS = tuple((name, re.compile(f"[{letters}]+"), longest) for name, letters, longest in UNSPACED)
 MANY = 0.3  # share of a text's letters
+ASCII = bytes(range(128))
+COMBINING = "\u0300"  # the first code point that joins another: of a text of lower ones each letter has one form
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,15 @@ class Forms:
     whole: set[str] = field(default_factory=set)
     put_together: set[str] = field(default_factory=set)
 
-    def add(self, text: str) -> None:
-        if text.isascii():
+    def add(self, text: bytes) -> None:
+        """Of whole lines, so that no letter is cut in two."""
+        letters = set(text.translate(None, ASCII).decode())
+        self.whole |= letters
+        if max(letters, default="") < COMBINING or unicodedata.is_normalized("NFC", whole := text.decode()):
             return
-        self.whole.update(letter for letter in set(text) if letter > "\x7f")
-        if not unicodedata.is_normalized("NFC", text):
-            normal = unicodedata.normalize("NFC", text)
-            found = (letter for letter in set(normal) if letter > "\x7f")
-            self.put_together.update(letter for letter in found if normal.count(letter) > text.count(letter))
+        normal = unicodedata.normalize("NFC", whole)
+        found = (letter for letter in set(normal) if letter > "\x7f")
+        self.put_together.update(letter for letter in found if normal.count(letter) > whole.count(letter))
 
     def both(self) -> list[str]:
         """Letters that occur in two forms, which are two to a network."""
@@ -110,7 +113,7 @@ class Forms:
 def forms_in(texts: Iterable[Path]) -> Forms:
     forms = Forms()
     for text in texts:
-        with text.open(encoding="utf-8", newline="\n") as file:
-            while lines := file.readlines(BLOCK):  # whole lines, so that no letter is cut in two
-                forms.add("".join(lines))
+        with text.open("rb") as file:
+            while block := file.read(BLOCK):
+                forms.add(block + file.readline())
     return forms

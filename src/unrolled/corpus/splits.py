@@ -4,16 +4,21 @@
 """
 
 import hashlib
+import os
+import shutil
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import chain, islice
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from unrolled.corpus.files.lines import batches
 from unrolled.corpus.files.text_files import Document
 from unrolled.ground.atomic import whole_folder
 from unrolled.ground.checksums import seal
@@ -21,7 +26,7 @@ from unrolled.ground.corpus import NO_ARRAYS, SPLITS
 from unrolled.shell.errors import UserError
 
 SHORTEST_CUT = 1000  # characters: of less, a split would be a few words
-BATCH = 1 << 17  # characters, or lines, that wait to be written
+MARKED = 64  # batches, of which the place of one is kept: of a terabyte 100,000
 NEAR = 100  # characters before a border, within which a word ends
 DUPLICATES = "duplicates"  # beside the splits, in counts of documents
 
@@ -29,40 +34,62 @@ DUPLICATES = "duplicates"  # beside the splits, in counts of documents
 class SplitFile:
     """A split's text under way, document by document; ``lines``: how many each document has."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file, self.lines = file, array("q")
-        self._pending: list[str] = []  # lines, written many at a time: one at a time takes as long as reading it
-        self._size = 0
 
     def add(self, document: Iterable[str]) -> None:
         """Write a document's lines."""
         self.begin()
-        for line in document:
-            self.write(line)
-
-    def clear(self) -> None:
-        """Take back all that was written."""
-        self.flush()
-        self._file.seek(0)
-        self._file.truncate()
-        del self.lines[:]
+        for batch in batches(document):
+            self.write(batch)
 
     def begin(self) -> None:
         """The lines from here on belong to another document."""
         self.lines.append(0)
 
-    def write(self, line: str) -> None:
-        self._pending.append(line)
-        self._size += len(line)
-        self.lines[-1] += 1
-        if self._size > BATCH or len(self._pending) > BATCH:
-            self.flush()
+    def write(self, lines: Sequence[str]) -> int:
+        """Lines of one document, many at a time: one at a time takes as long as reading them; their characters."""
+        text = "\n".join((*lines, ""))
+        self._file.write(text.encode())
+        self.lines[-1] += len(lines)
+        return len(text)
 
-    def flush(self) -> None:
-        """Have the file hold all that was written."""
-        self._file.write("\n".join((*self._pending, "")))
-        self._pending.clear()
-        self._size = 0
+    def clear(self) -> None:
+        """Take back all that was written."""
+        self._file.seek(0)
+        self._file.truncate()
+        del self.lines[:]
+
+    @property
+    def end(self) -> "Mark":
+        """Where the next line is going to stand."""
+        return Mark(self._file.tell(), self.lines[-1])
+
+    def line_from(self, mark: "Mark", characters: float) -> "Mark":
+        """The first line that begins ``characters`` or more behind ``mark``, or the end."""
+        self._file.seek(mark.place)
+        passed, place, line = 0, mark.place, mark.line
+        while passed < characters and (text := self._file.readline()):
+            passed, place, line = passed + len(text.decode()), place + len(text), line + 1
+        self._file.seek(0, os.SEEK_END)
+        return Mark(place, line)
+
+    def move_from(self, mark: "Mark", other: "SplitFile") -> None:
+        """The lines from ``mark`` on become the other's, as a document there."""
+        if count := self.lines[-1] - mark.line:
+            self._file.seek(mark.place)
+            shutil.copyfileobj(self._file, other._file)
+            self._file.truncate(mark.place)
+            self._file.seek(0, os.SEEK_END)
+            self.lines[-1] = mark.line
+            other.lines.append(count)
+
+
+class Mark(NamedTuple):
+    """A place in a split's file, in bytes, and its line's number in the last document."""
+
+    place: int
+    line: int
 
 
 Sink = Mapping[str, SplitFile]
@@ -99,10 +126,8 @@ def write_splits(
     several, stream = ([], iter(documents)) if drawn else _peek(iter(documents))
     with whole_folder(folder) as partial:
         with ExitStack() as stack:
-            opened = {s: (partial / f"{s}.txt").open("w", encoding="utf-8", newline="\n") for s in SPLITS}
-            sink = {split: SplitFile(stack.enter_context(file)) for split, file in opened.items()}
-            for file in sink.values():
-                stack.callback(file.flush)  # before it is closed
+            opened = {split: stack.enter_context((partial / f"{split}.txt").open("w+b")) for split in SPLITS}
+            sink = {split: SplitFile(file) for split, file in opened.items()}
             if drawn:
                 counts, how = _write_drawn(stream, sink), "as published"
             elif not several:
@@ -208,11 +233,16 @@ def _seed_that_fills(names: list[str], valid_share: float, test_share: float) ->
 def _write_blocks(document: Document, sink: Sink, valid_share: float, test_share: float) -> tuple[dict[str, int], str]:
     """Train, valid and test one after the other, as long as their shares of the characters; with how that was done.
 
-    Where lines are so few, and so long, that a split would get none, those that a border falls into are cut there.
+    A line belongs where it begins. Where lines are so few, and so long, that a split would get none, those that a
+    border falls into are cut there.
     """
-    total = sum(len(line) + 1 for line in document.lines())
+    total, marks = _write_whole(document, sink["train"])
     borders = total * (1 - valid_share - test_share), total * (1 - test_share)
-    counts, how = _fill(_whole(document.lines(), *borders), sink), "contiguous blocks of a single document"
+    for split, border in (("test", borders[1]), ("valid", borders[0])):
+        at = bisect_right(marks, border, key=itemgetter(0)) - 1
+        before, mark = marks[at]
+        sink["train"].move_from(sink["train"].line_from(mark, border - before), sink[split])
+    counts, how = {split: len(sink[split].lines) for split in SPLITS}, "contiguous blocks of a single document"
     if not all(counts.values()) and total >= SHORTEST_CUT:
         for file in sink.values():
             file.clear()
@@ -226,23 +256,26 @@ def _write_blocks(document: Document, sink: Sink, valid_share: float, test_share
     return counts, how
 
 
+def _write_whole(document: Document, file: SplitFile) -> tuple[int, list[tuple[int, Mark]]]:
+    """Its characters, and marks at some of them: where a text is to be cut is known when all of it was read."""
+    file.begin()
+    total, marks = 0, []
+    with tqdm(unit=" lines", disable=None) as bar:
+        for number, batch in enumerate(batches(document.lines())):
+            if number % MARKED == 0:
+                marks.append((total, file.end))
+            total += file.write(batch)
+            bar.update(len(batch))
+    return total, marks
+
+
 def _fill(parts: Iterable[tuple[str, str]], sink: Sink) -> dict[str, int]:
     """``parts``: lines, each with its split."""
     counts = dict.fromkeys(SPLITS, 0)
-    for split, line in tqdm(parts, unit=" lines", disable=None):
-        if not counts[split]:
-            sink[split].begin()
-        sink[split].write(line)
+    for split, lines in groupby(parts, key=itemgetter(0)):
+        sink[split].add(line for _, line in lines)
         counts[split] = 1
     return counts
-
-
-def _whole(lines: Iterable[str], valid_from: float, test_from: float) -> Iterator[tuple[str, str]]:
-    """Each line is where it begins."""
-    at = 0
-    for line in lines:
-        yield "train" if at < valid_from else "valid" if at < test_from else "test", line
-        at += len(line) + 1
 
 
 def _cut(lines: Iterable[str], valid_from: float, test_from: float) -> Iterator[tuple[str, str]]:

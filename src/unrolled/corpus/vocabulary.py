@@ -3,37 +3,22 @@
 Token ids: ``<unk>`` = 0, ``<eos>`` = 1, then by descending training count, ties by text. ``<eos>`` ends each line.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from unrolled.corpus.blocks import ALONE, Pool
-from unrolled.corpus.files.lines import PLAIN, Reading, opened
+from unrolled.corpus.files.lines import PLAIN, Reading, batches, opened
 from unrolled.corpus.stretches import Pieces
 from unrolled.corpus.subwords import subword_stretches, subword_tokenizer
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 from unrolled.shell.errors import UserError
 
 UNKNOWN, END = "<unk>", "<eos>"
-BATCH = 1 << 17  # characters tokenised at a time: what a processor's cache holds
 COUNTED = 1 << 22  # characters whose subwords are counted at a time: each of their stretches is looked up once
 _ENDED = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, END_ID)])
-
-
-def batches(lines: Iterable[str], most: int | None = None) -> Iterator[list[str]]:
-    """Lines in lists of about ``most`` characters, or BATCH, so that memory stays flat however long the lines are."""
-    batch: list[str] = []
-    size, most = 0, BATCH if most is None else most
-    for line in lines:
-        batch.append(line)
-        size += len(line)
-        if size >= most:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def unit_of(tokenizer: Tokenizer) -> str:

@@ -26,6 +26,7 @@ from unrolled.corpus.files.encodings import (
 from unrolled.shell.errors import UserError
 
 BLOCK = 1 << 20  # bytes read at a time
+BATCH = 1 << 17  # characters that are tokenised, or written, at a time: what a processor's cache holds
 LONGEST_LINE = 1 << 16  # characters: text without line ends (text8 is one line of 100 MB) is cut at a space
 
 BlankLines = Literal["drop", "paragraphs", "keep"]
@@ -124,6 +125,20 @@ def decoded(stream: BinaryIO, name: str, reading: Reading = PLAIN) -> Iterator[s
             return
         offset, number = offset + len(block), number + text.count("\n")
         last, block = block[-SAMPLE:], stream.read(BLOCK)
+
+
+def batches(lines: Iterable[str], most: int | None = None) -> Iterator[list[str]]:
+    """Lines in lists of about ``most`` characters, or BATCH, so that memory stays flat however long the lines are."""
+    batch: list[str] = []
+    size, most = 0, BATCH if most is None else most
+    for line in lines:
+        batch.append(line)
+        size += len(line)
+        if size >= most:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _decoder(codec: str) -> io.IncrementalNewlineDecoder:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from unrolled.corpus.files.lines import Reading
-from unrolled.corpus.vocabulary import END, batches, decode, encode_opening, load_tokenizer, stretches, unit_of
+from unrolled.corpus.files.lines import Reading, batches
+from unrolled.corpus.vocabulary import END, decode, encode_opening, load_tokenizer, stretches, unit_of
 from unrolled.ground.checksums import read_sealed
 from unrolled.ground.corpus import MANIFEST
 from unrolled.ground.run import Run

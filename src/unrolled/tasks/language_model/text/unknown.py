@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from unrolled.corpus.vocabulary import BATCH, UNKNOWN, pieces_in, stretches, unit_of
+from unrolled.corpus.files.lines import BATCH
+from unrolled.corpus.vocabulary import UNKNOWN, pieces_in, stretches, unit_of
 from unrolled.ground.checksums import json_of, load
 from unrolled.ground.corpus import MANIFEST
 from unrolled.ground.special_tokens import UNKNOWN_ID
