@@ -126,7 +126,7 @@ def unroll(
     T) says how many tokens each column has before its padding, where the output is 0 and the state stands still: a
     forward layer's final state is the one after each column's last token, and a reverse layer starts at that token.
     The final state is not detached: truncation is up to the caller. ``by_torch``: without a profile, by torch's own
-    layer on a CPU too, where it has one. Shapes and types are not checked here, but in `RecurrentLayer`.
+    layer on a CPU too, where that is as fast. Shapes and types are not checked here, but in `RecurrentLayer`.
     """
     if profile is None and runs_fused(cell, inputs, by_torch):
         return fused(cell, inputs, weights, state, reverse, lengths)

@@ -19,7 +19,7 @@ class RecurrentLayer(nn.Module):
 
     `initialise` says how its weights start. ``weight_dropout`` is the share of weight_hh that drops out in training
     (DropConnect: Merity, Keskar & Socher 2018, section 2). ``name`` is what a profile calls the layer. Where
-    ``by_torch`` is set, torch's own layer runs when no profile is asked for, where there is one of the cell.
+    ``by_torch`` is set, torch's own layer runs when no profile is asked for, where that is as fast.
     """
 
     by_torch = False
