@@ -394,6 +394,7 @@ def test_the_page_in_the_repository_is_what_the_notes_say(tmp_path: Path) -> Non
     page = (tmp_path / "ladder.md").read_text()
     rows = {cells[0]: cells for cells in _cells(page)}
     assert rows["rung"][3:5] == ["here: test", "pseudo-perplexity, test"]
+    assert rows["LSTM tied, as AWD-LSTM, at the best softmax temperature"][3].endswith(", temperature 1.05")
     assert rows["BiLSTM small, forward head"][3] and not rows["BiLSTM small, forward head"][4]
     assert rows["BiLSTM small, joined head"][4] and not rows["BiLSTM small, joined head"][3]
     assert "joined head" not in (tmp_path / "ladder.svg").read_text()

@@ -41,6 +41,7 @@ class Step:
     epochs: int | None  # that its arms are trained for
     runs: Sequence[Measurement]
     tests: Sequence[float]
+    chosen: str = ""  # what its seeds' validation splits chose to reach them, in words
 
     @property
     def published(self) -> float | None:
@@ -78,9 +79,16 @@ def climb(task: str, folder: Path = RECIPES, *, corpus: str | None = None) -> La
             of_row = recipe.section("arch").get(rung.arms[0].partition("-")[0]) or {}
             epochs = of_row.get("epochs", recipe.section("train").get("epochs"))
             tests = [figure for run in runs if (figure := rung.reached(run, scores)) is not None]
-            steps.append(Step(name, rung, score, rung.own_score(scores), valids, epochs, runs, tests))
+            chosen = _chosen(runs, *of_task.CHOSEN[score]) if score in of_task.CHOSEN else ""
+            steps.append(Step(name, rung, score, rung.own_score(scores), valids, epochs, runs, tests, chosen))
     down = -1 if scores[0].lower_is_better else 1
     return Ladder(scores[0], of_task.LADDERS[wanted], sorted(steps, key=lambda step: down * step.height))
+
+
+def _chosen(runs: Sequence[Measurement], key: str, said: str) -> str:
+    """One value where all seeds chose the same, else all that were chosen."""
+    values = sorted({float(run["scores"][key]) for run in runs if run["scores"].get(key) is not None})
+    return f"{said} {', '.join(f'{value:g}' for value in values)}" if values else ""
 
 
 def write(ladder: Ladder, folder: Path) -> None:
@@ -133,7 +141,7 @@ def _row(step: Step, ladder: Ladder, own: Sequence[str]) -> list[str]:
         low, high = published.ratio
         said = f"{low} times" if low == high else f"{low} to {high} times"
     parameters = next((run["parameters"] for run in step.runs if "parameters" in run), None)
-    reached = _spread(step.tests) + _ratio(step, ladder.steps)
+    reached = _spread(step.tests) + _ratio(step, ladder.steps) + (f", {step.chosen}" if step.chosen else "")
     diverged = [run.get("diverged_at_step") for run in step.runs if run.get("status") == "diverged"]
     seeds = sum("seed" in run and step.score in run["scores"] for run in step.runs)  # a baseline has none
     return [

@@ -16,7 +16,8 @@ class Words(NamedTuple):
 MADE = (
     "`unrolled use RECIPE` and then `dvc repro` make a rung; `unrolled keep RECIPE` notes what it reached, and this",
     "page is written from those notes. Mean over seeds, and the largest distance from it; the interval is the first",
-    "seed's, by bootstrap over blocks of tokens. Minutes are of the clock, waits for other work included.",
+    "seed's, by bootstrap over blocks of tokens. Minutes are of the clock, waits for other work included, and the",
+    "median over seeds.",
 )
 # By corpus; perplexities of different texts do not compare. Recipes of a corpus that has none stand on the first.
 LADDERS = {
@@ -45,3 +46,5 @@ LADDERS = {
     ),
 }
 VALID = "valid_perplexity"  # in the notes of `unrolled keep`: what the best epoch was chosen by
+# By score, what the validation split chose to reach it: its name in the notes, and what it is called.
+CHOSEN = {"temperature_perplexity": ("softmax_temperature", "temperature")}
