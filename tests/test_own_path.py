@@ -34,6 +34,17 @@ def test_a_pipe_is_told_before_dvc_waits_for_it(tmp_path: Path) -> None:
         check_path(str(tmp_path / "fifo"))
 
 
+def test_a_name_that_dvc_cannot_list_is_told(tmp_path: Path) -> None:
+    (tmp_path / "Bücher [1]").mkdir()
+    check_path(str(tmp_path))
+    try:
+        (tmp_path / "Bücher [1]" / os.fsdecode(b"caf\xe9.txt")).touch()
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 alone")
+    with pytest.raises(UserError, match=r"name of .*Bücher \[1\]/caf\\xe9\.txt is not UTF-8, and DVC lists no such"):
+        check_path(str(tmp_path))
+
+
 @pytest.mark.parametrize("pipeline", [".", "pipelines/some"])
 def test_what_git_does_not_track_is_told_where_dvc_copies_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: str

@@ -1,5 +1,6 @@
 """Where the user's own data is: what is wrong with corpus.path that DVC would say in other words, or not at all."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from unrolled.shell.workspace import repository
 
 
 def check_path(path: str | None) -> None:
-    """UserError for a path that DVC does not find though it is there, or on which it would wait without end."""
+    """UserError for a path that DVC does not find though it is there, cannot list, or would wait on without end."""
     if path is None:
         return
     place = Path(path)
@@ -26,11 +27,24 @@ def check_path(path: str | None) -> None:
                 f"corpus.path: {path} is {what}, and text is read more than once; put it into a file: "
                 f"cat {path} > text.txt"
             )
+        if named := _without_utf8(place):
+            raise UserError(f"corpus.path: the name of {named} is not UTF-8, and DVC lists no such file; rename it")
     elif there := where_dvc_was_called(path):
         raise UserError(
             f"corpus.path: DVC runs this in a copy of the repository, which lacks {path}, as git does not track it; "
             f"write its whole path: {there}"
         )
+
+
+def _without_utf8(folder: Path) -> str | None:
+    """The first file or folder below one whose name is no UTF-8, its bytes spelled out; None where there is none."""
+    for above, folders, files in os.walk(folder):
+        for name in sorted((*folders, *files)):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                return os.fsencode(os.path.join(above, name)).decode(errors="backslashreplace")
+    return None
 
 
 def where_dvc_was_called(path: str) -> Path | None:

@@ -11,6 +11,7 @@ import click
 
 from unrolled.ground.registry import has_part, task_names, task_part
 from unrolled.settings.loader import PARAMS, load_params
+from unrolled.settings.own_path import check_path
 from unrolled.settings.recipes import Measurement, Rung, measured, read
 from unrolled.settings.recipes import names as all_recipes
 from unrolled.settings.recipes import use as use_recipe
@@ -69,6 +70,7 @@ def check() -> None:
 
     params = load_params(PARAMS)
     corpus = params.sections["corpus"]
+    check_path(corpus.get("path"))
     if data_of(params.task).CATALOGUE[corpus["name"]].own and not Path(corpus["path"]).exists():
         raise UserError(f"{PARAMS}: 'corpus.path': {corpus['path']!r} does not exist; name a file or a folder")
     if remains := take_away():
