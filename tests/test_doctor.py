@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from unrolled.shell import doctor
 from unrolled.shell.cli import main
 
 ROOT = Path(__file__).parents[1]
+CONFLICT = "<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '1.0'\n>>>>>>> theirs\n"
 PINNED = re.compile(r"^([\w.-]+)==([\w.]+)", re.M)
 
 
@@ -95,6 +97,7 @@ def _altered_raw() -> None:
         (lambda: Path("requirements.lock").write_text("click=0.1\n"), "versions", "git checkout requirements.lock"),
         (lambda: Path("params.yaml").write_text("a: 1\n"), "settings", "key 'task' is missing"),
         (lambda: Path("dvc.yaml").unlink(), "DVC", "dvc.yaml is missing"),
+        (lambda: Path("dvc.lock").write_text(CONFLICT), "DVC", "choose one, as with: git checkout --theirs dvc.lock"),
         (lambda: shutil.rmtree(".git"), "DVC", "git init, or clone the repository again"),
         (_altered_tokens, "corpus", "train.npy was altered since it was written; make it again with: dvc repro"),
         (
@@ -108,6 +111,29 @@ def _altered_raw() -> None:
 def test_each_ill_is_found_with_its_mend(place: Path, harm: Callable[[], object], about: str, words: str) -> None:
     harm()
     assert words in ill()[about]
+
+
+def test_both_sides_of_a_merge_are_left_to_who_merges(place: Path) -> None:
+    Path("dvc.lock").write_text(CONFLICT)
+    result = CliRunner().invoke(main, ["check"])
+    assert result.exit_code == 1 and "git has merged two versions of dvc.lock" in result.stderr
+    assert Path("dvc.lock").read_text() == CONFLICT
+
+
+def test_dvc_of_a_task_s_pipeline_writes_to_the_repository(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / ".dvc/cache").mkdir()
+    (place / "pipelines/some").mkdir(parents=True)
+    monkeypatch.chdir("pipelines/some")
+    temporary = tempfile.TemporaryFile
+
+    def of_another(dir: Path) -> object:
+        if dir.name == "cache":
+            raise PermissionError(13, "Permission denied")
+        return temporary(dir=dir)
+
+    assert "write access" not in ill()
+    monkeypatch.setattr(tempfile, "TemporaryFile", of_another)
+    assert ".dvc/cache cannot be written to (Permission denied); own it" in ill()["write access"]
 
 
 def test_what_the_environment_says_is_looked_at(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from unrolled.ground.corpus import MANIFEST, read_corpus
 from unrolled.ground.registry import task_part
 from unrolled.recurrence.compiled.kernel_cache import own_folder
 from unrolled.settings.loader import PARAMS, load_params
+from unrolled.settings.own_path import check_path
 from unrolled.shell.device import CPU, describe, find_device
 from unrolled.shell.dvc_leftovers import half_written
 from unrolled.shell.endings import is_no_defect
@@ -105,8 +106,9 @@ def _device() -> str:
 
 
 def _writable() -> str:
-    folders = [Path(), *(Path(name) for name in ("data", "runs", ".dvc", ".dvc/cache") if Path(name).is_dir())]
-    for folder in folders:
+    root = repository(Path())
+    folders = (Path(), Path("data"), Path("runs"), root, root / ".dvc", root / ".dvc/cache")
+    for folder in filter(Path.is_dir, folders):
         try:
             with tempfile.TemporaryFile(dir=folder):
                 pass
@@ -145,6 +147,7 @@ def _mlflow() -> str:
 def _corpus() -> str:
     params = load_params(PARAMS)
     corpus = params.sections["corpus"]
+    check_path(corpus.get("path"))
     source = data_of(params.task).CATALOGUE[name := corpus["name"]]
     if source.own and not Path(corpus["path"]).exists():
         raise UserError(f"corpus.path: {corpus['path']} does not exist; name a file or a folder")

@@ -14,15 +14,20 @@ from dvc.lock import Lock, LockError
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML
 
+from unrolled.shell.errors import UserError
 from unrolled.shell.workspace import repository
 
 LOCK = Path("dvc.lock")  # of the pipeline in the working directory; the others lie at the repository's root
 RWLOCK, RUNS = Path(".dvc/tmp/rwlock"), Path(".dvc/cache/runs")
+CONFLICT = b"\n>>>>>>> "  # how git marks the end of what two sides of a merge have changed
 WRITING = Path(".dvc/tmp/lock")  # held by a DVC that lives, whenever it writes one of these
 
 
 def half_written() -> list[Path]:
-    """Files and folders of the repository in the working directory that no DVC will finish, the innermost first."""
+    """Files and folders of the repository in the working directory that no DVC will finish, the innermost first.
+
+    UserError, as of `take_away`, where git has written both sides of a merge into the results: one is to be chosen.
+    """
     with _nobody_writes() as rest:
         return _found() if rest else []
 
@@ -64,6 +69,11 @@ def _found() -> list[Path]:
 
 def _half_written() -> Iterator[Path]:
     root = repository(Path())
+    if LOCK.is_file() and CONFLICT in LOCK.read_bytes():
+        raise UserError(
+            f"git has merged two versions of {LOCK} into one that DVC cannot read; choose one, as with: "
+            f"git checkout --theirs {LOCK}"
+        )
     for path, whole in ((LOCK, _whole_lock), (root / RWLOCK, json.loads)):
         try:
             whole(path.read_text(encoding="utf-8"))
