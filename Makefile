@@ -39,8 +39,8 @@ ui: ready ## open the results in MLflow's user interface
 docs: ready ## the pages and the library's docstrings as a site, in site/
 	@$(bin)/python -m sphinx -q -W --keep-going -c docs . site && echo "site/docs/index.html"
 
-record: ready ## publish the results to MLflow once more
-	@$(bin)/dvc --wait-for-lock repro -f -s record
+record: ready ## publish the results to MLflow once more (PIPELINE=<task>: those of pipelines/<task>)
+	@cd $(if $(PIPELINE),pipelines/$(PIPELINE),.) && dvc --wait-for-lock repro -f -s record
 
 lint: ready ## ruff and mypy
 	@$(bin)/ruff check

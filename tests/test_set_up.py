@@ -217,15 +217,16 @@ def test_only_pythons_that_the_lock_has_wheels_for(clone: Clone, version: str, f
     assert fits or (len(said) == 1 and "Python 3.11 to 3.14 is needed" in said[0])
 
 
-def test_one_arm_a_core_unless_told_otherwise() -> None:
+def test_one_arm_a_core_unless_told_otherwise_and_the_pipeline_that_is_named() -> None:
     def recipe(*words: str) -> str:
         environ = {
             name: value
             for name, value in os.environ.items()
             if name not in ("JOBS", "CLUSTER", "MAKEFLAGS", "MAKELEVEL")
         }
-        done = subprocess.run(["make", "-n", "repro", *words], cwd=ROOT, env=environ, capture_output=True, text=True)
+        done = subprocess.run(["make", "-n", *words], cwd=ROOT, env=environ, capture_output=True, text=True)
         return done.stdout.splitlines()[-1].rstrip()
 
-    assert recipe() == f"CLUSTER= scripts/repro.sh {os.sysconf('SC_NPROCESSORS_ONLN')}"
-    assert recipe("JOBS=1", "CLUSTER=tcp://a:1") == "CLUSTER=tcp://a:1 scripts/repro.sh 1"
+    assert recipe("repro") == f"CLUSTER= scripts/repro.sh {os.sysconf('SC_NPROCESSORS_ONLN')}"
+    assert recipe("record", "PIPELINE=speech").startswith("cd pipelines/speech && dvc ")
+    assert recipe("repro", "JOBS=1", "CLUSTER=tcp://a:1") == "CLUSTER=tcp://a:1 scripts/repro.sh 1"

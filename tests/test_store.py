@@ -13,7 +13,7 @@ import sqlalchemy
 
 from unrolled.shell.errors import UserError
 from unrolled.shell.redaction import redact
-from unrolled.shell.store import Store
+from unrolled.shell.store import Store, later
 from unrolled.shell.workspace import repository
 
 
@@ -127,6 +127,16 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     message, seconds = failure(f"http://{address}", tmp_path)
     assert address in message and "make record" in message and "\n" not in message
     assert seconds < 5
+
+
+@pytest.mark.parametrize(("below", "named"), [(".", "`make record`"), ("pipelines/x", "`make record PIPELINE=x`")])
+def test_the_pipeline_is_named_whose_results_are_to_be_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str, named: str
+) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / below).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path / below)
+    assert later().endswith(f"publish them later with {named}")
 
 
 def test_a_copy_that_dvc_deletes_is_told_what_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,9 @@ def later() -> str:
     """
     if any(folder.name == ".dvc" for folder in Path.cwd().parents):
         return "results are safe in DVC's cache; the same experiment again publishes them, and trains nothing"
-    return "results are safe on disk; publish them later with `make record`"
+    here = Path.cwd()
+    of_task = f" PIPELINE={here.name}" if here.parent == repository(here) / "pipelines" else ""
+    return f"results are safe on disk; publish them later with `make record{of_task}`"
 
 
 @dataclass(frozen=True)
