@@ -97,6 +97,13 @@ def _altered_raw() -> None:
         (lambda: Path("requirements.lock").write_text("click=0.1\n"), "versions", "git checkout requirements.lock"),
         (lambda: Path("params.yaml").write_text("a: 1\n"), "settings", "key 'task' is missing"),
         (lambda: Path("dvc.yaml").unlink(), "DVC", "dvc.yaml is missing"),
+        (lambda: Path("dvc.yaml").write_text("stages: ["), "DVC", "DVC cannot read dvc.yaml: while parsing"),
+        (
+            lambda: Path("dvc.yaml").write_text("stage: {}"),
+            "DVC",
+            "not allowed @ data['stage']; mend it, or `git",
+        ),
+        (lambda: Path(".dvc/config").write_text("[core"), "DVC", "cannot read .dvc/config: config file error: Invalid"),
         (lambda: Path("dvc.lock").write_text(CONFLICT), "DVC", "choose one, as with: git checkout --theirs dvc.lock"),
         (lambda: shutil.rmtree(".git"), "DVC", "git init, or clone the repository again"),
         (_altered_tokens, "corpus", "train.npy was altered since it was written; make it again with: dvc repro"),

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import requests
+from dvc.config import Config
+from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
 from packaging.requirements import InvalidRequirement, Requirement
+from ruamel.yaml import YAML
 
 from unrolled.corpus.catalogue import PublicFile
 from unrolled.corpus.fetch import check, mirror_within
@@ -128,12 +131,27 @@ def _dvc() -> str:
     ):
         if not (place / mark).exists():
             raise UserError(f"{mark} is missing: DVC works in a clone; {mend}")
+    _readable(root)
     done = subprocess.run(["git", "rev-parse", "--verify", "-q", "HEAD"], capture_output=True)
     if done.returncode:
         raise UserError("git has no commit here, and `dvc exp` needs one; commit first")
     if remains := half_written():
         raise UserError(f"{remains[0]} was half-written when DVC was killed; `unrolled check` removes it")
     return "a git repository with DVC in it"
+
+
+def _readable(root: Path) -> None:
+    """UserError where DVC would refuse its settings or the stages, of which it tells at length."""
+    looks: dict[Path, Callable[[], object]] = {
+        root / ".dvc/config": lambda: Config(str(root / ".dvc")),  # and the user's own, beside it and at home
+        Path("dvc.yaml"): lambda: COMPILED_MULTI_STAGE_SCHEMA(YAML(typ="safe").load(Path("dvc.yaml"))),
+    }
+    for path, read in looks.items():
+        try:
+            read()
+        except Exception as error:  # whatever readers make of any file
+            name = os.path.relpath(path)
+            raise UserError(f"DVC cannot read {name}: {error}; mend it, or `git checkout {name}`") from None
 
 
 def _mlflow() -> str:
