@@ -99,3 +99,14 @@ def test_padding_counts_for_nothing() -> None:
 def test_a_chain_without_tags_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one tag"):
         Chain(0)
+
+
+@pytest.mark.parametrize("words", [30, 1000])
+def test_marginals_of_a_long_sentence_are_those_of_double_precision(words: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    chain, lengths = Chain(17, generator=generator), torch.tensor([words, words // 2])
+    scores = 2 * torch.randn(words, 2, 17, generator=generator)
+    found, partition = chain.log_marginals(scores, lengths).exp(), chain.log_partition(scores, lengths)
+    chain.double()
+    torch.testing.assert_close(found.double(), chain.log_marginals(scores.double(), lengths).exp(), rtol=0, atol=3e-6)
+    torch.testing.assert_close(partition.double(), chain.log_partition(scores.double(), lengths), rtol=1e-6, atol=0)

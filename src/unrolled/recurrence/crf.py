@@ -39,14 +39,19 @@ class Chain(nn.Module):
         return torch.where(inside, own + steps, 0.0).sum(0) + self.end[last]
 
     def log_partition(self, scores: Tensor, lengths: Tensor) -> Tensor:
-        """log of the sum of exp(score) over all paths: [B]."""
+        """log of the sum of exp(score) over all paths: [B].
+
+        What a long sentence adds up to is kept apart, in double: beside it single precision would lose the differences.
+        """
         inside = _inside(scores, lengths)[..., None]
         factors, reached = self.transitions.exp(), self.start + scores[0]
+        passed = torch.zeros(reached.shape[0], 1, dtype=torch.float64, device=scores.device)
         for own, runs in zip(scores[1:], inside[1:], strict=True):
-            highest = reached.amax(1, keepdim=True)
-            after = ((reached - highest).exp() @ factors).log() + highest + own
+            highest = reached.detach().amax(1, keepdim=True)
+            after = ((reached - highest).exp() @ factors).log() + own
             reached = torch.where(runs, after, reached)
-        return torch.logsumexp(reached + self.end, 1)
+            passed += torch.where(runs, highest, 0.0)
+        return (torch.logsumexp(reached + self.end, 1).double() + passed[:, 0]).to(scores.dtype)
 
     def log_marginals(self, scores: Tensor, lengths: Tensor) -> Tensor:
         """log p of each tag at each time step by itself: [T, B, K], without a graph; 0 in the padding."""
