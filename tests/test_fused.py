@@ -77,4 +77,17 @@ def test_a_network_that_only_reads_needs_no_loop_of_ours_for_an_lstm(
             torch.testing.assert_close(stack(inputs, state, lengths=lengths)[0], outputs, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(("weight_ih", "weight_hh"), [(1e20, -3e38), (float("nan"), 1.0)])
+def test_a_network_that_exploded_is_read_by_our_own_loops(weight_ih: float, weight_hh: float) -> None:
+    """Whose sums of infinities are no numbers, as the evaluation says of them too; torch's LSTM finds some."""
+    stack = Stack("s", "lstm", inputs=E, hidden=H, layers=1)
+    layer = stack.layers[0]
+    with torch.no_grad():
+        for parameter, value in ((layer.weight_ih, weight_ih), (layer.weight_hh, weight_hh), (layer.bias, 0.0)):
+            parameter.fill_(value)
+        read_by_torch(stack)
+        outputs = stack(torch.full((T, B, E), 1e30), stack.initial_state(B))[0]
+    assert not layer.by_torch and outputs.isnan().any()
+
+
 fused = bptt.fused

@@ -9,6 +9,7 @@ from unrolled.recurrence.cells import LSTM, check_name, find_cell
 from unrolled.recurrence.dropout import MaskSource, check_rate, dropout
 from unrolled.recurrence.threads import one_thread
 
+EXPLODED = 1e6  # of a weight: products of smaller ones overflow in no sum
 INITIALISATIONS = ("uniform", "orthogonal", "identity", "chrono")
 
 
@@ -144,7 +145,11 @@ class RecurrentLayer(nn.Module):
 
 
 def read_by_torch(network: nn.Module) -> None:
-    """Set ``by_torch`` in all recurrent layers of a network that is no longer trained."""
-    for module in network.modules():
-        if isinstance(module, RecurrentLayer):
-            module.by_torch = True
+    """Set ``by_torch`` in all recurrent layers of a network that is no longer trained.
+
+    Not in one that exploded: of numbers that overflow, torch's LSTM on the CPU makes gates where ours has none to show.
+    """
+    if all(bool(parameter.abs().amax() < EXPLODED) for parameter in network.parameters() if parameter.numel()):
+        for module in network.modules():
+            if isinstance(module, RecurrentLayer):
+                module.by_torch = True
