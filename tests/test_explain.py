@@ -114,7 +114,7 @@ def test_what_cannot_be_explained_is_refused_in_a_line(place: Path) -> None:
     for text, what in (("a \ud800", "half of a character"), ("a\0", "binary")):
         with pytest.raises(UserError, match=f"the text: .*{what}"):
             explain(trained, text)
-    with pytest.raises(UserError, match="there is no arm 'gru-clipped-1'; params.yaml has bilstm-clipped-1"):
+    with pytest.raises(UserError, match=r"there is no arm 'gru-clipped-1'; params\.yaml has bilstm-clipped-1"):
         next(arms(place, ["gru-clipped-1"]))
 
 

@@ -279,7 +279,10 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (["said.wav", "--show", "no/p.png"], "--show: no is no folder; make it first"),
     (["said.wav", "--show", "p.png", "--arm", "vector-clipped"], "vector-clipped-1 has no attention to draw"),
     (["said.wav", "--arm", "deaf-clipped"], "deaf-clipped-1 hears nothing"),
-    (["said.wav", "--arm", "other"], "there is no arm 'other'; params.yaml has deaf-clipped-1, hears-clipped-1, vector-clipped-1"),
+    (
+        ["said.wav", "--arm", "other"],
+        "there is no arm 'other'; params.yaml has deaf-clipped-1, hears-clipped-1, vector-clipped-1",
+    ),
 ]
 
 
