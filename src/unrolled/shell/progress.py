@@ -1,6 +1,5 @@
 """What a person sees of a training while it runs: a moving line on a terminal, plain lines in a log."""
 
-import math
 import statistics
 import sys
 import time
@@ -12,6 +11,7 @@ from tqdm import tqdm
 from unrolled.ground.corpus import Corpus
 from unrolled.ground.registry import task_part
 from unrolled.ground.score import Score, by_name
+from unrolled.report.markdown import or_bounded
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import Step
 from unrolled.training.training import Training
@@ -72,15 +72,11 @@ def _total_steps(training: Training, corpus: Corpus) -> int:
 
 
 def _epoch_line(arm: str, epoch: Epoch, scores: Mapping[str, Score], norms: list[float], rate: float) -> str:
+    said = or_bounded("{:,.4g}".format)
     known = [(scores[name], sums) for name, sums in epoch.valid.items() if name in scores]
-    valid = ", ".join(f"{score.label} {_said(score.of(sums))}" for score, sums in known)
+    valid = ", ".join(f"{score.label} {said(score.of(sums))}" for score, sums in known)
     return (
         f"{arm}: epoch {epoch.number}: valid {valid or f'loss {epoch.valid_loss:,.4g}'}; gradient norm median "
         f"{statistics.median(norms):.2g}, max {max(norms):.2g}; learning rate {epoch.learning_rate:g}; "
         f"{rate:,.0f} tokens/s"
     )
-
-
-def _said(value: float) -> str:
-    """Beyond all reason in words, as in the tables."""
-    return "undefined" if math.isnan(value) else "above 1e6" if value > 1e6 else f"{value:,.4g}"
