@@ -2,6 +2,9 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -117,10 +120,32 @@ def test_a_line_belongs_where_it_begins(lines: list[str], shares: tuple[float, f
         return
     with TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
         patch.setattr("unrolled.corpus.files.lines.BATCH", batch)
-        patch.setattr("unrolled.corpus.splits.MARKED", 2)
+        patch.setattr("unrolled.corpus.split_file.MARKED", 2)
         assert write(Path(place) / "text", [document("one", *lines)], valid=valid, test=test) == wanted
         for split in SPLITS:
             assert by_document(Path(place) / "text", split) == [wanted[split]]
+
+
+def test_a_document_is_read_once_and_one_that_is_left_out_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Though only its end tells whether it repeats another; the first two are looked into beforehand."""
+    texts = [[f"d{number % 30}", "", f"text {number % 30}"] for number in range(60)] + [["", ""]] * 5
+    read: list[int] = []
+
+    def lines(number: int) -> Iterator[str]:
+        read.append(number)
+        yield from texts[number]
+
+    names = [f"d{number}" for number in range(len(texts))]
+    found = write(tmp_path / "text", [Document(name, partial(lines, number)) for number, name in enumerate(names)])
+    assert Counter(read) == Counter([*range(len(texts)), 0, 1])
+    assert Counter(chain(*found.values())) == Counter(chain(*texts[:30]))
+    for split in SPLITS:
+        kept = [
+            text
+            for name, text in zip(names[:30], texts, strict=False)
+            if split_of(name, valid_share=0.2, test_share=0.3, seed=1) == split
+        ]
+        assert by_document(tmp_path / "text", split) == kept
 
 
 def test_published_splits_are_kept(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from unrolled.shell.errors import UserError
 T = TypeVar("T")
 R = TypeVar("R")
 
-SIZE = 1 << 23  # bytes of a block: work on it takes some 100 MB
+SIZE = 1 << 22  # bytes of a block: work on it takes some 50 MB
 WORTH_IT = 1 << 25  # bytes of text from which on processes gain more time than it takes to start them
 PROCESSES = "UNROLLED_PROCESSES"
 

@@ -104,7 +104,7 @@ def _written(encoder: "Encoder", text: Path, path: Path, encoded: Iterator["Enco
         while read < whole:
             block = next(encoded)
             read += block.size
-            file.write(block.ids.tobytes())
+            file.write(block.ids.data)
             counts += np.bincount(block.ids, minlength=encoder.size)
             starts.append(block.documents + tokens)
             tokens, characters = tokens + len(block.ids), characters + block.characters
@@ -186,7 +186,7 @@ def _characters(text: bytes) -> int:
 
 def _long_lines(text: bytes) -> Array:
     """A hash each, which is the same in every process."""
-    lines = (line for line in text.split(b"\n") if len(line) >= LONG and len(line.decode()) >= LONG)
+    lines = (line for line in text.split(b"\n") if len(line) >= 4 * LONG or len(line) >= LONG <= len(line.decode()))
     return np.frombuffer(b"".join(blake2b(line, digest_size=8).digest() for line in lines), dtype=np.uint64)
 
 

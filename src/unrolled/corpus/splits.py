@@ -4,92 +4,27 @@
 """
 
 import hashlib
-import os
-import shutil
-from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from unrolled.corpus.files.lines import batches
 from unrolled.corpus.files.text_files import Document
+from unrolled.corpus.split_file import SplitFile
 from unrolled.ground.atomic import whole_folder
 from unrolled.ground.checksums import seal
 from unrolled.ground.corpus import NO_ARRAYS, SPLITS
 from unrolled.shell.errors import UserError
 
 SHORTEST_CUT = 1000  # characters: of less, a split would be a few words
-MARKED = 64  # batches, of which the place of one is kept: of a terabyte 100,000
 NEAR = 100  # characters before a border, within which a word ends
 DUPLICATES = "duplicates"  # beside the splits, in counts of documents
-
-
-class SplitFile:
-    """A split's text under way, document by document; ``lines``: how many each document has."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self.lines = file, array("q")
-
-    def add(self, document: Iterable[str]) -> None:
-        """Write a document's lines."""
-        self.begin()
-        for batch in batches(document):
-            self.write(batch)
-
-    def begin(self) -> None:
-        """The lines from here on belong to another document."""
-        self.lines.append(0)
-
-    def write(self, lines: Sequence[str]) -> int:
-        """Lines of one document, many at a time: one at a time takes as long as reading them; their characters."""
-        text = "\n".join((*lines, ""))
-        self._file.write(text.encode())
-        self.lines[-1] += len(lines)
-        return len(text)
-
-    def clear(self) -> None:
-        """Take back all that was written."""
-        self._file.seek(0)
-        self._file.truncate()
-        del self.lines[:]
-
-    @property
-    def end(self) -> "Mark":
-        """Where the next line is going to stand."""
-        return Mark(self._file.tell(), self.lines[-1])
-
-    def line_from(self, mark: "Mark", characters: float) -> "Mark":
-        """The first line that begins ``characters`` or more behind ``mark``, or the end."""
-        self._file.seek(mark.place)
-        passed, place, line = 0, mark.place, mark.line
-        while passed < characters and (text := self._file.readline()):
-            passed, place, line = passed + len(text.decode()), place + len(text), line + 1
-        self._file.seek(0, os.SEEK_END)
-        return Mark(place, line)
-
-    def move_from(self, mark: "Mark", other: "SplitFile") -> None:
-        """The lines from ``mark`` on become the other's, as a document there."""
-        if count := self.lines[-1] - mark.line:
-            self._file.seek(mark.place)
-            shutil.copyfileobj(self._file, other._file)
-            self._file.truncate(mark.place)
-            self._file.seek(0, os.SEEK_END)
-            self.lines[-1] = mark.line
-            other.lines.append(count)
-
-
-class Mark(NamedTuple):
-    """A place in a split's file, in bytes, and its line's number in the last document."""
-
-    place: int
-    line: int
 
 
 Sink = Mapping[str, SplitFile]
@@ -157,16 +92,6 @@ def _has_text(document: Document) -> bool:
     return any(document.lines())  # a blank line is an empty text
 
 
-def _digest(document: Document) -> bytes:
-    """Of the lines; empty for a blank document."""
-    digest = hashlib.blake2b(digest_size=16)
-    blank = True
-    for line in document.lines():
-        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))
-        blank = blank and not line
-    return b"" if blank else digest.digest()
-
-
 def _write_drawn(documents: Iterable[Document], sink: Sink) -> dict[str, int]:
     counts = dict.fromkeys(SPLITS, 0)
     for document in documents:
@@ -181,12 +106,13 @@ def _write_published(documents: Iterable[Document], sink: Sink) -> dict[str, int
     splits: dict[bytes, str] = {}
     for document in documents:
         assert document.split is not None
-        if not (digest := _digest(document)):
+        file = sink[document.split]
+        if not (digest := file.add_document(document, with_digest=True).digest):
+            file.take_back()
             continue
         if splits.setdefault(digest, document.split) != document.split:
             raise UserError(f"{document.name} is in two splits; download the corpus again")
         counts[document.split] += 1
-        sink[document.split].add(document.lines())
     if empty := [split for split in SPLITS if not counts[split]]:
         raise UserError(f"the corpus as published holds no text for {' and '.join(empty)}; get it anew")
     return counts
@@ -199,12 +125,12 @@ def _write_hashed(
     names: list[str] = []
     seen = {b""}  # a blank one is not counted
     for document in tqdm(documents, unit=" documents", disable=None):
-        if (digest := _digest(document)) in seen:
+        split = split_of(document.name, valid_share=valid_share, test_share=test_share, seed=seed)
+        if (digest := sink[split].add_document(document, with_digest=True).digest) in seen:
+            sink[split].take_back()
             counts[DUPLICATES] += bool(digest)
             continue
         seen.add(digest)
-        split = split_of(document.name, valid_share=valid_share, test_share=test_share, seed=seed)
-        sink[split].add(document.lines())
         counts[split] += 1
         if len(names) < 1000:
             names.append(document.name)
@@ -236,7 +162,8 @@ def _write_blocks(document: Document, sink: Sink, valid_share: float, test_share
     A line belongs where it begins. Where lines are so few, and so long, that a split would get none, those that a
     border falls into are cut there.
     """
-    total, marks = _write_whole(document, sink["train"])
+    with tqdm(unit=" lines", disable=None) as bar:
+        total, marks, _ = sink["train"].add_document(document, with_digest=False, bar=bar)
     borders = total * (1 - valid_share - test_share), total * (1 - test_share)
     for split, border in (("test", borders[1]), ("valid", borders[0])):
         at = bisect_right(marks, border, key=itemgetter(0)) - 1
@@ -254,19 +181,6 @@ def _write_blocks(document: Document, sink: Sink, valid_share: float, test_share
             "give more text, or raise corpus.valid_share and corpus.test_share"
         )
     return counts, how
-
-
-def _write_whole(document: Document, file: SplitFile) -> tuple[int, list[tuple[int, Mark]]]:
-    """Its characters, and marks at some of them: where a text is to be cut is known when all of it was read."""
-    file.begin()
-    total, marks = 0, []
-    with tqdm(unit=" lines", disable=None) as bar:
-        for number, batch in enumerate(batches(document.lines())):
-            if number % MARKED == 0:
-                marks.append((total, file.end))
-            total += file.write(batch)
-            bar.update(len(batch))
-    return total, marks
 
 
 def _fill(parts: Iterable[tuple[str, str]], sink: Sink) -> dict[str, int]:
