@@ -38,7 +38,8 @@ def test_processes_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     lines = [f"Zoë said word{number % 7} , 漢字 {number}" for number in range(60)]
     (tmp_path / "text").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     (tmp_path / "end").write_text("said\n")
-    encoder = Encoder(build_tokenizer(lines[::2], unit="word", min_count=2))
+    tokenizer = build_tokenizer(lines[::2], unit="word", min_count=2)
+    encoder = Encoder(tokenizer)
     monkeypatch.setattr(blocks, "SIZE", 300)
 
     def encoded(count: int) -> tuple[bytes, object]:
@@ -50,11 +51,11 @@ def test_processes_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
         with pool_for((tmp_path / "text").stat().st_size) as pool:
             assert list(pool.in_order(abs, range(-3, 0))) == [3, 2, 1]  # and then another work
             found, end = encode_files(encoder, files, pool)
-        assert np.load(tmp_path / "end.npy").tolist() == [encoder.tokenizer.token_to_id("said"), 1] and end.tokens == 2
+        assert np.load(tmp_path / "end.npy").tolist() == [tokenizer.token_to_id("said"), 1] and end.tokens == 2
         assert found.documents.tolist() == np.cumsum([0, *tokens_of_documents[:-1]]).tolist()
         return (tmp_path / "ids.npy").read_bytes(), (found.counts.tolist(), found.unknown, found.characters)
 
-    words = [len(encoder.tokenizer.encode(line).ids) for line in lines]
+    words = [len(tokenizer.encode(line).ids) for line in lines]
     tokens_of_documents = [sum(words[first : first + 7]) for first in range(0, 60, 7)]
     alone = encoded(3)  # too small a text for more than one
     monkeypatch.setattr(blocks, "WORTH_IT", 0)

@@ -118,14 +118,17 @@ def _written(encoder: "Encoder", text: Path, path: Path, encoded: Iterator["Enco
 
 
 class Encoder:
-    """What a tokenizer makes of blocks of text; ``dtype``: uint16 where its vocabulary has fewer than 65,536 types."""
+    """What a tokenizer makes of blocks of text; ``dtype``: uint16 where its vocabulary has fewer than 65,536 types.
+
+    Each process has one: of words and characters it keeps the ids alone, as the tokenizer takes as much memory again.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.unit, self.size = unit_of(tokenizer), tokenizer.get_vocab_size()
         self.dtype = np.dtype(np.uint16 if self.size < 65536 else np.uint32)
-        self.tokenizer, self._pieces = tokenizer, Pieces(tokenizer.normalizer, tokenizer.pre_tokenizer)
+        self._pieces = Pieces(tokenizer.normalizer, tokenizer.pre_tokenizer)
         self._ids = tokenizer.get_vocab() | {"\n": END_ID}
-        self._subwords = SubwordIds(tokenizer)
+        self._subwords = SubwordIds(tokenizer) if self.unit == "subword" else None
         frequent = sorted(self._ids, key=self._ids.__getitem__)[:FREQUENT] if self.unit == "word" else []
         words = [word for word in frequent if word.isascii() and word not in (UNKNOWN, END, "\n")]
         self._frequent = [f" {word}" for word in words]
@@ -137,7 +140,7 @@ class Encoder:
         text = block.read()
         different, places = stretches_in(text, self.unit, self._frequent)
         unknown, known = Letters(), len(self._frequent)
-        if self.unit == "subword":
+        if self._subwords is not None:
             ids, lengths = self._subwords.of(different)
         else:
             pieces, lengths = self._pieces.of(different)
