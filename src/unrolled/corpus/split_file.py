@@ -49,7 +49,7 @@ def text_of(lines: Sequence[str]) -> Text:
 
 
 class SplitFile:
-    """``lines``: how many each document has."""
+    """The file that a split is written into; ``lines``: how many each of its documents has."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.lines, self._start = file, array("q"), 0
