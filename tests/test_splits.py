@@ -178,6 +178,35 @@ def test_too_little_text_is_told_and_leaves_nothing(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("texts", "valid", "told"),
+    [
+        (
+            ["a"] * 2,
+            0.05,
+            "1 document beside 1 that repeats one word for word and is left out; .*give more documents, or that",
+        ),
+        (
+            ["a"] * 3,
+            0.05,
+            "1 document beside 2 that repeat one word for word and are left out; .*give more documents, or that",
+        ),
+        (["a", "b"], 0.05, "2 documents; .*give more documents, as each split takes a whole one, or join"),
+        (["a", "b", "c"], 0.05, "valid .*; set corpus.seed to .*raise corpus.valid_share or .*or join"),
+        (["a", "b", "c"], 0.89, "into train .*; set corpus.seed to [0-9]+, which leaves none empty, or join"),
+        (["one line"], 0.05, "give more text$"),
+        (["two\nlines"], 0.05, "give more text$"),
+        (["three\nshort\nlines"], 0.05, "give more text, or raise"),
+    ],
+)
+def test_the_mend_offered_can_fill_the_splits(tmp_path: Path, texts: list[str], valid: float, told: str) -> None:
+    """No seed and no share puts two documents, or two lines, into three splits; a larger share fills no training."""
+    documents = [document(f"{number}.txt", *text.split("\n")) for number, text in enumerate(texts)]
+    with pytest.raises(UserError, match=told) as caught:
+        write(tmp_path / "text", documents, valid=valid, test=0.1)
+    assert ("corpus.valid_share" in str(caught.value)) == ("raise" in told)
+
+
 def test_the_seed_that_the_message_offers_works(tmp_path: Path) -> None:
     documents = [document(f"{i}.txt", f"text {i}") for i in range(4)]
     with pytest.raises(UserError, match=r"set corpus\.seed to") as caught:

@@ -135,17 +135,26 @@ def _write_hashed(
         if len(names) < 1000:
             names.append(document.name)
     if empty := [split for split in SPLITS if not counts[split]]:
-        found = sum(counts[split] for split in SPLITS)
+        found, repeat = sum(counts[split] for split in SPLITS), counts[DUPLICATES]
         told = f"{found:,} document{'s' * (found != 1)}"
-        if counts[DUPLICATES]:
-            told += f" beside {counts[DUPLICATES]:,} that repeat one word for word and are left out"
-        mend = _seed_that_fills(names, valid_share, test_share)
-        raise UserError(
-            f"no document falls into {' and '.join(empty)} ({told}; a hash of the name "
-            f"decides); {mend}raise corpus.valid_share or corpus.test_share, or join the documents into one file, "
-            "which is cut into blocks"
-        )
+        if repeat:
+            verbs = "repeats {} is" if repeat == 1 else "repeat {} are"
+            told += f" beside {repeat:,} that {verbs.format('one word for word and')} left out"
+        mend = _mend_of(empty, found, names, valid_share, test_share)
+        raise UserError(f"no document falls into {' and '.join(empty)} ({told}; a hash of the name decides); {mend}")
     return counts
+
+
+def _mend_of(empty: list[str], found: int, names: list[str], valid_share: float, test_share: float) -> str:
+    """What fills the splits that are empty: of one or two documents no seed and no share does, nor a share training."""
+    joined = "join the documents into one file, which is cut into blocks"
+    if found == 1:
+        return "give more documents, or that one alone: a single file is cut into blocks"
+    if found < len(SPLITS):
+        return f"give more documents, as each split takes a whole one, or {joined}"
+    seed = _seed_that_fills(names, valid_share, test_share)
+    share = "" if "train" in empty else "raise corpus.valid_share or corpus.test_share, or "
+    return seed + share + joined
 
 
 def _seed_that_fills(names: list[str], valid_share: float, test_share: float) -> str:
@@ -164,6 +173,7 @@ def _write_blocks(document: Document, sink: Sink, valid_share: float, test_share
     """
     with tqdm(unit=" lines", disable=None) as bar:
         total, marks, _ = sink["train"].add_document(document, with_digest=False, bar=bar)
+    lines = sink["train"].lines[0]
     borders = total * (1 - valid_share - test_share), total * (1 - test_share)
     for split, border in (("test", borders[1]), ("valid", borders[0])):
         at = bisect_right(marks, border, key=itemgetter(0)) - 1
@@ -176,9 +186,10 @@ def _write_blocks(document: Document, sink: Sink, valid_share: float, test_share
         counts = _fill(_cut(document.lines(), *borders), sink)
         how += ", whose lines are cut at the borders"
     if empty := [split for split in SPLITS if not counts[split]]:
+        shares = "" if lines < len(SPLITS) else ", or raise corpus.valid_share and corpus.test_share"
         raise UserError(
             f"{document.name} is too short: cut into blocks, no line falls into {' and '.join(empty)}; "
-            "give more text, or raise corpus.valid_share and corpus.test_share"
+            f"give more text{shares}"
         )
     return counts, how
 
