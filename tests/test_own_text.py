@@ -18,6 +18,7 @@ from unrolled.corpus.catalogue import MADE_UP
 from unrolled.corpus.evidence import Forms, evidence_of
 from unrolled.corpus.repeats import STRETCH, share_in_training
 from unrolled.corpus.vocabulary import build_tokenizer, load_tokenizer
+from unrolled.corpus.warning_signs import warnings_of
 from unrolled.settings.stated import stated
 from unrolled.shell.errors import UserError
 
@@ -127,6 +128,21 @@ def warned(place: Path, text: str, **settings: Any) -> set[str]:
 def test_ordinary_text_is_not_warned_of(tmp_path: Path) -> None:
     text = "".join(f"{' '.join(line)}.\n" for line in sentences(300))
     assert warned(tmp_path, text) == warned(tmp_path, text, unit="character") == set()
+
+
+@pytest.mark.parametrize(
+    ("unit", "min_count", "max_size", "mend"),
+    [
+        ("word", 1, None, "give more text, or set vocabulary.unit=subword"),
+        ("word", 5, None, "lower vocabulary.min_count, give more text, or set vocabulary.unit=subword"),
+        ("word", 1, 99, "raise vocabulary.max_size, give more text, or set vocabulary.unit=subword"),
+        ("character", 2, 99, "lower vocabulary.min_count, raise vocabulary.max_size, or give more text"),
+        ("character", 1, None, "give more text"),
+    ],
+)
+def test_no_setting_that_hides_nothing_is_offered(unit: str, min_count: int, max_size: int | None, mend: str) -> None:
+    told = warnings_of(0.5, 100, None, unit, min_count, max_size)
+    assert told == {"unknown": f"50% of the test split is <unk>, which lowers perplexity; {mend}"}
 
 
 def test_many_unknown_words_few_types_and_a_test_that_repeats_training_are_warned_of(tmp_path: Path) -> None:

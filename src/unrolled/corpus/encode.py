@@ -105,6 +105,8 @@ def encode_corpus(
         tokenizer.get_vocab_size(),
         seen,
         unit,
+        min_count,
+        max_size,
     )
     written = {
         "digest": corpus_digest(digests),

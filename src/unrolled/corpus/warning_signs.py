@@ -5,15 +5,20 @@ FEW_WORDS = 50  # types
 SEEN = 0.5  # share of the test split that training shows
 
 
-def warnings_of(unknown: float, types: int, seen: float | None, unit: str) -> dict[str, str]:
-    """A line each, by a name; ``unknown``, ``seen``: shares of the test split, this None where it is too short."""
+def warnings_of(
+    unknown: float, types: int, seen: float | None, unit: str, min_count: int, max_size: int | None
+) -> dict[str, str]:
+    """A line each, by a name; ``unknown``, ``seen``: shares of the test split, this None where it is too short.
+
+    ``min_count``, ``max_size``: what the vocabulary was built with; settings that hide no word are not offered.
+    """
     found = {}
     if unknown > MANY_UNKNOWN:
-        mend = ", or set vocabulary.unit=subword" if unit == "word" else ""
-        found["unknown"] = (
-            f"{unknown:.0%} of the test split is <unk>, which lowers perplexity; lower vocabulary.min_count, raise "
-            f"vocabulary.max_size, give more text{mend}"
-        )
+        mends = ["lower vocabulary.min_count"] if min_count > 1 else []
+        mends += ["raise vocabulary.max_size"] if max_size is not None else []
+        mends += ["give more text"] + (["set vocabulary.unit=subword"] if unit == "word" else [])
+        mend = ", or ".join(filter(None, [", ".join(mends[:-1]), mends[-1]]))
+        found["unknown"] = f"{unknown:.0%} of the test split is <unk>, which lowers perplexity; {mend}"
     if unit == "word" and types < FEW_WORDS:
         found["few_types"] = (
             f"the vocabulary is of {types} types only: are these words? vocabulary.unit=character reads letters, "
