@@ -106,6 +106,20 @@ def test_values_of_jsonl_and_a_single_field(tmp_path: Path) -> None:
     assert list(read(tmp_path).values()) == [["one"], ["two"], [], ["one"], ["two"]]
 
 
+def test_tables_of_one_folder_may_name_their_text_differently(tmp_path: Path) -> None:
+    """The first name of the list that a table has is its text; one with none of them is an error that names all."""
+    for suffix, field in zip(TABLES, ("text", "body", "text", "body", "text"), strict=True):
+        (tmp_path / f"{suffix}.{suffix}").write_bytes(TABLES[suffix]([suffix], field))
+    (tmp_path / "both.csv").write_bytes(b"body,text\nb,both\n")
+    found = read(tmp_path, field=["text", "body"])
+    assert sorted(lines[0] for lines in found.values()) == sorted([*TABLES, "both"])
+    for field in ("text", "body", ["subject", "text"]):  # whichever one is named, the other table is refused
+        with pytest.raises(UserError, match=r"set corpus\.field to its name, or .* a list of names"):
+            read(tmp_path, field=field)
+    with pytest.raises(UserError, match="no field 'title' or 'subject' "):
+        read(tmp_path, field=["title", "subject"])
+
+
 def test_a_csv_of_semicolons_or_tabs_is_read(tmp_path: Path) -> None:
     """As spreadsheets write it where a comma stands within numbers."""
     for data in (b"id;text\n1;one, two\n", b"id\ttext\n1\tone, two\n", b"sep=;\r\nid;text\r\n1;one, two\r\n"):

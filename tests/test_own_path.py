@@ -106,6 +106,14 @@ def test_tokenised_is_auto_true_or_false(value: object) -> None:
         CorpusSettings(**CORPUS | {"tokenised": value})
 
 
+@pytest.mark.parametrize("value", [[], "", [""], [1], ["text", None], 3, {"text": "body"}])
+def test_field_is_a_name_or_several(value: object) -> None:
+    """In one line: of a union of types pydantic would tell one for each, under names of its own."""
+    with pytest.raises(ValidationError, match="the name of a field, or a list of names, is due") as error:
+        CorpusSettings(**CORPUS | {"field": value})
+    assert len(error.value.errors()) == 1
+
+
 def test_only_what_reads_the_corpus_is_told_of_its_new_keys(tmp_path: Path) -> None:
     """So no arm is trained again for them; and at their defaults nothing at all changes."""
     yaml = YAML()

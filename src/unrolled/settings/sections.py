@@ -163,7 +163,7 @@ class CorpusSettings(SplitSettings):
     pattern: str | None
     tokenised: bool | Literal["auto"]
     encoding: Encoding
-    field: Annotated[str, Field(min_length=1)] | None
+    field: str | list[str] | None
     blank_lines: Literal["drop", "paragraphs", "keep"]
     normalise: Literal["NFC"] | None
     seed: Seed
@@ -175,6 +175,14 @@ class CorpusSettings(SplitSettings):
         if tokenised is True or tokenised is False or tokenised == "auto":
             return tokenised
         raise ValueError("auto, true or false is due")
+
+    @field_validator("field", mode="before")
+    @classmethod
+    def _one_or_several(cls, field: object) -> object:
+        names = field if isinstance(field, list) else [field]
+        if field is None or (names and all(isinstance(name, str) and name for name in names)):
+            return field
+        raise ValueError("the name of a field, or a list of names, is due")
 
     @field_validator("source")
     @classmethod

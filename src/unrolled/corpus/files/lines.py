@@ -7,7 +7,7 @@ line's end left out. Everything is streamed.
 import codecs
 import io
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Literal
 
@@ -37,7 +37,8 @@ class Reading:
     """How bytes are read; its fields are settings of the section corpus, by the same names.
 
     ``blank_lines``: drop; keep; or, for paragraphs, one for each run of them that stands between lines.
-    ``normalise``: "NFC", or None where each letter stays as it is. ``field``: of rows, which is the text.
+    ``normalise``: "NFC", or None where each letter stays as it is. ``field``: of rows, which is the text; of
+    several, the first that a table has.
     ``encoding`` is that of text which is not in UTF-8. ``mend``: what to do about another encoding, of which ``{}`` is
     the name, and ``{iconv}`` that which iconv has for it.
     """
@@ -45,7 +46,7 @@ class Reading:
     encoding: str = "utf-8"
     blank_lines: BlankLines = "drop"
     normalise: Literal["NFC"] | None = None
-    field: str | None = None
+    field: str | Sequence[str] | None = None
     mend: str = "convert it: iconv -f {iconv} -t utf-8"
 
     @classmethod

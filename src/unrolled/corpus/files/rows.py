@@ -109,16 +109,18 @@ def _table_texts(rows: Any, label: str, reading: Reading) -> Texts:
         raise UserError(f"{label}, line {rows.line_num:,}: {error}; {quoted}") from None
 
 
-def _field(names: Sequence[str], wanted: str | None, place: str) -> str:
-    """The name of the field that is the text: the one that is wanted, else `text`, else the only one there is."""
+def _field(names: Sequence[str], wanted: str | Sequence[str] | None, place: str) -> str:
+    """The name of the field that is the text: the first there is of those wanted, else `text`, else the only one."""
     if wanted is None and FIELD not in names and len(names) == 1:
         return names[0]
-    if (wanted or FIELD) in names:
-        return wanted or FIELD
+    any_of = [FIELD] if wanted is None else [wanted] if isinstance(wanted, str) else wanted
+    for name in any_of:
+        if name in names:
+            return name
     there = ", ".join(map(repr, names[:10])) or "none"
     raise UserError(
-        f"{place}: there is no field {wanted or FIELD!r} (there are: {there}); set corpus.field to its name, or let "
-        "corpus.pattern leave this file out"
+        f"{place}: there is no field {' or '.join(map(repr, any_of))} (there are: {there}); set corpus.field to its "
+        "name, or where other tables have others to a list of names; or let corpus.pattern leave this file out"
     )
 
 
