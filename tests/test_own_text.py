@@ -19,6 +19,7 @@ from unrolled.corpus.evidence import Forms, evidence_of
 from unrolled.corpus.repeats import STRETCH, share_in_training
 from unrolled.corpus.vocabulary import build_tokenizer, load_tokenizer
 from unrolled.corpus.warning_signs import warnings_of
+from unrolled.ground.corpus import SPLITS
 from unrolled.settings.stated import stated
 from unrolled.shell.errors import UserError
 
@@ -145,6 +146,11 @@ def test_no_setting_that_hides_nothing_is_offered(unit: str, min_count: int, max
     assert told == {"unknown": f"50% of the test split is <unk>, which lowers perplexity; {mend}"}
 
 
+def test_of_a_long_word_the_report_shows_the_beginning(tmp_path: Path) -> None:
+    text = f"{'ab' * 20} {'x' * 41}\n" * 50
+    assert made(tmp_path, text)["most_frequent"].split() == ["<eos>", "ab" * 20, "x" * 40 + "…", "<unk>"]
+
+
 def test_many_unknown_words_few_types_and_a_test_that_repeats_training_are_warned_of(tmp_path: Path) -> None:
     lines = [f"{' '.join(line)}\n" for line in sentences(300)]
     rare = "".join(
@@ -157,6 +163,21 @@ def test_many_unknown_words_few_types_and_a_test_that_repeats_training_are_warne
     for again in ("".join(lines[:60]) * 5, "".join(lines).replace("\n", " ")[:2000] * 6):
         for unit in ("word", "character"):
             assert warned(tmp_path, again, unit=unit) == {"seen_in_training"}
+
+
+@pytest.mark.parametrize(
+    ("twice", "said"), [(0, None), (1, "1 document that repeats"), (30, "30 documents, or rows, each of which repeats")]
+)
+def test_rows_that_repeat_another_are_said_to_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], twice: int, said: str | None
+) -> None:
+    rows = [f"row {number}\n" for number in range(60)]
+    (tmp_path / "rows.csv").write_text("".join(["text\n", *rows, *(rows * 2)[7 : 7 + twice]]))
+    corpus = {"name": "text", "source": None, "path": str(tmp_path / "rows.csv"), "pattern": None, "seed": 1}
+    plain_text.read(corpus | {"valid_share": 0.2, "test_share": 0.3}, tmp_path, tmp_path / "text")
+    line = f"left out: {said} another word for word\n" if said else ""
+    assert capsys.readouterr().err == line
+    assert sum((tmp_path / "text" / f"{split}.txt").read_text().count("\n") for split in SPLITS) == 60
 
 
 @pytest.mark.parametrize("name", ["text", "ptb", *MADE_UP])

@@ -29,7 +29,7 @@ from unrolled.ground.checksums import load, read_sealed, seal
 from unrolled.ground.corpus import MANIFEST, NO_ARRAYS, SPLITS, corpus_digest
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 
-MOST_FREQUENT = 20
+MOST_FREQUENT, SHOWN = 20, 40  # types, and letters of each
 
 
 def encode_corpus(
@@ -172,4 +172,5 @@ def _seen(split: Encoded, train: Encoded) -> dict[str, float]:
 def _most_frequent(tokenizer: Tokenizer, train: Encoded) -> str:
     order = np.argsort(-train.counts, kind="stable")[:MOST_FREQUENT]
     words = [spelled(tokenizer, int(index)) for index in order]
-    return " ".join(word.replace(" ", "␣") for word in words)
+    shown = (word if len(word) <= SHOWN else f"{word[:SHOWN]}…" for word in words)
+    return " ".join(word.replace(" ", "␣") for word in shown)

@@ -41,8 +41,11 @@ def documents(corpus: Mapping[str, Any]) -> tuple[Iterator[Document], dict[str, 
     return text_documents(Path(corpus["path"]), corpus["pattern"], reading, left_out), how
 
 
-def say_what_was_left_out(how: Mapping[str, Any]) -> None:
-    """On the terminal."""
+def say_what_was_left_out(how: Mapping[str, Any], repeats: int) -> None:
+    """On the terminal; ``repeats``: how many documents, or rows of a table, say what another says."""
+    if repeats:
+        each = "1 document that repeats" if repeats == 1 else f"{repeats:,} documents, or rows, each of which repeats"
+        click.echo(f"left out: {each} another word for word", err=True)
     files = how["left_out"]
     for each in files[:5]:
         click.echo(f"left out: {each}", err=True)

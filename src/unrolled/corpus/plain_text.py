@@ -30,7 +30,7 @@ def read(corpus: Mapping[str, Any], raw: Path, text: Path) -> None:
         about |= {"reading": how}
     else:
         documents = READERS[name](raw, corpus["pattern"])
-    write_splits(
+    repeats = write_splits(
         documents,
         text,
         valid_share=corpus["valid_share"],
@@ -41,7 +41,7 @@ def read(corpus: Mapping[str, Any], raw: Path, text: Path) -> None:
         drawn=name in MADE_UP,
     )
     if name == own_text.NAME:
-        own_text.say_what_was_left_out(how)
+        own_text.say_what_was_left_out(how, repeats)
 
 
 def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path) -> None:

@@ -47,7 +47,7 @@ def write_splits(
     facts: Mapping[str, Any],
     arrays: Mapping[str, Any] = NO_ARRAYS,
     drawn: bool = False,
-) -> None:
+) -> int:
     """Write the split text of ``documents`` and what is known of it (``facts`` and the split) into ``folder``.
 
     ``arrays``: what else is known, by the names of files without their suffix. ``drawn``: the text is made up, so that
@@ -55,8 +55,8 @@ def write_splits(
 
     Whole documents go to a split, never lines of one; a corpus of a single document is cut into contiguous blocks.
     A document that repeats an earlier one is left out, and counted: with a name of its own it might fall into another
-    split, and the test would ask for what training showed. The folder appears whole or not at all. Raises UserError
-    if a split comes out empty, or if published splits share a document.
+    split, and the test would ask for what training showed. How many these are is returned. The folder appears whole or
+    not at all. Raises UserError if a split comes out empty, or if published splits share a document.
     """
     several, stream = ([], iter(documents)) if drawn else _peek(iter(documents))
     with whole_folder(folder) as partial:
@@ -80,6 +80,7 @@ def write_splits(
             np.save(partial / f"{name}.npy", array)
         report = {**facts, "split": how, "left_out_as_duplicates": counts.get(DUPLICATES, 0)}
         seal(partial / "documents.json", report | {split: {"documents": counts[split]} for split in SPLITS})
+    return counts.get(DUPLICATES, 0)
 
 
 def _peek(stream: Iterator[Document]) -> tuple[list[Document], Iterator[Document]]:
