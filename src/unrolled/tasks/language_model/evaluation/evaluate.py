@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.evaluation import Evaluation, sums_of
@@ -81,7 +82,7 @@ def kneser_ney(corpus: Corpus, settings: Mapping[str, Any]) -> Scored:
     order, test = settings["ngram_order"], corpus.test.tokens
     model = KneserNey(corpus.train.tokens, order=order, vocabulary=len(corpus.counts), end=END_ID)
     sure = _Sureness([], [])
-    for start in range(0, len(test), ROWS):
+    for start in tqdm(range(0, len(test), ROWS), desc="kneser_ney", unit_scale=ROWS, unit=" tokens", disable=None):
         table = model.distributions(test, start, start + ROWS)
         checks.probabilities_sum_to_one("the n-gram model", table)
         sure.confidence.append(table.max(axis=1))
