@@ -39,7 +39,8 @@ def test_units_of_the_same_settings_stand_in_one_table(tmp_path: Path) -> None:
         experiment("character", 90, **{"lstm-clipped": float("inf"), "kneser_ney": 3.0}),
         experiment("word", 9000, **{"rnn-clipped": 7.0}),  # an older one, whose place the first takes
     )
-    ((settings, rows),) = over_units(made, "")
+    (other, (alone,)), (settings, rows) = over_units(made, "")
+    assert (other["train.window"], alone.label) == ("70", "character")
     assert settings == {"vocabulary.lowercase": "false", "train.window": "35"}
     assert [row.label for row in rows] == ["character", "subword, bpe 800", "word, seen 5 times"]
     said = list(table(settings, rows, settings))
@@ -56,4 +57,5 @@ def test_sizes_of_subwords_are_rows_of_their_own() -> None:
     made = shown(*(experiment("subword", size, size=size, **{"rnn-clipped": 1.0}) for size in (2000, 500)))
     ((_, rows),) = over_units(made, "")
     assert [row.label for row in rows] == ["subword, bpe 500", "subword, bpe 2,000"]
-    assert not over_units(shown(experiment("word", 9, **{"rnn-clipped": 1.0})), "")
+    by_themselves = (experiment("word", 9, window=window, **{"rnn-clipped": 1.0}) for window in (35, 70))
+    assert not over_units(shown(*by_themselves), "")

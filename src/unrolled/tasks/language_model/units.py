@@ -35,8 +35,9 @@ class Row(NamedTuple):
 
 
 def over_units(shown: Sequence[Mapping[str, Any]], folder: str) -> list[tuple[Settings, list[Row]]]:
-    """By settings, a row a unit; where two at least were tried. Of a unit tried twice, the last.
+    """By settings, a row a unit. Of a unit tried twice, the last.
 
+    What stands alone with its settings comes first, so that one sees by which it differs; nothing where all does.
     ``shown``: what DVC shows; ``folder``: the pipeline's.
     """
     groups: dict[str, dict[str, Row]] = {}
@@ -44,8 +45,9 @@ def over_units(shown: Sequence[Mapping[str, Any]], folder: str) -> list[tuple[Se
         vocabulary = {key: json.loads(settings.pop(f"vocabulary.{key}", "null")) for key in KEYS}
         if found := _row(vocabulary, metrics):
             groups.setdefault(json.dumps(settings, sort_keys=True), {})[found.label] = found
-    several = [(json.loads(settings), rows) for settings, rows in groups.items() if len(rows) > 1]
-    return [(settings, sorted(rows.values(), key=_place)) for settings, rows in several]
+    tables = [(json.loads(settings), sorted(rows.values(), key=_place)) for settings, rows in groups.items()]
+    tables.sort(key=lambda each: len(each[1]) > 1)
+    return tables if tables and len(tables[-1][1]) > 1 else []
 
 
 def _row(vocabulary: Mapping[str, Any], metrics: Metrics) -> Row | None:
