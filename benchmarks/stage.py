@@ -24,7 +24,7 @@ from benchmarks.page import against, columns, paragraph, row
 from benchmarks.timing import CLOCKS, Conditions
 from unrolled.ground.corpus import Split
 from unrolled.settings.recipes import applied
-from unrolled.shell.memory import keep_freed_memory
+from unrolled.shell.malloc import keep_freed_memory
 from unrolled.training.checkpoint import Checkpoint
 from unrolled.training.fit import fit
 from unrolled.training.history import History

@@ -32,8 +32,9 @@ FRONT_DOOR = SRC / "unrolled" / "__init__.py"
 STAGES = sorted((ROOT / "stages").glob("*.py"))
 OURS = [*PACKAGE, *STAGES, *sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 
-# What only talks to the user; every room may say something, and what it says changes no result.
-TALK = {f"shell.{name}" for name in ("errors", "endings", "redaction", "workspace", "store", "device", "rows")}
+# What only talks to the user, or sees to memory: every room may use it, and none of it changes a result.
+TALKING = "errors", "endings", "redaction", "workspace", "store", "device", "rows", "malloc"
+TALK = {f"shell.{name}" for name in TALKING}
 MODEL = {"ground", "recurrence", "task/model"}
 TRAINING = {"ground", "recurrence", "training"}
 SCORING = {"ground", "scoring", "probing", *TRAINING}

@@ -89,7 +89,7 @@ def test_a_container_may_allow_less_than_the_machine_has(
 
 STEPS = """
 import ctypes, resource
-from unrolled.shell.memory import keep_freed_memory
+from unrolled.shell.malloc import keep_freed_memory
 system = ctypes.CDLL(None)
 system.malloc.restype, system.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 system.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]

@@ -4,7 +4,6 @@ What is made of a block hangs on nothing but the block, and comes back in the fi
 any number of processes, which UNROLLED_PROCESSES sets (all cores where it does not).
 """
 
-import ctypes
 import os
 import pickle
 import signal
@@ -23,6 +22,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple, TypeVar
 
 from unrolled.shell.errors import UserError
+from unrolled.shell.malloc import keep_freed_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,7 +30,6 @@ R = TypeVar("R")
 SIZE = 1 << 22  # bytes of a block: work on it takes some 50 MB
 WORTH_IT = 1 << 25  # bytes of text from which on processes gain more time than it takes to start them
 PROCESSES = "UNROLLED_PROCESSES"
-GIVEN_BACK_FROM, OWN_MAPPING_FROM = -1, -3  # of malloc.h: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, in bytes
 
 _work: ContextVar[tuple[int, Any]] = ContextVar("work")  # of a process of a pool, and its number there
 
@@ -127,17 +126,9 @@ def processes() -> int:
 def _begin() -> None:
     """In a process: leave Ctrl-C to the one that started it, and end with that one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _keep_memory()
+    keep_freed_memory()  # a block's is as large as the next one's: a tenth of the time
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each process is one of as many as there are cores
     threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _keep_memory() -> None:
-    """Use a block's memory for the next one: to give it back and be given it anew takes a tenth of the time."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # the GNU C library's
-    if mallopt is not None:
-        mallopt(OWN_MAPPING_FROM, 1 << 25)
-        mallopt(GIVEN_BACK_FROM, 1 << 28)
 
 
 def _end_with_parent() -> None:

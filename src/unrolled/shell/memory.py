@@ -1,6 +1,5 @@
 """Whether a training fits into memory, said in one line before it starts; and memory kept from step to step."""
 
-import ctypes
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,12 +10,11 @@ import torch
 
 from unrolled.ground.registry import task_part
 from unrolled.shell.errors import UserError
+from unrolled.shell.malloc import keep_freed_memory
 
 GIGABYTE = 10**9
 # What a container allows in all, in bytes: control groups of version 2 and of version 1.
 CONTAINER = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-MMAP_MOST = 32 * 2**20  # the largest that glibc takes for the second; arrays above it are fresh pages each time
 
 
 def prepare_memory(arm: Mapping[str, Any], sizes: Mapping[str, int], device: torch.device) -> None:
@@ -46,17 +44,3 @@ def available() -> int:
         with suppress(OSError, ValueError):  # not there, or "max"
             sizes.append(int(limit.read_text()))
     return min(sizes)
-
-
-def keep_freed_memory() -> bool:
-    """Have malloc keep what is freed, for a step later the same arrays are wanted again; false where it cannot.
-
-    Left alone, glibc hands freed memory back to the system whenever much of it lies at the heap's end, and a training
-    step then touches a thousand fresh pages and more, which the system clears first. The peak stays what it was. For
-    the whole process, so it is for a program to call, not for a library.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # no glibc
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, MMAP_MOST) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
