@@ -277,7 +277,8 @@ def test_an_arm_trained_on_each_line_anew_reads_each_anew(workspace: Path, tmp_p
     alone = [each for line in lines for each in trained.surprisals([line])]
     anew = list(trained.surprisals(lines))
     bits = [[[each.bits for each in line] for line in found] for found in (anew, alone, carried)]
-    assert bits[0][1] == pytest.approx(bits[1][1], rel=1e-5) != pytest.approx(bits[2][1], rel=1e-5)
+    # Of a word that is nearly sure they are a small difference of logits, which single precision has to 1e-6.
+    assert bits[0][1] == pytest.approx(bits[1][1], rel=1e-5, abs=1e-6) != pytest.approx(bits[2][1], rel=1e-2)
     for file in (run / "weights.safetensors", *(workspace / ENCODED / each for each in ("tokenizer.json", MANIFEST))):
         shutil.copy(file, tmp_path)
     settings = json.loads((run / "settings.json").read_text())
