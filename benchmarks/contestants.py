@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, nll_loss
 
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.profile import Profile
 from unrolled.tasks.language_model.model.batches import Batch
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import Task

@@ -9,8 +9,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from benchmarks.contestants import PLAIN, Shape
 from benchmarks.page import against, columns, paragraph, row
 from benchmarks.timing import Conditions, machine, race
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.profile import Profile
 
 SHAPES = [Shape(60, 32, 200), Shape(60, 32, 128), Shape(60, 20, 650)]
 HEADINGS = "cell", "T, B, H", "threads", "ours ms", "all T ms", "plain ms", "plain / ours", "target", "met"

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor
 
 from examples import B, E, H, T, example
-from unrolled.recurrence.bptt import Profile, lag_profile, unroll
+from unrolled.recurrence.bptt import unroll
 from unrolled.recurrence.cells import CELLS, LayerWeights
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.profile import Profile, lag_profile
 
 
 def step_by_step(

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from twins import run_twin, twin_of
-from unrolled.recurrence.bptt import Profile, lag_profile, unroll
+from unrolled.recurrence.bptt import unroll
 from unrolled.recurrence.cells import CELLS, LayerWeights, find_cell
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.profile import Profile, lag_profile
 
 T, B, E, H = 6, 3, 5, 4
 RECURRENT = [name for name, cell in CELLS.items() if cell.recurrent]

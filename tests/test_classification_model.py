@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from labelled_texts import SMALL, TRAIN, accuracy, drawn, split_of, trained
 from unrolled.ground.special_tokens import END_ID
-from unrolled.recurrence.bptt import Profile, lag_profile
+from unrolled.recurrence.profile import Profile, lag_profile
 from unrolled.tasks.classification.model.batches import batch_of, epoch_order
 from unrolled.tasks.classification.model.network import READ_OUTS, Network, pooled
 from unrolled.tasks.classification.model.task import Task, alike, probabilities_of

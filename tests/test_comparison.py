@@ -36,7 +36,7 @@ from unrolled.ground.resolved import read_arm, read_resolved, write_resolved
 from unrolled.ground.run import Run
 from unrolled.ground.score import Score, Sums
 from unrolled.probing.targets import NO_ARRIVAL
-from unrolled.recurrence.bptt import Addends
+from unrolled.recurrence.profile import Addends
 from unrolled.recurrence.spectra import Spectrum
 from unrolled.report import arms as reading
 from unrolled.report import chart, drawing, tables

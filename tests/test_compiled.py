@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import CELLS
 from unrolled.recurrence.compiled import openmp
 from unrolled.recurrence.compiled.arithmetic import exp, sigmoid, tanh
 from unrolled.recurrence.compiled.matmul import COLUMNS, WIDTH, multiply, pack_panel
 from unrolled.recurrence.compiled.softmax import softmax_gradient
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.softmax_loss import softmax_nats
 
 LOOPS = ("columns", "time_loops", "gru_loop")  # the modules that run kernels of them

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from examples import network, task_of, tokens
 from miniature import arm_of, split_of
-from unrolled.recurrence.bptt import lag_profile
+from unrolled.recurrence.profile import lag_profile
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.windows import windows
 from unrolled.training.diagnostics import addends

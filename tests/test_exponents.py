@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.probing.exponents import lyapunov_exponents
-from unrolled.recurrence.bptt import lag_profile
+from unrolled.recurrence.profile import lag_profile
 from unrolled.recurrence.spectra import spectra
 from unrolled.recurrence.stack import Stack
 

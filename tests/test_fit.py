@@ -11,7 +11,7 @@ from torch.autograd import grad
 from torch.nn.functional import cross_entropy
 
 from miniature import split_of, text_of
-from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.profile import Profile
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.model.task import Task
 from unrolled.tasks.language_model.model.windows import windows

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.recurrence import bptt
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import CELLS
 from unrolled.recurrence.fused import FUSED, runs_fused
 from unrolled.recurrence.layer import RecurrentLayer, read_by_torch
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.stack import Stack
 from unrolled.shell.device import find_device
 

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from unrolled.probing import gradient_norms
 from unrolled.probing.exponents import lyapunov_exponents
-from unrolled.recurrence.bptt import lag_profile
+from unrolled.recurrence.profile import lag_profile
 from unrolled.recurrence.stack import Stack
 
 

@@ -12,7 +12,7 @@ from examples import V, network, task_of
 from miniature import split_of, text_of
 from unrolled.ground.evaluation import Resampling
 from unrolled.probing.lags import STRETCHES, lags_of_stretches, reaches
-from unrolled.recurrence.bptt import lag_profile
+from unrolled.recurrence.profile import lag_profile
 from unrolled.training.diagnostics import LAG_STEPS
 
 RESAMPLING = Resampling(block=200, samples=20, confidence=0.95, seed=1)

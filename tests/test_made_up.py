@@ -27,7 +27,7 @@ from unrolled.corpus.sources.topics import topics
 from unrolled.corpus.vocabulary import END
 from unrolled.ground.corpus import Corpus, Split, read_corpus
 from unrolled.ground.special_tokens import END_ID
-from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.profile import Profile
 from unrolled.scoring.source import Listener, Source
 from unrolled.settings import sections
 from unrolled.settings.loader import params_of

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from twins import run_packed_twin, twin_of
-from unrolled.recurrence.bptt import Profile, unroll
+from unrolled.recurrence.bptt import unroll
 from unrolled.recurrence.cells import CELLS, LayerWeights
 from unrolled.recurrence.layer import RecurrentLayer
 from unrolled.recurrence.packing import pack
+from unrolled.recurrence.profile import Profile
 
 T, E, H = 6, 5, 7
 CPU = torch.device("cpu")

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from examples import B, E, H, T, example
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import CELLS
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.profile import Profile
 
 
 def in_calls(

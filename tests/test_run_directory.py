@@ -14,7 +14,7 @@ from miniature import SIZES, arm_of, split_of, text_of
 from unrolled.ground.checksums import sha256
 from unrolled.ground.run import Run
 from unrolled.ground.score import Sums
-from unrolled.recurrence.bptt import Addends
+from unrolled.recurrence.profile import Addends
 from unrolled.report.series import recurrent_alignment
 from unrolled.shell.errors import UserError
 from unrolled.training.clipping import Norms

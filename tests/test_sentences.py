@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from examples import V, network, task_of, tokens
 from miniature import split_of
 from unrolled.ground.special_tokens import END_ID
-from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.profile import Profile
 from unrolled.tasks.language_model.evaluation.reset import reset_nats
 from unrolled.tasks.language_model.model.batches import POOL, Batch, in_even_pools
 from unrolled.tasks.language_model.model.network import Network

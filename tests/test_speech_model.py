@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from made_up_speech import SMALL, TRAIN, drawn, network_of, random_speech, speech_of, trained
 from twins import twin_of
 from unrolled.ground.special_tokens import END_ID
-from unrolled.recurrence.bptt import Profile, lag_profile
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.profile import Profile, lag_profile
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.feeding import Feeding
 from unrolled.tasks.speech.evaluation.alignment import attention_of

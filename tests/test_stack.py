@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from twins import run_twin, twin_of
 from unrolled.ground.layers import PLACES
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import CELLS
 from unrolled.recurrence.dropout import DROPOUT_MASKS
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.stack import CONNECTIONS, Stack, State
 
 T, B, E, H, LAYERS = 5, 3, 4, 6, 3

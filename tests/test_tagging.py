@@ -10,7 +10,7 @@ import torch
 from tagging_corpora import NETWORK, TRAIN, drawn, encoded, told, trained, untrained
 from unrolled.ground.corpus import Corpus
 from unrolled.ground.sequences import by_length
-from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.profile import Profile
 from unrolled.shell.errors import UserError
 from unrolled.tasks.tagging.evaluation.checks import reads_the_right_side_if_bidirectional
 from unrolled.tasks.tagging.model.batches import UNSCORED, Sentences, batches

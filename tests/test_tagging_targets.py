@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from tagging_corpora import drawn, encoded, untrained
 from unrolled.ground.corpus import Corpus
-from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.profile import Profile
 from unrolled.tasks.tagging.model.batches import Sentences
 from unrolled.tasks.tagging.model.task import predictions
 from unrolled.tasks.tagging.probes import probes

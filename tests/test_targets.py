@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from miniature import SIZES, arm_of, text_of
 from unrolled.probing import targets
 from unrolled.probing.targets import most_dependent
-from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.profile import Profile
 from unrolled.tasks.language_model.model.network import Network
 from unrolled.tasks.language_model.probes.targets import lags_of_targets
 from unrolled.training.training import Training

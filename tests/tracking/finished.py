@@ -20,7 +20,7 @@ from unrolled.ground.resolved import read_arm, read_resolved
 from unrolled.ground.run import Run
 from unrolled.ground.score import Sums
 from unrolled.probing.probe import probe
-from unrolled.recurrence.bptt import Addends
+from unrolled.recurrence.profile import Addends
 from unrolled.recurrence.spectra import Spectrum
 from unrolled.scoring.evaluation import Scored, write_evaluation
 from unrolled.settings.resolve import resolve

@@ -25,7 +25,7 @@ from unrolled.ground.score import Sums
 
 Batch = Any  # the task's own: made by `batches`, read by `loss`
 Carry = Any  # nested tuples of tensors
-Profile = Any  # recurrence.bptt.Profile: it is only passed on to the layers
+Profile = Any  # recurrence.profile.Profile: it is only passed on to the layers
 Columns = Any  # recurrence.columns.Columns
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from unrolled.recurrence.bptt import Profile, norms_of_steps
 from unrolled.recurrence.packing import Packing
+from unrolled.recurrence.profile import Profile, norms_of_steps
 
 
 class DistanceNorms(Profile):

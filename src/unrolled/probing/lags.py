@@ -13,7 +13,7 @@ from unrolled.ground.corpus import Split
 from unrolled.ground.evaluation import Resampling
 from unrolled.ground.task import Model, Task
 from unrolled.probing.gradient_norms import half_life, reach
-from unrolled.recurrence.bptt import Profile, lag_profile
+from unrolled.recurrence.profile import Profile, lag_profile
 from unrolled.training.diagnostics import LAG_STEPS
 
 Floats = NDArray[np.float64]

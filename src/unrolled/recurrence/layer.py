@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from unrolled.recurrence.bptt import Profile, unroll
+from unrolled.recurrence.bptt import unroll, unroll_table
 from unrolled.recurrence.cell import LayerWeights
 from unrolled.recurrence.cells import LSTM, check_name, find_cell
 from unrolled.recurrence.dropout import MaskSource, check_rate, dropout
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.threads import one_thread
 
 EXPLODED = 1e6  # of a weight: products of smaller ones overflow in no sum
@@ -117,6 +118,21 @@ class RecurrentLayer(nn.Module):
             self.cell, inputs, weights, state, reverse=self.reverse, lengths=lengths, profile=profile, name=self.name,
             by_torch=self.by_torch,
         )  # fmt: skip
+
+    def last_state(
+        self, table: Tensor, ids: Tensor, state: tuple[Tensor, ...], lengths: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """The state after what each column reads last: of a table [R, E] the row of each id, int64 [T, B].
+
+        As `forward` of table[ids] gives it, faster where the window is longer than the table. ValueError as there.
+        """
+        if ids.dtype != torch.int64 or ids.dim() != 2 or table.dim() != 2:
+            raise ValueError(f"ids must be int64 [T, B] beside a table [R, E], not {ids.dtype} {list(ids.shape)}")
+        self._check(table[:1, None].expand(len(ids), ids.shape[1], -1), state, lengths)
+        weights = LayerWeights(self.weight_ih, self.weight_hh, self.bias, self.bias_hh)
+        return unroll_table(
+            self.cell, table, ids, weights, state, reverse=self.reverse, lengths=lengths, by_torch=self.by_torch
+        )
 
     def _check(self, inputs: Tensor, state: tuple[Tensor, ...], lengths: Tensor | None) -> None:
         """Name the first argument that does not fit, in one line."""

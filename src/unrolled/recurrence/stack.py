@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.ground.layers import PLACES, sizes_of
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import check_name
 from unrolled.recurrence.dropout import DROPOUT_MASKS, MaskSource, check_rate, dropout
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.threads import one_thread
 
 CONNECTIONS = ("plain", "residual", "highway", "dense")

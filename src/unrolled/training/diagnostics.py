@@ -11,8 +11,8 @@ from torch import Tensor
 
 from unrolled.ground.corpus import Split
 from unrolled.ground.score import Sums
-from unrolled.recurrence.bptt import Addends, Profile, lag_profile
 from unrolled.recurrence.layer import RecurrentLayer
+from unrolled.recurrence.profile import Addends, Profile, lag_profile
 from unrolled.recurrence.spectra import Spectrum, spectra
 from unrolled.training.training import Training
 

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from unrolled.ground.corpus import Split
 from unrolled.ground.score import Sums
 from unrolled.ground.task import Batch, Carry, VaryingTask
-from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.profile import Profile
 from unrolled.training.annealing import anneal, average, averaged
 from unrolled.training.clipping import Norms, clip
 from unrolled.training.diagnostics import Epoch, end_of_epoch

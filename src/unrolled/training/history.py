@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolled.ground.score import Sums
-from unrolled.recurrence.bptt import Addends
+from unrolled.recurrence.profile import Addends
 from unrolled.recurrence.spectra import Spectrum
 from unrolled.training.diagnostics import Epoch
 from unrolled.training.fit import Step

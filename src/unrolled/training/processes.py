@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from unrolled.ground.task import Batch, Carry, Columns, Model, SharedTask, Task
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.columns import drawing_for
+from unrolled.recurrence.profile import Profile
 from unrolled.shell.errors import UserError
 from unrolled.training.carry import like, tensors_in
 

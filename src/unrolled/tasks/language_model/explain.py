@@ -23,7 +23,7 @@ from unrolled.ground.checksums import read_sealed
 from unrolled.ground.run import Run
 from unrolled.ground.special_tokens import END_ID
 from unrolled.probing.gates import gate_values_of_stack
-from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.stack import Stack
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.network import Network

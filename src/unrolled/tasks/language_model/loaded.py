@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from unrolled.corpus.files.lines import lines_of
 from unrolled.ground.special_tokens import END_ID
-from unrolled.recurrence.bptt import Profile, lag_profile
+from unrolled.recurrence.profile import Profile, lag_profile
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.text.inference import Surprisal, Trained
 from unrolled.tasks.language_model.text.reading import last_sentence

@@ -12,7 +12,7 @@ from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.score import Sums
 from unrolled.ground.special_tokens import END_ID
 from unrolled.ground.task import Model, WholeSequences
-from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.stack import Stack
 
 ONE = 3  # the id of one of the two symbols

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
-from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.profile import Profile
 from unrolled.tasks.classification.evaluation.measures import predicted
 from unrolled.tasks.classification.model.batches import Batch, batch_of, texts_of
 from unrolled.tasks.classification.model.network import Network

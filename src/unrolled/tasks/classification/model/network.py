@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from unrolled.ground.special_tokens import END_ID, UNKNOWN_ID
 from unrolled.ground.task import Model
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import check_name
 from unrolled.recurrence.dropout import check_rate, drawn_kept, dropout
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.stack import Stack, drawn
 from unrolled.recurrence.threads import one_thread
 

@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.score import Sums
 from unrolled.ground.task import WholeSequences
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.columns import Columns
+from unrolled.recurrence.profile import Profile
 from unrolled.tasks.classification.model.batches import Batch, batch_of, by_length, epoch_order, texts_of
 from unrolled.tasks.classification.model.network import Network
 

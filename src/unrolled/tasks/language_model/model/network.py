@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from unrolled.ground.layers import sizes_of
 from unrolled.ground.task import Model
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import check_name
 from unrolled.recurrence.dropout import MaskSource, check_rate, dropped_types
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.softmax_loss import softmax_nats
 from unrolled.recurrence.stack import Stack, State, drawn
 from unrolled.tasks.language_model.model.adaptive_softmax import AdaptiveSoftmax

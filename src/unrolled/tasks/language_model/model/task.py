@@ -15,9 +15,9 @@ from unrolled.ground.corpus import Corpus, Split, Tokens
 from unrolled.ground.older_runs import completed
 from unrolled.ground.score import Sums
 from unrolled.ground.sequences import Ints
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.columns import Columns
 from unrolled.recurrence.dropout import drawn_kept
+from unrolled.recurrence.profile import Profile
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.batches import Batch, of_sentences, of_stretches
 from unrolled.tasks.language_model.model.feeding import Feeding, with_own_words

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.dropout import MaskSource, dropout
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.stack import Stack
 
 

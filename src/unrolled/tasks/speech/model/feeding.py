@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unrolled.recurrence.bptt import Profile
+from unrolled.recurrence.profile import Profile
 from unrolled.tasks.language_model.model.feeding import Feeding, drawn
 from unrolled.tasks.speech.model.batches import Batch
 from unrolled.tasks.speech.model.network import Network, Writing

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from unrolled.ground.special_tokens import END_ID
 from unrolled.ground.task import Model
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.cells import check_name
 from unrolled.recurrence.dropout import MaskSource, check_rate
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.stack import Stack, State, drawn
 from unrolled.tasks.language_model.model.network import Network as LanguageModel
 from unrolled.tasks.speech.model.attention import Attended, Attention

@@ -12,8 +12,8 @@ from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.score import Sums
 from unrolled.ground.sequences import in_pools
 from unrolled.ground.task import WholeSequences
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.columns import Columns
+from unrolled.recurrence.profile import Profile
 from unrolled.shell.errors import UserError
 from unrolled.tasks.language_model.model.feeding import Feeding
 from unrolled.tasks.speech.model.augmentation import Augmentation

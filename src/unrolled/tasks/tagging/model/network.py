@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from unrolled.ground.special_tokens import UNKNOWN_ID
 from unrolled.ground.task import Model
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.columns import drawn as drawn_for_columns
 from unrolled.recurrence.crf import Chain
 from unrolled.recurrence.dropout import check_rate
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.stack import Stack, drawn
 from unrolled.tasks.tagging.model.batches import Batch
 
@@ -103,12 +103,15 @@ class Network(Model):
         return torch.cat(parts, dim=-1)
 
     def spelled(self, batch: Batch) -> Tensor:
-        """What stands for each distinct form: the states at both ends of its letters, [U, 2 * letter_hidden]."""
+        """What stands for each distinct form: the states at both ends of its letters, [U, 2 * letter_hidden].
+
+        A batch has some thousand letters of a hundred kinds, so the layers are given the table of these.
+        """
         assert self.letters is not None and self.letters_forward is not None and self.letters_backward is not None
-        letters, ends = self.letters(batch.letters), []
-        for stack in (self.letters_forward, self.letters_backward):
-            _, after = stack(letters, stack.initial_state(letters.shape[1]), lengths=batch.letter_lengths)
-            ends.append(after[-1][0])
+        ends, forms = [], batch.letters.shape[1]
+        for (layer,) in (self.letters_forward.layers, self.letters_backward.layers):
+            start = layer.initial_state(forms)
+            ends.append(layer.last_state(self.letters.weight, batch.letters, start, batch.letter_lengths)[0])
         return torch.cat(ends, dim=-1)
 
     def hidden(

@@ -12,8 +12,8 @@ from unrolled.ground.corpus import Corpus, Split
 from unrolled.ground.score import Sums
 from unrolled.ground.sequences import by_length
 from unrolled.ground.task import WholeSequences
-from unrolled.recurrence.bptt import Profile
 from unrolled.recurrence.columns import Columns
+from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.softmax_loss import softmax_nats
 from unrolled.tasks.tagging.model.batches import UNSCORED, Batch, Sentences, batches
 from unrolled.tasks.tagging.model.network import Network
