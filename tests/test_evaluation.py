@@ -44,6 +44,23 @@ def scored(**changes: Any) -> Scored:
     return Scored(**(parts | changes))
 
 
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), min_size=1), min_size=1),
+    st.lists(st.floats(allow_nan=False), min_size=1),
+)
+def test_words_of_a_table_are_read_as_they_were_written_whatever_they_look_like(
+    tmp_path_factory: pytest.TempPathFactory, words: list[str], numbers: list[float]
+) -> None:
+    place, rows = tmp_path_factory.mktemp("table") / "arm", max(len(words), len(numbers))
+    labels = ["01", "1.0", "1e5", "NA", "null", "True", "nan", "inf"]
+    columns = {"word": words, "value": numbers, "label": labels, "count": [1, 2]}
+    frame = pd.DataFrame({name: [each[row % len(each)] for row in range(rows)] for name, each in columns.items()})
+    write_evaluation(place, "arm", scored(tables={"shown": frame}), DECLARED, MADE_OF)
+    found = Evaluation.read(place).tables["shown"]
+    assert found.to_dict("list") == frame.to_dict("list")
+    assert found["value"].dtype == np.float64 and found["count"].dtype == np.int64
+
+
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     given = scored()
     write_evaluation(tmp_path / "arm", "arm", given, DECLARED, MADE_OF)

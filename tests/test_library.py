@@ -150,7 +150,7 @@ def test_clipping_tells_both_norms_and_hides_no_divergence() -> None:
     assert unrolled.clip_grad_norm(iter([weight]), 1.0) == pytest.approx((5, 1), rel=1e-6)
     weight.grad = torch.tensor([math.inf, 1.0])
     assert unrolled.clip_grad_norm([weight], 1.0) == (math.inf, math.inf) and weight.grad.tolist() == [math.inf, 1.0]
-    with pytest.raises(ValueError, match="clip_norm must be a positive number"):
+    with pytest.raises(ValueError, match="clip_norm must be a positive number or None"):
         unrolled.clip_grad_norm([weight], 0.0)
     with pytest.raises(ValueError, match="a parameter is given twice"):
         unrolled.clip_grad_norm([weight, weight], 1.0)

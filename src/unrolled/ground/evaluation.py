@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,7 @@ class Evaluation:
         content = read_sealed(directory, "scores.json")
         scores = content["scores"]
         tables = [name.removesuffix(".csv") for name in content["files"] if name.endswith(".csv")]
+        text = content.get("text_columns", {})
         return cls(
             directory,
             content.get("made_of", {}),
@@ -70,7 +72,7 @@ class Evaluation:
             load(directory, "units.safetensors", _arrays),
             load(directory, "valid_units.safetensors", _arrays),
             load(directory, "clusters.npy", lambda path: np.load(path, allow_pickle=False)),
-            {name: load(directory, f"{name}.csv", _table) for name in tables},
+            {name: load(directory, f"{name}.csv", partial(_table, text.get(name, []))) for name in tables},
         )
 
     @property
@@ -88,9 +90,9 @@ def sums_of(units: Units) -> Sums:
     return Sums(float(units.astype(np.float64).sum()), len(units))
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _table(text: list[str], path: Path) -> pd.DataFrame:
     """Only what is empty is missing: "NA" and "null" are words, and tags."""
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(text, str))
 
 
 def _arrays(path: Path) -> dict[str, Units]:

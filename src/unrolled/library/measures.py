@@ -152,6 +152,8 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], clip_norm: float | Non
             raise TypeError(f"parameters must be tensors, as model.parameters() has them, not {type(each).__name__}")
     if len({id(each) for each in whole}) < len(whole):
         raise ValueError("a parameter is given twice: it would be measured and clipped twice")
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"clip_norm must be a positive number or None (measure only), not {clip_norm}")
     norms = clip({"all": whole}, clip_norm)
     return Norms(norms.before, float(norms.after))  # clip_norm may have been a tensor
 

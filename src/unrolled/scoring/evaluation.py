@@ -2,7 +2,7 @@
 
 evaluation/<arm>/    and baselines/<name>/, by the same measures
   scores.json             what it was made of; sum, terms, value and interval of each score; single measures; sha256 of
-                          the files below
+                          the files below, and which columns of the tables are text
   units.safetensors       what each unit of the test split adds to each score, [N]; what paired comparisons are made of
   valid_units.safetensors the same of the validation split, as far as it was scored
   clusters.npy            the number of the document, or other cluster, that each unit of the test split stands in, [N]
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 from safetensors.torch import save_file
 
 from unrolled.ground.atomic import whole_folder
@@ -57,6 +58,7 @@ def write_evaluation(
         "measures": dict(scored.measures),
         "details": dict(scored.details),
         "confidence": resampling.confidence,
+        "text_columns": {table: _text_columns(frame) for table, frame in scored.tables.items()},
     }
     with whole_folder(directory) as place:
         _save(place / "units.safetensors", scored.units.items())
@@ -71,6 +73,11 @@ def _figure(score: Score, units: Units, clusters: NDArray[np.int64], resampling:
     sums = sums_of(units)
     interval = bootstrap_interval(units, clusters, **resampling._asdict(), value=lambda mean: score.value(mean, 1))
     return {"sum": sums.sum, "terms": sums.terms, "value": score.of(sums), "interval": interval}
+
+
+def _text_columns(frame: pd.DataFrame) -> list[str]:
+    """Those that are read back as they stand: a label "01" is no number."""
+    return [str(name) for name, column in frame.items() if not is_numeric_dtype(column)]
 
 
 def _save(path: Path, arrays: Iterable[tuple[str, Units]]) -> None:
