@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,8 +100,8 @@ LATE_IMPORTS = {
         for path, kernels in (("bptt", "time_loops"), ("dropout", "masks"), ("softmax_loss", "softmax"))
     },
     "src/unrolled/library/trained.py": {f"unrolled.ground.{name}" for name in ("registry", "trained")},
-    "src/unrolled/corpus/stretches.py": {"pyarrow", "unrolled.corpus.type_counts"},
-    "src/unrolled/corpus/vocabulary.py": {"unrolled.corpus.type_counts"},
+    "src/unrolled/corpus/stretches.py": {"pyarrow"},
+    **{f"src/unrolled/corpus/{path}.py": {"unrolled.corpus.type_counts"} for path in ("encode", "vocabulary")},
     "src/unrolled/tasks/classification/commands.py": {
         f"unrolled.tasks.classification.{name}" for name in ("over_folds", "text.inference")
     },
@@ -216,6 +217,11 @@ def test_imports_go_down(path: Path) -> None:
     allowed = TALK | {room} | FLOORS[room if room in FLOORS else "ground"]
     above = {shown(other) for other in ours(path) if room_of(other) not in allowed}
     assert not above, f"{shown(path)} stands in the room '{room}', which may not import {sorted(above)}"
+
+
+def test_no_two_files_need_each_other() -> None:
+    """Nor any more of them in a circle, by a late import either: each can be read with what it stands on."""
+    TopologicalSorter({path: ours(path) for path in PACKAGE if path != FRONT_DOOR}).prepare()
 
 
 @pytest.mark.parametrize("path", PACKAGE + STAGES, ids=shown)

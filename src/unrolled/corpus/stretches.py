@@ -125,15 +125,6 @@ class Pieces:
         ends = np.flatnonzero(np.fromiter(map("\n".__eq__, pieces), np.bool_, len(pieces)))
         return list(filter("\n".__ne__, pieces)), np.diff(ends, prepend=-1) - 1
 
-    def counts(self, block: bytes) -> Any:
-        """The pieces of a block of whole lines but for their ends, and how often each occurs: a table for `rank`."""
-        from unrolled.corpus.type_counts import counted  # here, not above: see `stretches_in`
-
-        different, places = stretches_in(block, self.unit)
-        pieces, lengths = self.of(different)
-        times = np.repeat(np.bincount(places, minlength=len(different)), lengths)
-        return counted(pieces[1:], times[1:])
-
     def _normal(self, stretch: str) -> str:
         return stretch if self.normalizer is None else str(self.normalizer.normalize_str(stretch))
 

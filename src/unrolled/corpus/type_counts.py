@@ -13,12 +13,20 @@ import pyarrow as pa
 from pyarrow import compute
 
 from unrolled.corpus.blocks import ALONE, Pool
-from unrolled.corpus.stretches import numbers
+from unrolled.corpus.stretches import Pieces, numbers, stretches_in
 
 MEMORY = 1 << 24  # bytes of tables at a time: some half a million types
 PARTS = 64  # files that share the types of a text that is too large for it
 
 Table = Any  # pa.Table of "type" and "count": Arrow comes without annotations
+
+
+def counts_in(block: bytes, pieces: Pieces) -> Table:
+    """The pieces of a block of whole lines but for their ends, and how often each occurs: a table for `rank`."""
+    different, places = stretches_in(block, pieces.unit)
+    cut, lengths = pieces.of(different)
+    times = np.repeat(np.bincount(places, minlength=len(different)), lengths)
+    return counted(cut[1:], times[1:])
 
 
 def counted(tokens: Sequence[str], times: Any) -> Table:

@@ -67,9 +67,11 @@ def build_tokenizer(
     max_size counts ``<unk>`` and ``<eos>``. A word of the text spelled ``<unk>`` is the unknown word.
     Raises UserError if nothing occurs ``min_count`` times.
     """
+    from unrolled.corpus.type_counts import counts_in  # here, not above: Arrow takes a tenth of a second to import
+
     pieces = pieces_for(unit, lowercase=lowercase, tokenised=tokenised, normalise=normalise)
     blocks = ("".join(f"{line}\n" for line in batch).encode() for batch in batches(lines))
-    return tokenizer_of(map(pieces.counts, blocks), pieces, min_count=min_count, max_size=max_size)
+    return tokenizer_of((counts_in(block, pieces) for block in blocks), pieces, min_count=min_count, max_size=max_size)
 
 
 def pieces_for(unit: str, *, lowercase: bool, tokenised: bool, normalise: str | None) -> Pieces:
@@ -82,11 +84,11 @@ def tokenizer_of(
     counts: Iterable[Any], pieces: Pieces, *, min_count: int = 1, max_size: int | None = None,
     pool: Pool = ALONE, folder: Path | None = None,
 ) -> Tokenizer:  # fmt: skip
-    """As `build_tokenizer`; ``counts``: those of `Pieces.counts`, block by block of the training text.
+    """As `build_tokenizer`; ``counts``: those of `counts_in`, block by block of the training text.
 
     ``folder``: where what memory does not hold is put aside.
     """
-    from unrolled.corpus.type_counts import rank  # here, not above: Arrow takes a tenth of a second to import
+    from unrolled.corpus.type_counts import rank  # here: see `build_tokenizer`
 
     ranked = rank(counts, min_count=min_count, max_types=max_size, pool=pool, folder=folder)
     kept = [word for word in ranked if word not in (UNKNOWN, END)][: None if max_size is None else max_size - 2]
