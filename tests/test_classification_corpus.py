@@ -74,6 +74,18 @@ def test_tables_are_read_by_the_names_of_their_columns(tmp_path: Path) -> None:
     assert found(write(tmp_path / "n.jsonl", '{"text": "x", "label": 3}')) == [("x", "3")]
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("above", ["", "sep={}\r\n"])
+def test_a_csv_may_be_that_of_a_country_whose_spreadsheets_write_no_commas(
+    mark: str, above: str, tmp_path: Path
+) -> None:
+    table = mark.join(["text", "n", "label"]) + "\r\n" + mark.join([f'"One{mark} two"', "1", "a;b" * (mark != ";")])
+    expected = [(f"One{mark if mark.strip() else ''} two", "a;b")]
+    if mark == ";":
+        table, expected = f"{table}a", [("One; two", "a")]
+    assert found(write(tmp_path / "t.csv", above.format(mark) + table + "\r\n")) == expected
+
+
 def test_a_text_may_be_long(tmp_path: Path) -> None:
     ((text, label),) = found(write(tmp_path / "t.csv", f"text,label\n{'word ' * 40_000},long\n"))
     assert len(text.split()) == 40_000 and label == "long"
@@ -85,6 +97,12 @@ MISTAKES = {
         "words,label\na,b\n",
         r"t\.csv:1: there is no column 'text' \(there are: 'words', 'label'",
     ),
+    "no such column between semicolons": (
+        "t.csv",
+        "sep=;\nwords;label\na;b\n",
+        r"t\.csv:2: there is no column 'text' \(there are: 'words', 'label'\)",
+    ),
+    "two columns of a name": ("t.csv", "text,label,text\na,b,c\n", r"t\.csv:1: 2 columns are named 'text'"),
     "no header": ("t.csv", "", r"t\.csv:1: there is no column 'text' \(there are: none\)"),
     "a field too many": ("t.csv", "text,label\na,b\na,b,c\n", r"t\.csv:3: 3 fields where the first line names 2"),
     "an open quote": ("t.csv", 'text,label\n"a,b\n', r"t\.csv:\d: "),

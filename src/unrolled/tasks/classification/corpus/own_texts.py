@@ -2,7 +2,8 @@
 
     reviews/good/1.txt  reviews/good/2.txt  reviews/bad/1.txt     each file a text, its folder's name the label
     names/English.txt   names/Greek.txt                           each line a text, its file's name the label
-    mail.csv, mail.tsv                                            a row a text, the columns named in the first line
+    mail.csv, mail.tsv                                            a row a text, the columns named in the first line,
+                                                                  those of a .csv also between semicolons or tabs
     mail.jsonl                                                    an object a line
 
 All in UTF-8; every message names file and line.
@@ -11,14 +12,16 @@ All in UTF-8; every message names file and line.
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from unrolled.shell.errors import UserError
 from unrolled.tasks.classification.corpus.labelled import LabelledText, one_line
 
-TABLES = {".csv": ",", ".tsv": "\t"}
+TABLES = (".csv", ".tsv")
+MARKS = ",;\t"  # between fields of a .csv: some countries' spreadsheets write the second
 LONGEST = 10**9  # characters of a field; csv's own limit is shorter than many a text
 
 
@@ -33,7 +36,7 @@ def own_texts(path: Path, *, text_column: str, label_column: str) -> Iterator[La
     if path.is_dir():
         texts = _folder(path)
     elif path.suffix.lower() in TABLES:
-        texts = _table(path, TABLES[path.suffix.lower()], text_column, label_column)
+        texts = _table(path, text_column, label_column)
     elif path.suffix.lower() == ".jsonl":
         texts = _objects(path, text_column, label_column)
     else:
@@ -62,21 +65,19 @@ def _folder(path: Path) -> Iterator[LabelledText]:
                     yield _checked(line, file.stem, f"{file}:{number}")
 
 
-def _table(path: Path, delimiter: str, text_column: str, label_column: str) -> Iterator[LabelledText]:
+def _table(path: Path, text_column: str, label_column: str) -> Iterator[LabelledText]:
     csv.field_size_limit(LONGEST)
-    lines = _lines(path, ends=True)
-    rows = csv.reader(lines, strict=True)
-    if delimiter == "\t":  # no quotes: a text may begin with one
-        rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+    lines, columns = _lines(path, ends=True), (text_column, label_column)
+    rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)  # no quotes: a text may begin so
     try:
+        if path.suffix.lower() == ".csv":
+            first = next(lines, "")
+            mark = _mark(first, columns)
+            rows = csv.reader(chain([first], lines), delimiter=mark, strict=True)
+            if first.rstrip("\r\n") == f"sep={mark}":  # for Excel, above the names
+                next(rows)
         header = next(rows, [])
-        for column in (text_column, label_column):
-            if column not in header:
-                there = ", ".join(map(repr, header)) or "none"
-                raise UserError(
-                    f"{path}:1: there is no column {column!r} (there are: {there}); set corpus.text_column and "
-                    "corpus.label_column"
-                )
+        _check_header(header, columns, f"{path}:{max(rows.line_num, 1)}")
         text, label = header.index(text_column), header.index(label_column)
         for row in rows:
             place = f"{path}:{rows.line_num}"
@@ -89,6 +90,26 @@ def _table(path: Path, delimiter: str, text_column: str, label_column: str) -> I
         raise UserError(
             f"{path}:{rows.line_num}: {error}; a field with quotes in it is quoted, and they doubled"
         ) from None
+
+
+def _check_header(header: Sequence[str], columns: Sequence[str], place: str) -> None:
+    for column in columns:
+        if column not in header:
+            there = ", ".join(map(repr, header)) or "none"
+            raise UserError(
+                f"{place}: there is no column {column!r} (there are: {there}); set corpus.text_column and "
+                "corpus.label_column"
+            )
+        if (times := header.count(column)) > 1:
+            raise UserError(f"{place}: {times} columns are named {column!r}; rename all but the one that is meant")
+
+
+def _mark(first: str, columns: Sequence[str]) -> str:
+    """What stands between the fields of a .csv: what its first line says, or parts the names of the columns there."""
+    if stated := re.fullmatch(f"sep=([{MARKS}])[\r\n]*", first):
+        return stated[1]
+    names = {mark: next(csv.reader([first], delimiter=mark), []) for mark in MARKS}
+    return next((mark for mark in MARKS if set(columns) <= set(names[mark])), max(MARKS, key=lambda m: len(names[m])))
 
 
 def _objects(path: Path, text_column: str, label_column: str) -> Iterator[LabelledText]:
