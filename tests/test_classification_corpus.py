@@ -147,6 +147,22 @@ def test_mistakes_in_a_folder(tmp_path: Path) -> None:
         found(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["train.csv", "test.csv"], r"test\.csv is a table, and a folder holds plain texts"),
+        (["good/1.txt", "bad/all.jsonl"], r"all\.jsonl is a table"),
+        (["train/good/1.txt", "test/good/1.txt"], "test and train are names of splits"),
+        (["Train.txt", "dev.txt"], "Train and dev are names of splits"),
+    ],
+)
+def test_a_folder_that_is_no_folder_of_labels_is_refused(files: list[str], said: str, tmp_path: Path) -> None:
+    for file in files:
+        write(tmp_path / file, "text,label\na,b\n")
+    with pytest.raises(UserError, match=said):
+        found(tmp_path)
+
+
 def test_the_name_of_a_file_may_be_any_bytes_and_a_label_may_not() -> None:
     name = os.fsdecode(b"\xe9")
     assert _checked("a text", "good", f"{name}.txt:1").place == r"\udce9.txt:1"

@@ -22,6 +22,7 @@ from unrolled.tasks.classification.corpus.labelled import LabelledText, one_line
 
 TABLES = (".csv", ".tsv")
 MARKS = ",;\t"  # between fields of a .csv: some countries' spreadsheets write the second
+SPLIT_NAMES = {"train", "training", "dev", "valid", "validation", "val", "test"}
 LONGEST = 10**9  # characters of a field; csv's own limit is shorter than many a text
 
 
@@ -55,6 +56,7 @@ def _folder(path: Path) -> Iterator[LabelledText]:
     if nested and len(nested) < len(files):
         stray = next(file for file in files if file.parent == path)
         raise UserError(f"{stray} lies beside folders: is a label a folder or a file? use one of the two")
+    _check_labels(path, files)
     for file in files:
         if nested:
             label = file.relative_to(path).parts[0]
@@ -63,6 +65,19 @@ def _folder(path: Path) -> Iterator[LabelledText]:
             for number, line in enumerate(_lines(file), 1):
                 if line.strip():  # a last line end, or a line between paragraphs
                     yield _checked(line, file.stem, f"{file}:{number}")
+
+
+def _check_labels(path: Path, files: Sequence[Path]) -> None:
+    """UserError where a file is a table, which would be read line by line, or the labels are the names of splits."""
+    for file in files:
+        if file.suffix.lower() in (*TABLES, ".jsonl"):
+            raise UserError(f"{file} is a table, and a folder holds plain texts; let corpus.path name one table itself")
+    labels = sorted({file.relative_to(path).with_suffix("").parts[0] for file in files})
+    if len(labels) > 1 and set(map(str.lower, labels)) <= SPLIT_NAMES:
+        raise UserError(
+            f"{path}: {' and '.join(labels)} are names of splits, and would be the labels; put the texts of a label "
+            "together, as the folds are drawn here"
+        )
 
 
 def _table(path: Path, text_column: str, label_column: str) -> Iterator[LabelledText]:
