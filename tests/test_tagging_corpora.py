@@ -184,6 +184,21 @@ def test_a_folder_of_three_files_is_split_by_their_names(tmp_path: Path) -> None
     assert not (tmp_path / "new").exists()
 
 
+def test_a_released_treebank_holds_its_text_beside_each_file(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "name": "conllu", "path": str(tmp_path), "tags": "upos"}
+    for split in ("TRAIN", "dev", "test"):
+        (tmp_path / f"xx-ud-{split}.conllu").write_text(conllu((1, split, "X")))
+        (tmp_path / f"xx-ud-{split}.txt").write_text("bare text\n")
+    read(settings, tmp_path, tmp_path / "out")
+    assert read_text(tmp_path / "out")[0]["train"][0].words == ["TRAIN"]
+    (tmp_path / "xx-ud-train-b.conllu").write_text(conllu((1, "b", "X")))
+    two = r"there are 2 for train \(xx-ud-TRAIN\.conllu, xx-ud-train-b\.conllu\)"
+    with pytest.raises(UserError, match=two):
+        read(settings, tmp_path, tmp_path / "new")
+    with pytest.raises(UserError, match=r"there are 3 for train"):
+        read(settings | {"name": "columns", "tags": "second"}, tmp_path, tmp_path / "new")
+
+
 GOOD = conllu((1, "a", "X"))
 
 

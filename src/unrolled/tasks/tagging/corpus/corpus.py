@@ -53,15 +53,17 @@ def _conll2000(corpus: Mapping[str, Any], raw: Path) -> tuple[Splits, str]:
     return parts | {"test": test}, "as published, but for valid: the last sentences of the published training text"
 
 
-def _own(reader: Callable[[Path], Iterable[Sentence]]) -> Callable[[Mapping[str, Any], Path], tuple[Splits, str]]:
-    """A file of the user's, or a folder with three of them."""
+def _own(
+    reader: Callable[[Path], Iterable[Sentence]], ending: str = ""
+) -> Callable[[Mapping[str, Any], Path], tuple[Splits, str]]:
+    """A file of the user's, or a folder with three of them, whose names may end so where others lie beside them."""
 
     def splits(corpus: Mapping[str, Any], raw: Path) -> tuple[Splits, str]:
         path = Path(corpus["path"])
         if not path.exists():
             raise UserError(f"corpus.path: {path} does not exist; name a file, or a folder with three")
         if path.is_dir():
-            files = _three_files(path)
+            files = _three_files(path, ending)
             sentences = {split: list(reader(file)) for split, file in files.items()}
             if empty := [str(files[split]) for split, own in sentences.items() if not own]:
                 raise UserError(f"{' and '.join(empty)}: there is no sentence; give some, or one file to be cut")
@@ -73,21 +75,27 @@ def _own(reader: Callable[[Path], Iterable[Sentence]]) -> Callable[[Mapping[str,
 
 
 def _own_treebank(corpus: Mapping[str, Any], raw: Path) -> tuple[Splits, str]:
-    return _own(partial(conllu_sentences, tags=corpus["tags"], given=corpus["given"]))(corpus, raw)
+    return _own(partial(conllu_sentences, tags=corpus["tags"], given=corpus["given"]), ".conllu")(corpus, raw)
 
 
-def _three_files(folder: Path) -> dict[str, Path]:
-    """The file of each split, by its name; UserError where a name says none, or several the same."""
+def _three_files(folder: Path, ending: str) -> dict[str, Path]:
+    """The file of each split, by its name; of several, that which ends so. UserError where there is none, or two are.
+
+    The releases of Universal Dependencies hold the bare text, as .txt, beside each .conllu.
+    """
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
     found = {
         split: [file for file in files if re.search(rf"(?<![a-z])({pattern})(?![a-z])", file.stem.lower())]
         for split, pattern in SPLIT_OF_NAME.items()
     }
     for split in SPLITS:
+        if len(found[split]) > 1 and ending:
+            found[split] = [file for file in found[split] if file.suffix.lower() == ending] or found[split]
         if len(found[split]) != 1:
+            names = f" ({', '.join(file.name for file in found[split][:5])})" if found[split] else ""
             raise UserError(
                 f"corpus.path: {folder} must hold one file each with train, dev (or valid) and test in its name; "
-                f"there are {len(found[split])} for {split}"
+                f"there are {len(found[split])} for {split}{names}"
             )
     return {split: found[split][0] for split in SPLITS}
 
