@@ -1,6 +1,9 @@
 """Tagged corpora: the published ones counted as the literature counts them, and every bad line named."""
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import re
 from pathlib import Path
@@ -199,6 +202,7 @@ def test_a_released_treebank_holds_its_text_beside_each_file(tmp_path: Path) -> 
         read(settings | {"name": "columns", "tags": "second"}, tmp_path, tmp_path / "new")
 
 
+PACKERS = (gzip.compress, bz2.compress, lzma.compress)
 GOOD = conllu((1, "a", "X"))
 
 
@@ -211,14 +215,19 @@ GOOD = conllu((1, "a", "X"))
         ("conllu", GOOD + conllu((1, " ", "X")), "own.txt:3: the word is empty"),
         ("conllu", GOOD + conllu(("x", "a", "X")), "own.txt:3: the sentence is not CoNLL-U"),
         ("conllu", "# c\n" + conllu((1, "a", "X"), ("x", "b", "X")), "own.txt:3: the sentence is not CoNLL-U"),
-        ("columns", "a X\nb\n", "own.txt:2: 1 column(s), not 2"),
+        ("columns", "a X\nb\n", "own.txt:2: 1 column(s), not 2; a tag stands behind each word"),
         ("columns", "a X\n\nNew York X\n", "own.txt:3: 3 column(s), not 2; a word with a space"),
         ("columns", "a\tX\nb\tX\tY\n", "own.txt:2: 3 column(s), not 2; a line holds no more"),
         ("columns", "a\tX\n\tX\n", "own.txt:2: a column is empty"),
         ("columns", b"a X\n\xff X\n", "own.txt:2: not UTF-8 at byte 0"),
         ("columns", b"a X\nb\0 X\n", "own.txt:2: not text but binary"),
         ("columns", "a X\n", "own.txt: 1 sentences are too few"),
-        ("columns", "", "own.txt: 0 sentences are too few"),
+        ("columns", "", "own.txt: there is no sentence in it"),
+        *(
+            (name, packed(GOOD.encode()), "own.txt: packed, as a .")
+            for name in ("conllu", "columns")
+            for packed in PACKERS
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_place(

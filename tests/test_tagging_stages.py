@@ -111,7 +111,7 @@ def test_a_user_is_told_in_one_line_what_is_wrong_with_a_file(warm: str, tmp_pat
     ended = run(tmp_path, warm, "preprocess")
     assert (
         ended.returncode == 1
-        and ended.stderr == "error: own.txt:2: 1 column(s), not 2; a word with a space in it needs a tab behind it\n"
+        and ended.stderr == "error: own.txt:2: 1 column(s), not 2; a tag stands behind each word\n"
     )
     assert not (tmp_path / "data/text").exists()
 

@@ -44,6 +44,8 @@ def _split(block: list[Line], columns: int) -> list[list[str]]:
             raise UserError(f"{place}: a column is empty; each line is a word and what it is tagged with")
         if len(parts) != columns:
             mend = "a line holds no more" if "\t" in text else "a word with a space in it needs a tab behind it"
+            if len(parts) < columns:
+                mend = "a tag stands behind each word"
             raise UserError(f"{place}: {len(parts)} column(s), not {columns}; {mend}")
         rows.append([re.sub(r"\s+", " ", parts[0].strip()), *map(str.strip, parts[1:])])
     return [list(column) for column in zip(*rows, strict=True)]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from unrolled.corpus.files.kinds import packed_as
 from unrolled.ground.atomic import whole_folder
 from unrolled.ground.checksums import read_sealed, seal
 from unrolled.ground.corpus import SPLITS
@@ -54,6 +55,8 @@ def decoded(stream: BinaryIO, name: str) -> Iterator[Line]:
         try:
             text = start.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
         except UnicodeDecodeError as error:
+            if number == 1 and (suffix := packed_as(line)):
+                raise UserError(f"{name}: packed, as a {suffix} file is; unpack it") from None
             raise UserError(f"{place}: not UTF-8 at byte {error.start} of the line; convert it to UTF-8") from None
         if "\0" in text:
             raise UserError(f"{place}: not text but binary (NUL)")
@@ -77,6 +80,8 @@ def cut(
     sentences: Sequence[Sentence], place: str, *, valid_share: float, test_share: float
 ) -> dict[str, list[Sentence]]:
     """The sentences of one file, cut where they stand: train, then valid, then test, by shares of the sentences."""
+    if not sentences:
+        raise UserError(f"{place}: there is no sentence in it; give some, with an empty line after each")
     test_from = round(len(sentences) * (1 - test_share))
     valid_from = round(len(sentences) * (1 - test_share - valid_share))
     parts = {
@@ -86,8 +91,8 @@ def cut(
     }
     if empty := [split for split in SPLITS if not parts[split] and (split != "test" or test_share)]:
         raise UserError(
-            f"{place}: {len(sentences)} sentences are too few: none falls into {' and '.join(empty)}; give more, or "
-            "raise corpus.valid_share and corpus.test_share"
+            f"{place}: {len(sentences)} sentences are too few: none falls into {' and '.join(empty)}; give more, "
+            "with an empty line after each, or raise corpus.valid_share and corpus.test_share"
         )
     return parts
 
