@@ -255,12 +255,13 @@ WORDING = Wording(
     notes={
         "scores": "Words as the corpus cuts them, each scored once, padding never. Unknown: the word as it is written, "
         "case kept, does not occur in the training split. Macro F1: the mean over the tags that the test split holds, "
-        "so a rare tag weighs as much as a frequent one. A word whose tag training lacks counts as an error. Whole "
-        "sentences: those without an error. F1 of chunks: as conlleval reads them, where an I- that follows no chunk "
-        "of its type begins one. Most frequent tag: the one that training gives the word most often, and to unknown "
-        "words the commonest of those seen once; a network below it has learned nothing. TnT and averaged perceptron: "
-        "NLTK's. Conditional random field: CRFsuite's, {crf_iterations} iterations over the word, its affixes of up "
-        "to four letters, its shape, and the two words on either side.",
+        "so a rare tag weighs as much as a frequent one. A word whose tag training lacks counts as an error, and has "
+        "the nats of the least likely tag, which is less than it costs. Whole sentences: those without an error. F1 of "
+        "chunks: as conlleval reads them, where an I- that follows no chunk of its type begins one. Most frequent tag: "
+        "the one that training gives the word most often, and to unknown words the commonest of those seen once; a "
+        "network below it has learned nothing. TnT and averaged perceptron: NLTK's. Conditional random field: "
+        "CRFsuite's, {crf_iterations} iterations over the word, its affixes of up to four letters, its shape, and the "
+        "two words on either side.",
         "variants": "Calibration error: the mean distance between how sure the network is and how often it is right.",
         "gradients": "The main stack is the one that reads from left to right.",
     },
