@@ -74,6 +74,9 @@ def test_chunks_are_read_as_the_shared_task_read_them() -> None:
         ("I-A I-A O I-B", [(0, 1, "A"), (3, 3, "B")]),
         ("B-A B-A I-A", [(0, 0, "A"), (1, 2, "A")]),
         ("B-A I-B I-B", [(0, 0, "A"), (1, 2, "B")]),
+        ("B-A I-A E-A S-A S-A O", [(0, 2, "A"), (3, 3, "A"), (4, 4, "A")]),
+        ("B-A L-A U-B I-B B-B L-B", [(0, 1, "A"), (2, 2, "B"), (3, 3, "B"), (4, 5, "B")]),
+        ("E-A E-A O I-B E-B I-B", [(0, 0, "A"), (1, 1, "A"), (3, 4, "B"), (5, 5, "B")]),
         ("O O", []),
     ],
 )
@@ -85,8 +88,32 @@ def test_no_chunk_goes_on_over_a_sentence_border() -> None:
     assert len(chunks_of([["B-A"], ["I-A"]])) == 2
 
 
+@pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "BIOES", "BILOU"])
+@given(st.lists(st.tuples(st.sampled_from(["A", "B-C", None]), st.integers(1, 4))))
+def test_chunks_are_the_same_however_they_are_written(scheme: str, parts: list[tuple[str | None, int]]) -> None:
+    tags: list[str] = []
+    expected, before = set(), None
+    first, last, single = {"BIOES": "BES", "BILOU": "BLU"}.get(scheme, "BIB")
+    for kind, size in parts:
+        if kind is not None:
+            expected.add((len(tags), len(tags) + size - 1, kind))
+            begin = "I" if scheme == "IOB1" and kind != before else single if size == 1 else first
+            tags += [f"{begin}-{kind}", *[f"I-{kind}"] * (size - 2), *[f"{last}-{kind}"] * (size > 1)]
+        else:
+            tags += ["O"] * size
+        before = kind
+    assert {each[1:] for each in chunks_of([tags])} == expected
+    assert are_chunks([*tags, "O"]) == bool(expected)
+
+
 def test_which_tags_read_as_chunks() -> None:
     assert are_chunks(["B-NP", "I-NP", "O"]) and not are_chunks(["NOUN", "O"]) and not are_chunks(["O"])
+    assert (
+        are_chunks(["I-PER", "O"])
+        and are_chunks(["B-NP", "I-NP"])
+        and are_chunks(["S-PER", "O"])
+        and not are_chunks(["B-NP", "O", "M-NP"])
+    )
 
 
 @given(st.lists(st.lists(st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"]), min_size=1), min_size=1))

@@ -1,8 +1,10 @@
 """Chunks in tags of the form B-NP, I-NP, O, read as the shared tasks' script `conlleval` reads them.
 
 A chunk begins at a B, and at an I that no chunk of its type stands before (so an I after O, after a sentence's start or
-after another type begins one; a strict reading would drop it). A predicted chunk is right where its first word, its
-last word and its type all are.
+after another type begins one; a strict reading would drop it): so the same chunks are read where a B stands at each
+first word (IOB2) and where it only parts a chunk from one of its type before it (IOB1). A chunk's last word may be an E
+or L, one of a single word an S or U (BIOES, BILOU). A predicted chunk is right where its first word, its last word and
+its type all are.
 """
 
 import re
@@ -33,7 +35,7 @@ class Figures(NamedTuple):
 
 def are_chunks(tags: Sequence[str]) -> bool:
     """Whether all of a tag set read as chunks."""
-    return any(tag.startswith("B-") for tag in tags) and all(re.fullmatch(r"O|[BI]-.+", tag) for tag in tags)
+    return any(tag != "O" for tag in tags) and all(re.fullmatch(r"O|[BIESLU]-.+", tag) for tag in tags)
 
 
 def chunks_of(sentences: Sequence[Sequence[str]]) -> set[Chunk]:
@@ -42,10 +44,10 @@ def chunks_of(sentences: Sequence[Sequence[str]]) -> set[Chunk]:
     for number, tags in enumerate(sentences):
         begin, before = 0, "O"
         for place, tag in enumerate([*tags, "O"]):
-            kind, type_before = tag[2:], before[2:]
-            if before != "O" and (tag[:2] != "I-" or kind != type_before):
-                found.add(Chunk(number, begin, place - 1, type_before))
-            if tag[:2] == "B-" or (tag != "O" and (before == "O" or kind != type_before)):
+            goes_on = before[0] in "BI" and tag[0] in "IEL" and tag[2:] == before[2:]
+            if before != "O" and not goes_on:
+                found.add(Chunk(number, begin, place - 1, before[2:]))
+            if not goes_on:
                 begin = place
             before = tag
     return found
