@@ -1,6 +1,9 @@
 """Labelled texts: their readers, folds and encoding, and one line for each thing that is wrong with a user's own."""
 
+import gzip
+import io
 import json
+import lzma
 import os
 import zipfile
 from collections import Counter
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from tokenizers import Tokenizer
 
@@ -86,6 +90,40 @@ def test_a_csv_may_be_that_of_a_country_whose_spreadsheets_write_no_commas(
     assert found(write(tmp_path / "t.csv", above.format(mark) + table + "\r\n")) == expected
 
 
+TABLE = [("Ein schöner, langer\n  Film", "gut"), ("Öde", "3")]
+
+
+def as_bytes(kind: str) -> bytes:
+    if kind == "parquet":
+        file = io.BytesIO()
+        pd.DataFrame(TABLE, columns=["text", "label"]).assign(n=[1.5, None]).to_parquet(file)
+        return file.getvalue()
+    lines = [json.dumps({"label": label, "text": text}) for text, label in TABLE]
+    return (
+        "\n".join(lines).encode()
+        if kind == "jsonl"
+        else b"n,label,text\n" + b"".join(f'1,{label},"{text}"\n'.encode() for text, label in TABLE)
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "ndjson", "parquet"])
+@pytest.mark.parametrize(("packed", "pack"), [("", bytes), (".gz", gzip.compress), (".XZ", lzma.compress)])
+def test_a_table_may_be_packed(kind: str, packed: str, pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    content = as_bytes("jsonl" if kind == "ndjson" else kind)
+    read = found(write(tmp_path / f"t.{kind}{packed}", pack(content)))
+    assert read == [("Ein schöner, langer Film", "gut"), ("Öde", "3")]
+
+
+def test_files_of_a_folder_may_be_packed_or_in_what_their_mark_says(tmp_path: Path) -> None:
+    write(tmp_path / "names/Greek.txt.gz", gzip.compress("Λέος\n".encode()))
+    write(tmp_path / "names/Old.Norse.txt", "Ragnarr\rÞórr".encode("utf-16"))
+    assert found(tmp_path / "names") == [("Λέος", "Greek"), ("Ragnarr", "Old.Norse"), ("Þórr", "Old.Norse")]
+    write(tmp_path / "books/long/one.txt", "page " * 40_000)
+    write(tmp_path / "books/short/a.pdf", "%PDF-1.4")
+    with pytest.raises(UserError, match=r"a\.pdf is a PDF; convert it: pdftotext"):
+        found(tmp_path / "books")
+
+
 def test_a_text_may_be_long(tmp_path: Path) -> None:
     ((text, label),) = found(write(tmp_path / "t.csv", f"text,label\n{'word ' * 40_000},long\n"))
     assert len(text.split()) == 40_000 and label == "long"
@@ -95,33 +133,53 @@ MISTAKES = {
     "no such column": (
         "t.csv",
         "words,label\na,b\n",
-        r"t\.csv:1: there is no column 'text' \(there are: 'words', 'label'",
+        r"t\.csv, line 1: there is no field 'text' \(there are: 'words', 'label'\); set corpus\.text_column",
     ),
     "no such column between semicolons": (
         "t.csv",
         "sep=;\nwords;label\na;b\n",
-        r"t\.csv:2: there is no column 'text' \(there are: 'words', 'label'\)",
+        r"t\.csv, line 2: there is no field 'text' \(there are: 'words', 'label'\)",
     ),
-    "two columns of a name": ("t.csv", "text,label,text\na,b,c\n", r"t\.csv:1: 2 columns are named 'text'"),
-    "no header": ("t.csv", "", r"t\.csv:1: there is no column 'text' \(there are: none\)"),
-    "a field too many": ("t.csv", "text,label\na,b\na,b,c\n", r"t\.csv:3: 3 fields where the first line names 2"),
-    "an open quote": ("t.csv", 'text,label\n"a,b\n', r"t\.csv:\d: "),
+    "two columns of a name": ("t.csv", "text,label,text\na,b,c\n", r"t\.csv, line 1: 2 fields are named 'text'"),
+    "no header": ("t.csv", "", r"t\.csv, line 1: there is no field 'text' \(there are: none\)"),
+    "a field too many": ("t.csv", "text,label\na,b\na,b,c\n", r"t\.csv, line 3: 3 fields where the first line names 2"),
+    "an open quote": ("t.csv", 'text,label\n"a,b\n', r"t\.csv, line \d: "),
     "an empty text": ("t.csv", "text,label\na,b\n ,b\n", r"t\.csv:3: the text is empty"),
     "an empty label": ("t.tsv", "text\tlabel\na\t\n", r"t\.tsv:2: the label is empty"),
     "mixed encodings": (
         "t.csv",
         "text,label\nschön,b\n".encode() + "schön,b\n".encode("latin-1"),
-        r"t\.csv:3: not UTF-8",
+        r"t\.csv: not UTF-8 at byte 23, in line 3 .*it begins in UTF-8, .* convert that part",
     ),
-    "UTF-16": ("t.csv", "text,label\n".encode("utf-16"), r"t\.csv:1: not UTF-8"),
-    "binary": ("t.csv", "text,label\na\0b,c\n", r"t\.csv:2: "),
-    "no JSON": ("t.jsonl", '{"text": "a", "label": "b"}\n{"text"\n', r"t\.jsonl:2: not JSON"),
-    "no object": ("t.jsonl", "[1]\n", r"t\.jsonl:1: a line is one JSON object"),
-    "no such key": ("t.jsonl", '{"text": "a"}\n', r"t\.jsonl:1: the object has no 'label'"),
-    "a list for a text": ("t.jsonl", '{"text": ["a"], "label": "b"}\n', r"t\.jsonl:1: 'text' must be a text"),
+    "Latin-1": (
+        "t.tsv",
+        "text\tlabel\nschön\tb\n".encode("latin-1"),
+        r"t\.tsv: not UTF-8 .* most likely it is cp1252 \(.*schön.*\): convert it: iconv -f cp1252 -t utf-8",
+    ),
+    "binary": ("t.csv", "text,label\na\0b,c\n", r"t\.csv: not text but binary \(NUL at byte 12, in line 2\)"),
+    "a NUL of JSON": ("t.jsonl", r'{"text": "a\u0000b", "label": "c"}', r"t\.jsonl:1: not text but binary"),
+    "no JSON": ("t.jsonl", '{"text": "a", "label": "b"}\n{"text"\n', r"t\.jsonl, line 2: not JSON"),
+    "no object": ("t.jsonl", "7\n", r"t\.jsonl, line 1: no object; a line is one"),
+    "a list": ("t.jsonl", "[1]\n", r"t\.jsonl, line 1: a list, and a line is one object; jq -c '\.\[\]'"),
+    "one JSON value": (
+        "t.json",
+        '[{"text": "a",\n"label": "b"}]',
+        r"t\.json is one JSON value, .*: jq -c '\.\[\]' t\.json",
+    ),
+    "rows of JSON": ("t.json", '{"text": "a", "label": "b"}\n' * 2, r"t\.json is a row .* its name end in \.jsonl"),
+    "a number for a label": ("t.jsonl", '{"text": "a", "label": 0.5}\n', r"t\.jsonl, line 1: 'text' must be a text"),
+    "packed and damaged": ("t.csv.gz", gzip.compress(b"text,label\na,b\n")[:-9], r"t\.csv\.gz: truncated or damaged"),
+    "not packed": (
+        "t.csv.gz",
+        b"text,label\na,b\n",
+        r"t\.csv\.gz: not packed at all, but text; take \.gz off its name",
+    ),
+    "no such key": ("t.jsonl", '{"text": "a"}\n', r"t\.jsonl, line 1: there is no field 'label' \(there are: 'text'\)"),
+    "a list for a text": ("t.jsonl", '{"text": ["a"], "label": "b"}\n', r"t\.jsonl, line 1: 'text' must be a text"),
     "half a letter": ("t.jsonl", r'{"text": "a", "label": "\ud83d"}', r"t\.jsonl:1: '\\ud83d' is no character"),
     "a header alone": ("t.csv", "text,label\n", r"t\.csv: there are no texts in it"),
-    "another kind of file": ("t.xlsx", "", r"t\.xlsx is no folder, \.csv, \.tsv or \.jsonl file"),
+    "another kind of file": ("t.md", "", r"t\.md is no folder and no \.csv, \.tsv, \.jsonl or \.parquet file"),
+    "a spreadsheet": ("t.xlsx", "", r"t\.xlsx is a spreadsheet; convert it: soffice --convert-to csv t\.xlsx"),
 }
 
 

@@ -165,6 +165,11 @@ def test_text_in_utf_8_is_read_as_that_beside_text_in_the_encoding_that_is_set(
     assert lines(b"plain\r\n" + text.encode(encoding), reading) == ["plain", *text.rstrip("\n").split("\n")]
 
 
+def test_text_in_two_encodings_is_not_taken_for_a_third() -> None:
+    with pytest.raises(UserError, match=r"byte 9, in line 2 .* so it is in two encodings; convert that part$"):
+        lines("schön\n".encode() + "Größe\n".encode("latin-1"), Reading())
+
+
 def test_the_mend_does_not_lead_in_a_circle(monkeypatch: pytest.MonkeyPatch) -> None:
     """To set the one encoding makes what is in the other unreadable."""
     third = r"cp1252, or where other files are in ascii, convert it: iconv -f cp1252 -t utf-8$"

@@ -125,6 +125,15 @@ def test_a_csv_of_semicolons_or_tabs_is_read(tmp_path: Path) -> None:
     for data in (b"id;text\n1;one, two\n", b"id\ttext\n1\tone, two\n", b"sep=;\r\nid;text\r\n1;one, two\r\n"):
         (tmp_path / "a.csv").write_bytes(data)
         assert list(read(tmp_path).values()) == [["one, two"]]
+    (tmp_path / "a.csv").write_bytes(b"id, of a row;text\n1;one\n")  # the comma parts nothing
+    assert list(read(tmp_path).values()) == [["one"]]
+
+
+def test_two_fields_of_the_name_that_is_wanted_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text,id,text\none,1,two\n")
+    with pytest.raises(UserError, match=r"a\.csv, line 1: 2 fields are named 'text'; rename all but"):
+        read(tmp_path)
+    assert list(read(tmp_path, field="id").values()) == [["1"]]
 
 
 @pytest.mark.parametrize(

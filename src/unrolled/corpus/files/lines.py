@@ -128,6 +128,22 @@ def decoded(stream: BinaryIO, name: str, reading: Reading = PLAIN) -> Iterator[s
         last, block = block[-SAMPLE:], stream.read(BLOCK)
 
 
+def whole_lines(stream: BinaryIO, name: str, reading: Reading = PLAIN) -> Iterator[str]:
+    """The lines of a byte stream as they stand there, blank or not, and however long: one at a time is in memory.
+
+    Raises UserError as ``decoded_lines``.
+    """
+    pending: list[str] = []
+    for block in decoded(stream, name, reading):
+        first, *others = block.split("\n")
+        pending.append(first)
+        for line in others:
+            yield "".join(pending)
+            pending = [line]
+    if any(pending):
+        yield "".join(pending)
+
+
 def batches(lines: Iterable[str], most: int | None = None) -> Iterator[list[str]]:
     """Lines in lists of about ``most`` characters, or BATCH, so that memory stays flat however long the lines are."""
     batch: list[str] = []
@@ -222,11 +238,13 @@ def _not_in(codec: str, error: UnicodeDecodeError, before: int, number: int) -> 
 
 def _mend(last: bytes, error: UnicodeDecodeError, reading: Reading, codec: str) -> str:
     """``last``: the block before, as at the end of a text the error knows of the bytes alone that are no letter."""
-    if codec == "utf-8" and not is_utf_8(reading.encoding):
-        return f"it begins in UTF-8, so it is in two encodings; convert that part, which may be in {reading.encoding}"
     kept = last.removesuffix(error.object) if last.endswith(error.object) else b""
+    held, at = kept + error.object, len(kept) + error.start
+    if is_utf_8(codec) and (not is_utf_8(reading.encoding) or in_utf_8(held[:at])):
+        which = "" if is_utf_8(reading.encoding) else f", which may be in {reading.encoding}"
+        return f"it begins in UTF-8, so it is in two encodings; convert that part{which}"
     none = f"it is in no other encoding that is likely; {_mended(reading, '<its encoding>')}"
-    return _guessed(_sample(kept + error.object, len(kept) + error.start), reading) or none
+    return _guessed(_sample(held, at), reading) or none
 
 
 def _guessed(sample: bytes, reading: Reading) -> str | None:

@@ -2,28 +2,27 @@
 
     reviews/good/1.txt  reviews/good/2.txt  reviews/bad/1.txt     each file a text, its folder's name the label
     names/English.txt   names/Greek.txt                           each line a text, its file's name the label
-    mail.csv, mail.tsv                                            a row a text, the columns named in the first line,
-                                                                  those of a .csv also between semicolons or tabs
+    mail.csv, mail.tsv, mail.parquet                              a row a text, the columns named in the first line
     mail.jsonl                                                    an object a line
 
-All in UTF-8; every message names file and line.
+Any file may be packed, as mail.csv.gz. Text is in UTF-8, or says by its mark in what else; every message names file and
+line.
 """
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
+from unrolled.corpus.files.kinds import HEAD, document_of
+from unrolled.corpus.files.lines import PLAIN, whole_lines
+from unrolled.corpus.files.packed import UNPACKERS, Packed, unpacked
+from unrolled.corpus.files.rows import READERS, Fields, place_of, rows_in
 from unrolled.shell.errors import UserError
 from unrolled.tasks.classification.corpus.labelled import LabelledText, one_line
 
-TABLES = (".csv", ".tsv")
-MARKS = ",;\t"  # between fields of a .csv: some countries' spreadsheets write the second
+TABLES = ".csv, .tsv, .jsonl or .parquet"
 SPLIT_NAMES = {"train", "training", "dev", "valid", "validation", "val", "test"}
-LONGEST = 10**9  # characters of a field; csv's own limit is shorter than many a text
 
 
 def own_texts(path: Path, *, text_column: str, label_column: str) -> Iterator[LabelledText]:
@@ -33,15 +32,8 @@ def own_texts(path: Path, *, text_column: str, label_column: str) -> Iterator[La
     not fit, an empty text or label, and one that is no Unicode.
     """
     if not path.exists():
-        raise UserError(f"corpus.path: {path} does not exist; name a folder, or a .csv, .tsv or .jsonl file")
-    if path.is_dir():
-        texts = _folder(path)
-    elif path.suffix.lower() in TABLES:
-        texts = _table(path, text_column, label_column)
-    elif path.suffix.lower() == ".jsonl":
-        texts = _objects(path, text_column, label_column)
-    else:
-        raise UserError(f"corpus.path: {path} is no folder, .csv, .tsv or .jsonl file; labelled texts come in these")
+        raise UserError(f"corpus.path: {path} does not exist; name a folder, or a {TABLES} file")
+    texts = _folder(path) if path.is_dir() else _table(path, text_column, label_column)
     if (first := next(texts, None)) is None:
         raise UserError(f"{path}: there are no texts in it; give each a line, with its label")
     yield first
@@ -62,15 +54,16 @@ def _folder(path: Path) -> Iterator[LabelledText]:
             label = file.relative_to(path).parts[0]
             yield _checked(" ".join(_lines(file)), label, f"{file}:1")
         else:
+            label = Path(file.stem).stem if file.suffix.lower() in UNPACKERS else file.stem
             for number, line in enumerate(_lines(file), 1):
                 if line.strip():  # a last line end, or a line between paragraphs
-                    yield _checked(line, file.stem, f"{file}:{number}")
+                    yield _checked(line, label, f"{file}:{number}")
 
 
 def _check_labels(path: Path, files: Sequence[Path]) -> None:
     """UserError where a file is a table, which would be read line by line, or the labels are the names of splits."""
     for file in files:
-        if file.suffix.lower() in (*TABLES, ".jsonl"):
+        if _kind_of(file)[0] in READERS:
             raise UserError(f"{file} is a table, and a folder holds plain texts; let corpus.path name one table itself")
     labels = sorted({file.relative_to(path).with_suffix("").parts[0] for file in files})
     if len(labels) > 1 and set(map(str.lower, labels)) <= SPLIT_NAMES:
@@ -81,70 +74,25 @@ def _check_labels(path: Path, files: Sequence[Path]) -> None:
 
 
 def _table(path: Path, text_column: str, label_column: str) -> Iterator[LabelledText]:
-    csv.field_size_limit(LONGEST)
-    lines, columns = _lines(path, ends=True), (text_column, label_column)
-    rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)  # no quotes: a text may begin so
-    try:
-        if path.suffix.lower() == ".csv":
-            first = next(lines, "")
-            mark = _mark(first, columns)
-            rows = csv.reader(chain([first], lines), delimiter=mark, strict=True)
-            if first.rstrip("\r\n") == f"sep={mark}":  # for Excel, above the names
-                next(rows)
-        header = next(rows, [])
-        _check_header(header, columns, f"{path}:{max(rows.line_num, 1)}")
-        text, label = header.index(text_column), header.index(label_column)
-        for row in rows:
-            place = f"{path}:{rows.line_num}"
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise UserError(f"{place}: {len(row)} fields where the first line names {len(header)} columns")
-            yield _checked(row[text], row[label], place)
-    except csv.Error as error:
-        raise UserError(
-            f"{path}:{rows.line_num}: {error}; a field with quotes in it is quoted, and they doubled"
-        ) from None
-
-
-def _check_header(header: Sequence[str], columns: Sequence[str], place: str) -> None:
-    for column in columns:
-        if column not in header:
-            there = ", ".join(map(repr, header)) or "none"
-            raise UserError(
-                f"{place}: there is no column {column!r} (there are: {there}); set corpus.text_column and "
-                "corpus.label_column"
-            )
-        if (times := header.count(column)) > 1:
-            raise UserError(f"{place}: {times} columns are named {column!r}; rename all but the one that is meant")
-
-
-def _mark(first: str, columns: Sequence[str]) -> str:
-    """What stands between the fields of a .csv: what its first line says, or parts the names of the columns there."""
-    if stated := re.fullmatch(f"sep=([{MARKS}])[\r\n]*", first):
-        return stated[1]
-    names = {mark: next(csv.reader([first], delimiter=mark), []) for mark in MARKS}
-    return next((mark for mark in MARKS if set(columns) <= set(names[mark])), max(MARKS, key=lambda m: len(names[m])))
-
-
-def _objects(path: Path, text_column: str, label_column: str) -> Iterator[LabelledText]:
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        try:
-            found: Any = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{place}: not JSON ({str(error).partition(':')[0]}); a line is one object") from None
-        if not isinstance(found, dict):
-            raise UserError(f"{place}: a line is one JSON object, with a text and a label")
-        for column in (text_column, label_column):
-            if column not in found:
-                raise UserError(f"{place}: the object has no {column!r} (it has: {', '.join(map(repr, found))})")
-        text, label = found[text_column], found[label_column]
-        if not isinstance(text, str) or isinstance(label, (dict, list, float)) or label is None:
+    suffix, packed = _kind_of(path)
+    if suffix not in READERS:
+        raise UserError(f"corpus.path: {path} is no folder and no {TABLES} file; labelled texts come in these")
+    fields = Fields([[text_column], [label_column]], "set corpus.text_column and corpus.label_column")
+    for number, (text, label) in rows_in(packed, suffix, PLAIN, fields):
+        if not isinstance(text, str) or not isinstance(label, (str, int)):
+            place = place_of(packed, suffix, number)
             raise UserError(f"{place}: {text_column!r} must be a text, and {label_column!r} a name or a whole number")
-        yield _checked(text, label if isinstance(label, str) else json.dumps(label), place)
+        yield _checked(text, label if isinstance(label, str) else json.dumps(label), f"{path}:{number}")
+
+
+def _kind_of(path: Path) -> tuple[str, Packed]:
+    """The end of its name, and what it holds; UserError where another program takes out the text."""
+    file = Packed(path.name, str(path), path.stat().st_size, lambda: path.open("rb"))
+    suffix, inner = unpacked(file)
+    end = "" if inner is file else path.suffix
+    if what := document_of(path.name.removesuffix(end), inner.head(HEAD), end):
+        raise UserError(f"corpus.path: {path} is {what}")
+    return suffix, inner
 
 
 def _checked(text: str, label: str, place: str) -> LabelledText:
@@ -161,15 +109,9 @@ def _checked(text: str, label: str, place: str) -> LabelledText:
     return LabelledText(text, label, place)
 
 
-def _lines(path: Path, *, ends: bool = False) -> Iterator[str]:
-    r"""The lines of a file in strict UTF-8, with or without BOM, cut at \n and \r\n; with their ``ends`` if wanted."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(f"{path}:{number}: not UTF-8 ({error.reason}); convert the file to UTF-8") from None
-            yield text if ends else text.rstrip("\r\n")
+def _lines(path: Path) -> Iterator[str]:
+    with _kind_of(path)[1].open() as stream:
+        yield from whole_lines(stream, str(path))
 
 
 def _hidden(name: Path) -> bool:
