@@ -45,7 +45,7 @@ def scored(**changes: Any) -> Scored:
 
 
 @given(
-    st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), min_size=1), min_size=1),
+    st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0")), min_size=1),
     st.lists(st.floats(allow_nan=False), min_size=1),
 )
 def test_words_of_a_table_are_read_as_they_were_written_whatever_they_look_like(

@@ -5,11 +5,9 @@ import math
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile
 from click.testing import CliRunner
@@ -82,15 +80,6 @@ def test_a_reach_that_is_longer_than_the_sound_is_told() -> None:
 
 def test_a_bar_in_a_name_does_not_end_a_cell() -> None:
     assert table(["arm", "x|y"], [["a", "1"]])[0] == r"| arm | x\|y |"
-
-
-@pytest.mark.parametrize("written", [["007", ""], ["", ""], ["1 2", "null"]])
-def test_what_was_said_and_written_is_shown_as_it_stands(written: list[str], tmp_path: Path) -> None:
-    """Though all of it looks like numbers, or nothing was written at all."""
-    pd.DataFrame({"text": ["08", "NA"], "written": written}).to_csv(tmp_path / "written.csv", index=False)
-    tables = {"written": pd.read_csv(tmp_path / "written.csv")}
-    arm: Any = SimpleNamespace(evaluation=SimpleNamespace(directory=tmp_path, tables=tables))
-    assert report._table(arm, "written").to_dict("list") == {"text": ["08", "NA"], "written": written}
 
 
 # ---- a user's own recordings -----------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from sklearn.metrics import accuracy_score, confusion_matrix
 from tagging_corpora import drawn, encoded, told, untrained
 from unrolled.ground.corpus import Corpus
 from unrolled.ground.evaluation import Evaluation, Resampling
-from unrolled.report.arms import Arm
 from unrolled.scoring.evaluation import write_evaluation
 from unrolled.tasks.tagging.corpus.columns import conll2000_sentences
 from unrolled.tasks.tagging.evaluation import tables
@@ -219,10 +218,9 @@ def test_a_tag_that_reads_as_a_number_is_reported_as_it_is_written(tmp_path: Pat
 
     corpus = encoded(*(drawn(count, ("007", "7"), own, seed=seed) for seed, count in enumerate((40, 10, 20))))
     scored = baseline(tmp_path, corpus)["most_frequent"]
-    arm = Arm(None, scored, None)  # type: ignore[arg-type]
-    per_tag = arm.table("per_tag", "tag")
+    per_tag = scored.tables["per_tag"]
     assert set(per_tag["tag"]) == {"1", "01"} and per_tag["support"].sum() == len(corpus.test.tokens)
-    assert arm.table("confusion", "gold", "predicted", "example").empty
+    assert scored.tables["confusion"].empty
 
 
 @pytest.mark.parametrize("rare", [False, True])

@@ -91,8 +91,9 @@ def sums_of(units: Units) -> Sums:
 
 
 def _table(text: list[str], path: Path) -> pd.DataFrame:
-    """Only what is empty is missing: "NA" and "null" are words, and tags."""
-    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(text, str))
+    """Its columns ``text`` as they stand: "NA" and "null" are words, a label "01" is no number, no words are a text."""
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(text, str))
+    return table.assign(**{column: table[column].fillna("") for column in text})
 
 
 def _arrays(path: Path) -> dict[str, Units]:

@@ -38,12 +38,6 @@ class Arm:
         probes.check(made_of | {"evaluation": evaluation.digest, "settings": settings["probe"]})
         return cls(run, evaluation, probes)
 
-    def table(self, name: str, *text: str) -> pd.DataFrame:
-        """A table of the evaluation, whose columns ``text`` hold what is written there: of labels 1 and 01 are two."""
-        written = self.evaluation.directory / f"{name}.csv"  # whose bytes were checked as it was read
-        columns = pd.read_csv(written, usecols=list(text), dtype=str, keep_default_na=False)
-        return self.evaluation.tables[name].assign(**{column: columns[column] for column in text})
-
     @property
     def name(self) -> str:
         return self.run.arm
@@ -91,6 +85,11 @@ def read_baselines(task: str) -> dict[str, Evaluation]:
     return {
         name: Evaluation.read(Path("baselines", name)) for name in wording.baselines if name not in wording.measured
     }
+
+
+def evaluated(arms: Sequence[Arm], name: str) -> pd.DataFrame:
+    """The table of that name of each arm's evaluation, as ``stacked``."""
+    return stacked(arms, lambda arm: arm.evaluation.tables[name])
 
 
 def stacked(arms: Sequence[Arm], table: Callable[[Arm], pd.DataFrame]) -> pd.DataFrame:

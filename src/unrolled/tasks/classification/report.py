@@ -6,7 +6,7 @@ from functools import partial
 
 import pandas as pd
 
-from unrolled.report.arms import Arm, stacked
+from unrolled.report.arms import Arm, evaluated
 from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import Line, draw, finish, row
@@ -26,11 +26,7 @@ TOLERANCE = 1e-12  # of the largest norm: what lies below is drawn at the edge
 
 def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
     """The tables of all arms' evaluations one below the other, with their arms; those that are empty left out."""
-    return {name: _of_evaluations(arms, name) for name in BY_ARM}
-
-
-def _of_evaluations(arms: Sequence[Arm], name: str) -> pd.DataFrame:
-    return stacked(arms, lambda arm: arm.evaluation.tables[name])
+    return {name: evaluated(arms, name) for name in BY_ARM}
 
 
 # ---- sections --------------------------------------------------------------------------------------------------------
@@ -61,7 +57,7 @@ NEUTRAL = [
 
 
 def _labels(every: Sequence[Configuration]) -> Table:
-    labels = every[0].told[0].table("labels", "label")
+    labels = every[0].told[0].evaluation.tables["labels"]
     columns = [
         each.told_over_seeds(lambda arm: arm.evaluation.tables["labels"]["f1"], "{:.3f}".format) for each in every
     ]
@@ -143,7 +139,7 @@ def _to_read(comparison: Comparison) -> list[tuple[Arm, str, str, str]]:
 def _quoted(arm: Arm, name: str) -> Table:
     rows = [
         [label, chosen, f"{probability:.3f}", _shortened(text)]
-        for label, chosen, probability, text in arm.table(name, "label", "predicted", "text").itertuples(index=False)
+        for label, chosen, probability, text in arm.evaluation.tables[name].itertuples(index=False)
     ]
     return ["label", "predicted", "with probability", "text"], rows
 

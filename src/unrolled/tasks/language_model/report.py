@@ -10,7 +10,7 @@ import pandas as pd
 
 from unrolled.ground.checksums import read_sealed
 from unrolled.report import targets
-from unrolled.report.arms import Arm, stacked
+from unrolled.report.arms import Arm, evaluated, stacked
 from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import LEVEL, Line, draw, finish, row
@@ -69,7 +69,7 @@ def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
     """Gradients by distance back from the most dependent targets, and of agreement recall by distance; by arm."""
     found = {"targets": targets.lags(arms)}
     if "recall" in arms[0].evaluation.tables:
-        found["recall"] = stacked(arms, lambda arm: arm.evaluation.tables["recall"])
+        found["recall"] = evaluated(arms, "recall")
         found["arrival"] = stacked(arms, lambda arm: arm.probes.arrival)
     return found | finishing.tables(arms)
 

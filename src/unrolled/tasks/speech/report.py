@@ -12,7 +12,7 @@ import pandas as pd
 import soundfile
 
 from unrolled.ground.corpus import Corpus, read_corpus
-from unrolled.report.arms import Arm, stacked
+from unrolled.report.arms import Arm, evaluated
 from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import Line, draw, panels, row
@@ -30,7 +30,6 @@ SETS = {
     "longer": "longer than any that was trained on",
     "free": "every word may follow every other",
 }
-SAID = ("speaker", "text", "written")  # columns of those tables that are text, whatever stands in them
 DECODINGS = ("as set", "language model alone, greedy")
 MILLISECONDS = 10  # a frame
 PICTURES = 3  # utterances that are drawn
@@ -38,14 +37,7 @@ PICTURES = 3  # utterances that are drawn
 
 def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
     """The tables of all arms' evaluations one below the other."""
-    return {name: stacked(arms, partial(_table, name=name)) for name in BY_ARM}
-
-
-def _table(arm: Arm, name: str) -> pd.DataFrame:
-    """Of an arm's evaluation, what people have named or said as they wrote it: "007" is no number, nor is no word."""
-    table = arm.evaluation.tables[name]
-    path, said = arm.evaluation.directory / f"{name}.csv", [column for column in SAID if column in table]
-    return table.assign(**pd.read_csv(path, usecols=said, dtype=str, keep_default_na=False)) if said else table
+    return {name: evaluated(arms, name) for name in BY_ARM}
 
 
 # ---- sections --------------------------------------------------------------------------------------------------------
@@ -153,7 +145,7 @@ def _speakers(every: Sequence[Configuration]) -> Table:
 
 def _errors_by(every: Sequence[Configuration], table: str, columns: tuple[str, str], heading: str) -> Table:
     """The word error rate of each row of the evaluations' table, as a column; ``heading``: of the row's ``columns``."""
-    first = _table(every[0].told[0], table)
+    first = every[0].told[0].evaluation.tables[table]
     headings = [heading.format(*row) for row in first[list(columns)].itertuples(index=False)]
     return ["arm", *headings], [
         [each.name, *each.told_over_seeds(lambda arm: arm.evaluation.tables[table]["word_error_rate"], _share)]
@@ -189,7 +181,7 @@ def _best(comparison: Comparison) -> Arm:
 
 
 def _heard(comparison: Comparison) -> list[tuple[str, dict[str, str]]]:
-    corpus, written = read_corpus(Path("data/encoded")), _table(_best(comparison), "written")
+    corpus, written = read_corpus(Path("data/encoded")), _best(comparison).evaluation.tables["written"]
     sound, ends = corpus.test.arrays["sound"], corpus.test.arrays["sound_ends"].tolist()
     rate = int(corpus.names["rate"][0])
     return [

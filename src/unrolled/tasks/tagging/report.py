@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from unrolled.report import targets
-from unrolled.report.arms import Arm, stacked
+from unrolled.report.arms import Arm, evaluated, stacked
 from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import LEVEL, Line, draw, panels, row
@@ -24,7 +24,6 @@ PARTS = {  # tables of accuracy by part: by what, and the heading of its column
     "length": "words in the sentence",
 }
 PAIRS = 10  # of tags that are confused, shown
-PAIR = ("gold", "predicted", "example")  # what of the table of these is text
 PUBLISHED = (
     "For comparison: of 38 settings of a BiLSTM tagger trained with Adam on 500 sentences of the Wall Street Journal, "
     "10 collapsed (less than half of the words right) without clipping, and none with a threshold from 1 to 10 on the "
@@ -37,8 +36,8 @@ def tables(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
     gradient by distance from the words that need their sentence most."""
     return {
         "right": stacked(arms, _right),
-        "calibration": stacked(arms, lambda arm: arm.evaluation.tables["calibration"]),
-        "confusion": stacked(arms, lambda arm: arm.table("confusion", *PAIR)),
+        "calibration": evaluated(arms, "calibration"),
+        "confusion": evaluated(arms, "confusion"),
         "targets": targets.lags(arms),
     }
 
@@ -143,7 +142,7 @@ def _accuracies(each: Configuration, by: str) -> list[str]:
 
 
 def _by_tag(every: Sequence[Configuration]) -> Table:
-    tables = (arm.table("per_tag", "tag") for each in every for arm in each.told)
+    tables = (arm.evaluation.tables["per_tag"] for each in every for arm in each.told)
     support = {tag: int(n) for each in tables for tag, n in zip(each["tag"], each["support"], strict=True)}
     tags = sorted(support, key=lambda tag: (-support[tag], tag))
     headings = ["tag", "test words", *(f"F1, {each.name}" for each in every)]
@@ -156,7 +155,7 @@ def _f1_by(
     """A row for each of ``names``, which a column ``key`` of the table holds: how many there are, and F1."""
 
     def f1(arm: Arm) -> list[float]:
-        frame = arm.table(table, key)
+        frame = arm.evaluation.tables[table]
         of = dict(zip(frame[key].astype(str), frame["f1"].tolist(), strict=True))
         return [of.get(name, 0.0) for name in names]
 
@@ -165,7 +164,7 @@ def _f1_by(
 
 
 def _confused(arm: Arm) -> Table:
-    pairs = arm.table("confusion", *PAIR).head(PAIRS)
+    pairs = arm.evaluation.tables["confusion"].head(PAIRS)
     return (
         ["right tag", "predicted", "words", "for example"],
         [[str(each.gold), str(each.predicted), f"{each.words:,}", str(each.example)] for each in pairs.itertuples()],
@@ -173,7 +172,7 @@ def _confused(arm: Arm) -> Table:
 
 
 def _chunks(every: Sequence[Configuration]) -> Table:
-    table = every[0].told[0].table("chunks", "type")
+    table = every[0].told[0].evaluation.tables["chunks"]
     support = {str(kind): int(count) for kind, count in table[["type", "support"]].itertuples(index=False) if count}
     headings = ["chunks", "in the test split", *(f"F1, {each.name}" for each in every)]
     return headings, _f1_by(every, "chunks", "type", list(support), support, "{:.2f}")
@@ -211,10 +210,10 @@ def _draw_calibration(lines: Sequence[Line], comparison: Comparison, panel: Pane
 
 def _draw_confusion(arm: Arm, panel: Panel) -> None:
     """Of each right tag, the share that was predicted as each other one."""
-    per_tag = arm.table("per_tag", "tag")[["tag", "support"]].itertuples(index=False)
+    per_tag = arm.evaluation.tables["per_tag"][["tag", "support"]].itertuples(index=False)
     support = {str(tag): count for tag, count in per_tag}
     tags = list(support)[:20]
-    pairs = arm.table("confusion", *PAIR)[["gold", "predicted", "words"]]
+    pairs = arm.evaluation.tables["confusion"][["gold", "predicted", "words"]]
     words = {(str(gold), str(said)): count for gold, said, count in pairs.itertuples(index=False)}
     places = [(a, b) for a, b in np.ndindex(len(tags), len(tags)) if words.get((tags[a], tags[b])) and support[tags[a]]]
     panel.set(f"{arm.name}: tags that are confused", "predicted", "right tag")
