@@ -1,14 +1,16 @@
 """pipelines/classification: its files say what is so, and its stages run on a user's own texts, by letters."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from ruamel.yaml import YAML
 
-from miniature import ROOT, run_pipeline
+from miniature import ROOT, compare_drawing_svg_alone, run_pipeline, run_stage
 from unrolled.ground.evaluation import Evaluation
 from unrolled.settings.recipes import applied
 from unrolled.shell.cli import main as cli
@@ -78,6 +80,28 @@ def test_the_page_shows_what_is_the_tasks_own(whole: Path) -> None:
     for name in ("neutral_words", "calibration", "lengths"):
         assert (whole / "report" / "figures" / f"{name}.svg").is_file()
         assert (whole / "report" / "plots" / f"{name}.csv").is_file()
+
+
+def test_the_seeds_of_an_arm_are_told_of_together(whole: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(whole, tmp_path / "two")
+    params = YAML(typ="safe", pure=True).load((place / "params.yaml").read_text("utf-8")) | {"seeds": [1, 2]}
+    with (place / "params.yaml").open("w") as file:
+        YAML(typ="safe", pure=True).dump(params, file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        run_stage("resolve")
+        for name in ("train", "evaluate", "probe"):
+            run_stage(name, "rnn-clipped-2")
+        compare_drawing_svg_alone()
+    tables = [Evaluation.read(place / f"evaluation/rnn-clipped-{seed}").tables["probabilities"] for seed in (1, 2)]
+    names = sorted(ENDINGS)
+    mean = sum(table[[f"p({name})" for name in names]].to_numpy() for table in tables).argmax(1)
+    reached = float(np.mean([names[label] == right for label, right in zip(mean, tables[0]["label"], strict=True)]))
+    figures = json.loads((place / "metrics.json").read_text())["rnn-clipped"]
+    assert figures["ensemble_accuracy"] == pytest.approx(reached) and figures["seeds"] == 2
+    text = (place / "report/comparison.md").read_text()
+    assert "## The seeds together" in text and "| rnn-clipped | 2 | " in text and f"| {reached:.1%} [" in text
+    assert "The seeds together" not in (whole / "report/comparison.md").read_text()
 
 
 def test_lines_are_classified_with_every_labels_probability(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,16 @@ def test_each_setting_has_its_own_mean_over_its_own_folds() -> None:
     assert said[1][0] == "network.hidden=16: 2 of 10 folds"
 
 
+def test_the_seeds_of_an_arm_stand_together_too() -> None:
+    shown: list[dict[str, Any]] = [{"data": None}, {"data": None, "experiments": []}]
+    for fold in (0, 1):
+        found = state(fold, lstm=0.5, nb_svm=0.6)
+        found["metrics"][f"{FOLDER}metrics.json"]["data"]["lstm"]["ensemble_accuracy"] = 0.7 + 0.1 * fold
+        shown[1]["experiments"].append(experiment(found))
+    (group,) = over_folds(list(fold_scores(shown, FOLDER)))
+    assert group.scores["lstm, its seeds together"] == {0: 0.7, 1: pytest.approx(0.8)} and len(group.scores) == 3
+
+
 def test_another_pipelines_experiments_are_none() -> None:
     assert (
         list(fold_scores([{"data": None}, {"data": state(1, rnn=0.5), "experiments": None}], "pipelines/tagging/"))

@@ -67,6 +67,7 @@ def metrics(comparison: Comparison) -> dict[str, dict[str, float]]:
                 f"{main}_seeds": summary[f"{main}_seeds"],
             }
             table[each.name] |= {name: value for name, value in spread.items() if value is not None}
+            table[each.name] |= comparison.wording.ensemble(each.told) if len(each.told) > 1 else {}
     return table | {
         name: {of: value for of, value in row.items() if not math.isnan(value)}
         for name, row in _baselines(comparison).items()

@@ -23,7 +23,8 @@ class Wording:
 
     What a task shows beside all that: ``tables``, (arms) -> {name: a data frame}, files in report/plots; ``sections``,
     (comparison) -> sections of the page; ``pictures``, (how each arm is drawn, comparison) -> {name: what draws it},
-    each with a table of the same name, and with its words in ``figures``.
+    each with a table of the same name, and with its words in ``figures``; ``ensemble``, (arms that differ by their
+    seed) -> {measure: value} of their answers taken together, which `dvc metrics` shows.
     """
 
     title: str  # of the page: "Recurrent language models"
@@ -44,6 +45,7 @@ class Wording:
     tables: Callable[[Sequence[Any]], Mapping[str, Any]] = lambda arms: {}
     sections: Callable[[Any], Sequence[Any]] = lambda comparison: ()
     pictures: Callable[[Sequence[Any], Any], Mapping[str, Callable[[], Any]]] = lambda lines, comparison: {}
+    ensemble: Callable[[Sequence[Any]], Mapping[str, float]] = lambda arms: {}
 
     def beside_baselines(
         self, of_arm: Mapping[str, float], scored: Mapping[str, Mapping[str, float]]

@@ -11,6 +11,7 @@ from unrolled.report.experiments import Settings, finished, unlike
 from unrolled.tasks.classification.corpus.folds import FOLDS
 
 SCORE, FOLD = "accuracy", "corpus.fold"
+ENSEMBLE = f"ensemble_{SCORE}"
 
 
 class FoldScores(NamedTuple):
@@ -38,6 +39,8 @@ def fold_scores(shown: Sequence[Mapping[str, Any]], folder: str) -> Iterator[Fol
         fold = settings.pop(FOLD, None)
         if fold is not None:
             scores = {name: row[SCORE] for name, row in metrics.items() if row.get(SCORE) is not None}
+            together = {name: row[ENSEMBLE] for name, row in metrics.items() if ENSEMBLE in row}
+            scores |= {f"{name}, its seeds together": score for name, score in together.items()}
             yield FoldScores(settings, int(fold), scores)
 
 

@@ -6,15 +6,18 @@ from functools import partial
 
 import pandas as pd
 
+from unrolled.ground.bootstrap import bootstrap_interval
+from unrolled.ground.evaluation import Resampling, Units
 from unrolled.report.arms import Arm, evaluated
 from unrolled.report.chart import Chart
 from unrolled.report.comparison import Comparison
 from unrolled.report.drawing import Line, draw, finish, row
-from unrolled.report.markdown import defined
+from unrolled.report.markdown import defined, over_seeds
 from unrolled.report.panel import INK, Look, Panel, Series
 from unrolled.report.sections import Section, Table
 from unrolled.report.seeds import Configuration
 from unrolled.report.wording import Wording
+from unrolled.tasks.classification.evaluation.ensemble import right_together
 
 BY_ARM = ("neutral_words", "calibration", "lengths")  # tables of an evaluation that figures are drawn from
 QUOTED = {"most_wrong": "Most wrong", "least_sure": "Least sure"}
@@ -37,6 +40,7 @@ def sections(comparison: Comparison) -> list[Section]:
     every = comparison.configurations
     stuck = _stuck(comparison.arms)
     return [
+        *_ensembles(comparison),
         Section("Each label", [_labels(every)], ["F1: the harmonic mean of precision and recall."]),
         Section("Short and long texts", [_lengths(every)], [LENGTHS]),
         Section("Vanishing: words that say nothing behind each text", [_neutral(every)], [*NEUTRAL, *stuck]),
@@ -47,6 +51,10 @@ def sections(comparison: Comparison) -> list[Section]:
     ]
 
 
+ENSEMBLE = (
+    "The same texts labelled by all seeds of an arm together: by the mean of their probabilities, in which what one "
+    "network got wrong by chance is outvoted. It costs as many trainings, and as many times the reading."
+)
 LENGTHS = "Accuracy by quarter of the test texts, by their length in words, or in characters where the unit is these."
 NEUTRAL = [
     "Accuracy when so many words are set behind each test text that say nothing: drawn from the frequent words of "
@@ -54,6 +62,28 @@ NEUTRAL = [
     "word of the text and at its last one, with the most words behind it, as shares of the largest norm: what training "
     "would see of these words.",
 ]
+
+
+def ensemble(arms: Sequence[Arm]) -> dict[str, float]:
+    """Of the mean of several arms' probabilities, the share of right texts."""
+    return {"ensemble_accuracy": float(_ensemble(arms).mean(dtype=float))}
+
+
+def _ensemble(arms: Sequence[Arm]) -> Units:
+    return right_together([arm.evaluation.tables["probabilities"] for arm in arms])
+
+
+def _ensembles(comparison: Comparison) -> list[Section]:
+    """Beside what the seeds of an arm reach one by one what they reach together, where there are several."""
+    resampling, rows = Resampling.of(comparison.evaluate), []
+    for each in comparison.configurations:
+        if len(each.told) > 1:
+            right = _ensemble(each.told)
+            low, high = bootstrap_interval(right, each.told[0].evaluation.clusters, **resampling._asdict())
+            alone = over_seeds([arm.evaluation.values["accuracy"] for arm in each.told], "{:.1%}".format)
+            rows.append([each.name, str(len(each.told)), alone, f"{right.mean():.1%} [{low:.1%}, {high:.1%}]"])
+    headings = ["arm", "seeds", "accuracy of one", f"of all together, {100 * resampling.confidence:.6g}% interval"]
+    return [Section("The seeds together", [(headings, rows)], [ENSEMBLE])] if rows else []
 
 
 def _labels(every: Sequence[Configuration]) -> Table:
@@ -251,4 +281,5 @@ WORDING = Wording(
     tables=tables,
     sections=sections,
     pictures=pictures,
+    ensemble=ensemble,
 )

@@ -2,7 +2,8 @@
 
 Tables: labels.csv, precision, recall and F1 of each label; confusion.csv, which was taken for which; lengths.csv,
 accuracy by quarter of the texts, the shortest first; calibration.csv, how often the first choice is right, by how sure
-it was; most_wrong.csv and least_sure.csv, texts to read; neutral_words.csv, see `neutral_words.py`.
+it was; probabilities.csv, of each label of each text; most_wrong.csv and least_sure.csv, texts to read;
+neutral_words.csv, see `neutral_words.py`.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from unrolled.scoring import checks
 from unrolled.scoring.evaluation import Scored
 from unrolled.tasks.classification.evaluation import measures
 from unrolled.tasks.classification.evaluation.baselines import BASELINES
+from unrolled.tasks.classification.evaluation.ensemble import by_text
 from unrolled.tasks.classification.evaluation.neutral_words import with_neutral_words
 from unrolled.tasks.classification.evaluation.words import spelled, words_of
 from unrolled.tasks.classification.model.network import Network
@@ -57,6 +59,7 @@ def evaluate(
             "confusion": measures.confusion(found, labels, names),
             "lengths": measures.by_length(np.array(list(map(len, words))), units["accuracy"]),
             "calibration": measures.reliability(found, labels),
+            "probabilities": by_text(found, labels, names),
             **measures.quoted(found, labels, names, [spelled(corpus, each) for each in words], settings["shown_texts"]),
             "neutral_words": with_neutral_words(network, corpus, settings["neutral_words"], settings["seed"]),
         },
