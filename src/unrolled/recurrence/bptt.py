@@ -21,7 +21,7 @@ from unrolled.recurrence import time_loops
 from unrolled.recurrence.cell import Cell, LayerWeights, Parts
 from unrolled.recurrence.compiled.dispatch import runs_compiled
 from unrolled.recurrence.fused import fused, runs_fused
-from unrolled.recurrence.packing import Packing, pack
+from unrolled.recurrence.packing import Packing, pack, select
 from unrolled.recurrence.profile import Profile, norms_of_addends
 
 embedding_dense_backward = (
@@ -93,7 +93,7 @@ def _forward(
     with torch.no_grad():
         activations = torch.addmm(weights.bias, read, weights.weight_ih.t())
         if rows is not None:
-            activations = activations[rows]
+            activations = select(activations, rows)
         tokens = len(activations)
         extra = activations.new_empty(tokens, cell.extras * size)
         states = [initial.new_empty(tokens + packing.columns, size) for initial in state]
@@ -116,7 +116,7 @@ def _outputs(states: Parts, packing: Packing) -> Tensor:
 
     If someone writes into them, autograd refuses the backward pass.
     """
-    return packing.padded(states[0][packing.after])
+    return packing.padded(select(states[0], packing.after))
 
 
 def _final(states: Parts, packing: Packing) -> tuple[Tensor, ...]:
@@ -160,7 +160,7 @@ class _Unroll(torch.autograd.Function):
         if any(ctx.needs_input_grad[11:]):
             d_state = _initial_gradient(cell, d_gates[packing.first], weight_hh, carried, packing)
 
-        before = states[0][packing.before]
+        before = select(states[0], packing.before)
         d_read = d_drive if rows is None else embedding_dense_backward(d_drive, rows, len(read), -1, False)
         d_weight_hh, d_weight_ih = _sum_over_time(d_gates, before), _sum_over_time(d_read, read)
         d_bias_hh = d_gates[:, -weight_hh.shape[1] :].sum(0) if cell.recurrent_bias else None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from unrolled.recurrence.cell import Cell, LayerWeights, Parts
-from unrolled.recurrence.packing import Packing
+from unrolled.recurrence.packing import Packing, select
 
 
 def forward(
@@ -34,7 +34,7 @@ def backward(
     d_hidden [N, H] comes as dL/d(outputs) and leaves as dL/dh. `carried` [B, H] (see `Cell.adjoint`), its columns in
     the packing's order, comes as it enters each column's last step and leaves as it comes out of the first.
     """
-    before, after = [part[packing.before] for part in states], [part[packing.after] for part in states]
+    before, after = ([select(part, rows) for part in states] for rows in (packing.before, packing.after))
     d_gates, *others = cell.factors(activations, extra, before, after)
     gates = _gate_views(d_gates, weight_hh.shape[1], packing.counts)
     hidden_rows, gate_rows = d_hidden.split(packing.counts), d_gates.split(packing.counts)

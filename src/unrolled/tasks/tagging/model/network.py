@@ -97,7 +97,7 @@ class Network(Model):
             words = words.masked_fill(dropped, UNKNOWN_ID)
         parts = [self.embedding(words)]
         if self.letters is not None:
-            parts.append(self.spelled(batch)[batch.forms])
+            parts.append(nn.functional.embedding(batch.forms, self.spelled(batch)))
         if self.given is not None:
             parts.append(self.given(batch.given))
         return torch.cat(parts, dim=-1)
