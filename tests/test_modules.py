@@ -102,8 +102,8 @@ def test_weights_names_and_description_are_torchs_both_ways(kind: str) -> None:
 
 @of_kinds
 def test_arguments_stand_in_torchs_order(kind: str) -> None:
-    order = (E, H, 2, *KINDS[kind][2].values(), False, True, 0.5, True, *([0] if kind == "lstm" else []))
-    ours, theirs = (module(*order, device="cpu", dtype=torch.float64) for module in KINDS[kind][:2])
+    order = (E, H, 2, *KINDS[kind][2].values(), False, True, 0.5, True, 0, "cpu", torch.float64)
+    ours, theirs = (module(*order) for module in KINDS[kind][:2])
     assert repr(ours) == repr(theirs) and ours.weight_hh_l1.dtype == torch.float64
 
 
@@ -189,8 +189,9 @@ def test_what_torch_tells_less_well(kind: str, read: Any, hx: Any, error: type[E
 
 
 def test_what_the_engine_does_not_do_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"proj_size must be 0, not 2: .* use torch.nn.LSTM"):
-        unrolled.LSTM(E, H, proj_size=2)
+    for module in (unrolled.RNN, unrolled.GRU, unrolled.LSTM):
+        with pytest.raises(ValueError, match=r"proj_size must be 0, not 2: .* use torch.nn.LSTM"):
+            module(E, H, proj_size=2)
     with pytest.raises(ValueError, match="on the CPU weights must be float32 or float64"):
         unrolled.GRU(E, H).bfloat16()(torch.ones(T, B, E).bfloat16())
 

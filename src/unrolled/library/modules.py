@@ -143,6 +143,12 @@ def _weight(module: nn.RNNBase, name: str) -> Tensor:
     return found
 
 
+def _refuse_projection(proj_size: int) -> None:
+    """All three take it, as torch's do by its place; only torch's LSTM takes another size than 0."""
+    if proj_size:
+        raise ValueError(f"proj_size must be 0, not {proj_size}: projections are not unrolled; use torch.nn.LSTM")
+
+
 class RNN(Unrolled, nn.RNN):
     """`torch.nn.RNN`: h' = tanh(W_ih x + b_ih + W_hh h + b_hh) (Elman 1990), or max(0, ..) with nonlinearity="relu".
 
@@ -158,9 +164,10 @@ class RNN(Unrolled, nn.RNN):
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
-        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
         device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
+        _refuse_projection(proj_size)
         nn.RNN.__init__(
             self, input_size, hidden_size, num_layers, nonlinearity, bias, batch_first, dropout, bidirectional,
             device=device, dtype=dtype,
@@ -183,8 +190,9 @@ class GRU(Unrolled, nn.GRU):
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
-        dropout: float = 0.0, bidirectional: bool = False, device: Any = None, dtype: Any = None,
+        dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
+        _refuse_projection(proj_size)
         nn.GRU.__init__(
             self, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             device=device, dtype=dtype,
@@ -210,8 +218,7 @@ class LSTM(Unrolled, nn.LSTM):
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
         dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
-        if proj_size:
-            raise ValueError(f"proj_size must be 0, not {proj_size}: projections are not unrolled; use torch.nn.LSTM")
+        _refuse_projection(proj_size)
         nn.LSTM.__init__(
             self, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             device=device, dtype=dtype,
