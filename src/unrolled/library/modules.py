@@ -2,7 +2,7 @@
 
 They are torch's modules, so that whatever asks `isinstance(module, torch.nn.LSTM)` still finds one. What runs is the
 engine of `recurrence/`. What it does not do is refused in one line: projections, half precision on the CPU, gradients
-of gradients, being traced or scripted.
+of gradients, being traced, scripted or exported.
 """
 
 from contextlib import nullcontext
@@ -20,6 +20,7 @@ from unrolled.recurrence.cells import CELLS
 
 CELL_OF_MODE = {"RNN_TANH": "rnn", "RNN_RELU": "relu", "GRU": "gru", "LSTM": "lstm"}  # torch's modes
 REFUSED = b"unrolled's RNN, GRU and LSTM have no gradients of gradients; take torch.nn's for them"
+EXPORTING = getattr(torch.compiler, "is_exporting", bool)  # torch before 2.7 does not tell
 ROWS = {"GRU": 3, "LSTM": 4}  # blocks of hidden_size rows in a weight
 
 
@@ -56,7 +57,7 @@ class Unrolled(nn.RNNBase):
         input: [T, B, E], with `batch_first` [B, T, E], of one sequence [T, E], or a PackedSequence. RuntimeError or
         ValueError, as torch's, in one line for what does not fit.
         """
-        if torch._C._get_tracing_state() is not None:
+        if torch._C._get_tracing_state() is not None or EXPORTING():
             raise self._not_torchs_to_run()
         window = opened(self, input, hx)
         device = window.inputs.device
@@ -93,7 +94,8 @@ class Unrolled(nn.RNNBase):
     def _not_torchs_to_run(self) -> RuntimeError:
         name = self._get_name()
         return RuntimeError(
-            f"unrolled.{name} is neither traced nor scripted; load its state_dict into torch.nn.{name}, which is"
+            f"unrolled.{name} is neither traced nor scripted nor exported; load its state_dict into torch.nn.{name}, "
+            "which is"
         )
 
 
