@@ -440,6 +440,18 @@ def test_a_script_has_what_the_commands_have() -> None:
     assert profile["forward.0"][0].item() == pytest.approx(torch.autograd.grad(nats, hidden)[0].norm().item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+def test_a_script_that_has_gradients_off_has_the_same(without: Any) -> None:
+    text, names = "the dog sat", ("surprisals", "continue_", "profile")
+    expected = [getattr(unrolled.load("runs/lstm-clipped-1"), name)(text) for name in names]
+    with without():
+        model = unrolled.load("runs/lstm-clipped-1")
+        found = [getattr(model, name)(text) for name in names]
+        assert not torch.is_grad_enabled()
+    assert found[:2] == expected[:2]
+    torch.testing.assert_close([found[2], model.profile(text)], [expected[2]] * 2, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("place", "text", "said"),
     [

@@ -18,7 +18,8 @@ from unrolled.tasks.language_model.text.reading import last_sentence
 
 def read(arm: str, workspace: Path) -> "LanguageModel":
     """UserError as `Trained.read`."""
-    return LanguageModel(Trained.read(arm, workspace))
+    with torch.inference_mode(False):  # whose weights could have no gradient for `profile`
+        return LanguageModel(Trained.read(arm, workspace))
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,14 @@ class LanguageModel:
         ids = last_sentence(network, self.trained.ids(_checked(text)))
         if not ids:
             raise UserError("a text to profile must hold at least one word, in its last line")
-        before, target = torch.tensor([END_ID, *ids[:-1]])[:, None], torch.tensor(ids[-1:])
 
         def last_loss(profile: Profile) -> Tensor:
+            before, target = torch.tensor([END_ID, *ids[:-1]])[:, None], torch.tensor(ids[-1:])
             hidden, _ = network.read("forward", before, network.initial_state(1).forward, profile=profile)
             return cross_entropy(network.logits(hidden[-1]), target)
 
-        return lag_profile(last_loss, network.parameters())
+        with torch.inference_mode(False), torch.enable_grad():  # whoever reads with a trained network may have them off
+            return lag_profile(last_loss, network.parameters())
 
 
 def _checked(text: str) -> str:
