@@ -144,6 +144,21 @@ def test_gates_of_a_network_that_is_lost_are_told(explanations: list[Explanation
     assert "input ▁?█?" in "\n".join(told(lost, None))
 
 
+def test_a_signed_gate_is_drawn_from_its_least_value_whatever_its_sign(explanations: list[Explanation]) -> None:
+    for gate, drawn in (("candidate", "▅▅"), ("hidden", "▅▅"), ("forget", "▁▂")):
+        moment = explanations[0].moments[-1]._replace(gates={"forward.0": {gate: [0.0, 0.15]}})
+        assert f"{gate} {drawn}" in "\n".join(told(explanations[0]._replace(moments=[moment]), None))
+
+
+def test_bars_begin_in_one_column_of_the_terminal(explanations: list[Explanation]) -> None:
+    words = ["日本語", "🎉", "e\u0301te\u0301", "c"]  # six cells, two, three, one
+    said = plain.sub("", "\n".join(told(explanations[0]._replace(words=words), None))).split("\n")
+    indents = [
+        next(line.index(word) for line in said if line.startswith("     ") and word in line) for word in words[:3]
+    ]
+    assert [indent - len("    ") for indent in indents] == [len("(start)") - cells for cells in (6, 2, 3)]
+
+
 def test_words_of_html_do_not_end_the_data_of_the_page(explanations: list[Explanation]) -> None:
     words = ["<!--<script>", "</script>", "&lt;", "]]>"]
     found = re.search(r'id="data">(.*?)</script>', page([explanations[0]._replace(words=words)], "<!--<script>"), re.S)
@@ -184,8 +199,11 @@ def test_hovering_a_word_shows_its_gradients(place: Path, explanations: list[Exp
                     shown = [float(norm) for norm in norms if norm]
                     assert shown == pytest.approx(each.moments[number].reach[where][2], rel=1e-3)
         assert tab.inner_text("section .word.chosen .text") == "new"
+        bits = tab.evaluate("[14.13, 1.975e18, null].map(bits_of)")
+        shares = tab.evaluate("[1, 0.384, 0.00029, 1e-9].map(share_of)")
         browser.close()
     assert not errors
+    assert bits == ["14.1", "2.0e18", "∞"] and shares == ["100.0", "38.4", "0.03", "under 0.01"]
 
 
 def test_the_command_prints_and_writes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

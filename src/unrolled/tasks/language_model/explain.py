@@ -6,6 +6,7 @@ learnt to matter.
 
 import json
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from unrolled.ground.atomic import whole_text
 from unrolled.ground.checksums import read_sealed
 from unrolled.ground.run import Run
 from unrolled.ground.special_tokens import END_ID
-from unrolled.probing.gates import gate_values_of_stack
+from unrolled.probing.gates import SIGNED, gate_values_of_stack
 from unrolled.recurrence.profile import Profile
 from unrolled.recurrence.stack import Stack
 from unrolled.shell.errors import UserError
@@ -162,12 +163,12 @@ def told(explanation: Explanation, word: str | None) -> Iterator[str]:
     said = f"in place of {words[place]} it expected {likeliest or NOTHING}; how far back the loss of it reaches:"
     yield click.style(said, dim=True)
     read = ["(start)", *words[:place]]
-    width = max(map(len, read))
+    width = max(map(_cells, read))
     for where, rows in moment.reach.items():
         yield click.style(f"  norm of d loss / d {where if where == EMBEDDING else f'h of {where}'}", dim=True)
         largest = max(rows[place])
         for name, norm in zip(read, rows[place], strict=True):
-            yield f"    {name:>{width}}  {_bar(norm, largest)}  {norm:.1e}"
+            yield f"    {' ' * (width - _cells(name))}{name}  {_bar(norm, largest)}  {norm:.1e}"
     for layer, gates in moment.gates.items():
         told = ", ".join(f"{gate} {_sparkline(gate, values)}" for gate, values in gates.items())
         yield click.style(f"  gates of {layer}, mean over units, word by word: {told}", dim=True)
@@ -195,6 +196,12 @@ def _coloured(word: str, bits: float, known: bool) -> str:
     return click.style(f"{word}·{said}", fg=colour)
 
 
+def _cells(word: str) -> int:
+    """How many columns of a terminal it takes: East Asian letters and emoji two, marks on other letters none."""
+    bare = (each for each in word if unicodedata.category(each) not in ("Mn", "Me", "Cf"))
+    return sum(1 + (unicodedata.east_asian_width(each) in "WF") for each in bare)
+
+
 def _bar(norm: float, largest: float) -> str:
     """Over DECADES of ten, as gradients vanish by factors."""
     full = 30
@@ -203,7 +210,7 @@ def _bar(norm: float, largest: float) -> str:
 
 
 def _sparkline(gate: str, values: Row) -> str:
-    low = -1.0 if min(values) < 0 else 0.0
+    low = -1.0 if gate in SIGNED else 0.0  # whatever its sign here, so that texts and arms compare
     heights = [(each - low) / (1 - low) * len(LEVELS) for each in values]
     return "".join(LEVELS[min(int(each), len(LEVELS) - 1)] if math.isfinite(each) else "?" for each in heights)
 
