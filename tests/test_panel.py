@@ -15,7 +15,7 @@ from PIL import Image
 from unrolled.report import chart, page
 from unrolled.report.chart import Chart
 from unrolled.report.drawing import THRESHOLD, finish
-from unrolled.report.panel import Key, Look, Panel, Series
+from unrolled.report.panel import TOLD, Key, Look, Panel, Series
 
 
 def panel(*values: float, top: float = math.inf, dodge: float = 0.0) -> Panel:
@@ -48,6 +48,29 @@ def test_a_triangle_that_was_moved_aside_is_told_where_it_belongs() -> None:
     moved = panel(1.0, math.inf, top=10.0, dodge=0.06)
     assert moved.rows == [{"x": 0, "y": 1, "s": 0}, {"x": 1.06, "y": 10, "s": 0, "o": "infinity", "t": 1, "a": 1}]
     assert "isValid(datum.a) ? " in json.dumps(figure(moved).specification())
+
+
+def test_a_value_is_told_in_as_many_digits_as_it_needs() -> None:
+    """By Vega, whose expression it is. A distance of 0 was told as 0e0."""
+    told = {
+        0: "0",
+        1: "1",
+        -0.51466: "\u22120.51466",
+        12345.678: "12,346",
+        1e-9: "1e-9",
+        2.3e20: "2.3e20",
+        "infinity": "infinity",
+    }
+    rows = [{"v": value, "row": row} for row, value in enumerate(told)]
+    drawn = vl_convert.vegalite_to_svg(
+        {
+            "data": {"values": rows},
+            "transform": [{"calculate": TOLD.format("datum.v"), "as": "told"}],
+            "mark": "text",
+            "encoding": {"y": {"field": "row", "axis": None}, "text": {"field": "told"}},
+        }
+    )
+    assert re.findall(r"<text[^>]*>([^<]*)</text>", drawn) == list(told.values())
 
 
 def test_a_panel_does_not_grow_by_the_arms_of_other_panels() -> None:

@@ -23,6 +23,7 @@ CONFIG: Mapping[str, Any] = {
         "labelOverlap": "greedy", "labelLimit": 320,
     },
     "point": {"opacity": 1},
+    "line": {"strokeJoin": "round"},  # a sharp corner would end beyond the value that it stands for
 }  # fmt: skip
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 SIZES = {1: (460.0, 280.0), 2: (400.0, 240.0), 3: (300.0, 230.0)}  # px of a panel, by how many stand side by side

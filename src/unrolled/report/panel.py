@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from unrolled.report.axis import NOTHING, Axis
 
 INK, FAINT = "#262626", "#8C8C8C"
-DIGITS = "abs({0}) >= 0.001 && abs({0}) < 1e6 ? format({0}, ',.5~r') : replace(format({0}, '.3~e'), '+', '')"
+PLAIN = "{0} === 0 || abs({0}) >= 0.001 && abs({0}) < 1e6"
+DIGITS = f"{PLAIN} ? format({{0}}, ',.5~r') : replace(format({{0}}, '.3~e'), '+', '')"
 TOLD = f"isNumber({{0}}) ? {DIGITS} : {{0}}"
 MANY = 40  # points of a line
 HIDDEN = {"param": "hidden", "empty": False}
