@@ -57,6 +57,12 @@ def test_made_up_text_has_statements_of_its_own() -> None:
     assert "A recurrent network" not in said
 
 
+@pytest.mark.parametrize(("own", "held"), [(0.862, False), (0.7, True), (0.95, False)])
+def test_a_network_errs_on_where_its_own_words_agree_less_than_true_ones(own: float, held: bool) -> None:
+    said = told({"lstm-clipped": {"forward_excess": 0.007, "own_agreement": own, "finish_accuracy": 0.860}})
+    assert said["A network that"].held is held and bool(said["A network that"].because) is not held
+
+
 @pytest.mark.parametrize("task", [task for task in task_names() if has_part(task, "lecture")])
 def test_without_figures_nothing_is_said_to_have_held(task: str) -> None:
     assert all(each.held is None for each in told({}, task).values())

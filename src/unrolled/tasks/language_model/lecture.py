@@ -8,6 +8,7 @@ from unrolled.report.lecture import Results, Statement
 RNN, LSTM, BILSTM = "rnn-clipped", "lstm-clipped", "bilstm-clipped"
 MAKE = "make repro"
 FLOOR = 0.02  # nats a token over the exact floor that a trained network is allowed
+CHANCE = 0.02  # two standard errors of a share of a thousand sentences
 
 SLOPES = (
     "each step multiplies by the matrix and by the slope of tanh, and units near their ends have none; below 1 is "
@@ -185,11 +186,13 @@ def _of_known_entropy(results: Results) -> Iterator[Statement]:
         )  # fmt: skip
     agreement, finished = (results.figures(name, LSTM) for name in ("own_agreement", "finish_accuracy"))
     if agreement and finished:
+        worse = agreement[0] < finished[0] - CHANCE
         yield Statement(
             "feeding", "A network that has only read true words errs on when it goes on from its own.", command,
             f"In sentences of its own the LSTM's verbs agree with their subjects in {agreement[0]:.0%}, and after "
             f"true beginnings in {finished[0]:.0%}; the source itself agrees in 90 %. "
             "docs/finishing.md has what other ways of training teach.",
+            worse, "" if worse else "its own words lead it no further astray than true ones do",
         )  # fmt: skip
     if found := results.figures("memory_span", RNN, LSTM):
         rnn, lstm = found
