@@ -961,7 +961,7 @@ def test_twins_share_a_hue_and_no_two_arms_look_alike(grid: Grid) -> None:
         assert (dark <= light).all() and (dark < light).any()
 
 
-@pytest.mark.parametrize("addend", [0.0, 1e30, math.nan])
+@pytest.mark.parametrize("addend", [0.0, 1e-20, 1e30, math.nan])
 def test_addends_of_an_arm_that_exploded_are_drawn_or_left_out(
     grid: Grid, drawn: Callable[..., None], addend: float
 ) -> None:
@@ -969,9 +969,10 @@ def test_addends_of_an_arm_that_exploded_are_drawn_or_left_out(
     drawn()
     comparison = made_and_read(grid.only("rnn", "lstm"), rnn_unclipped=Made(addend=addend))
     [alignment] = [row["addend_alignment"] for row in comparison.rows if row["arm"] == "rnn-unclipped-1"]
-    assert alignment == 0.5 if addend == 1e30 else math.isnan(alignment)
+    assert math.isnan(alignment) if math.isnan(addend) or not addend else alignment == 0.5
     draw(comparison, "addends", "overview")
-    assert ("rnn-unclipped: 0 at every step" in Path("report/figures/addends.svg").read_text()) == (addend == 0)
+    said = re.findall("rnn-unclipped: (.*?) at every step", Path("report/figures/addends.svg").read_text())
+    assert said == {0.0: ["0"], 1e-20: ["at most 1e-20"]}.get(addend, [])
     draw(made_and_read(grid, ["rnn-unclipped-1"], rnn_unclipped=Made(addend=addend)), "addends")
 
 

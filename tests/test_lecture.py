@@ -1,6 +1,7 @@
 """The lecture's page: what a comparison has no figure of is not stated, and what did not hold is said not to have."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,13 @@ TEXT: dict[str, dict[str, Any]] = {
 SPEECH = {f"{arch}-clipped": {"word_error_rate": 0.05} for arch in ("rnn", "lstm", "bilstm")}
 
 
-def told(rows: dict[str, dict[str, Any]], task: str = "language_model") -> dict[str, Statement]:
+def told(rows: dict[str, dict[str, Any]], task: str = "language_model", folder: Path = Path()) -> dict[str, Statement]:
     """By the first words of what is claimed."""
     named = {
         name: row | dict(zip(("arch", "clipping"), name.split("-"), strict=False)) if "-" in name else row
         for name, row in rows.items()
     }
-    found: list[Statement] = list(task_part(task, "lecture").statements(Results(Path(), task, named)))
+    found: list[Statement] = list(task_part(task, "lecture").statements(Results(folder, task, named)))
     assert {each.part for each in found} <= PARTS.keys()
     return {" ".join(each.claim.split()[:3]): each for each in found}
 
@@ -61,6 +62,46 @@ def test_made_up_text_has_statements_of_its_own() -> None:
 def test_a_network_errs_on_where_its_own_words_agree_less_than_true_ones(own: float, held: bool) -> None:
     said = told({"lstm-clipped": {"forward_excess": 0.007, "own_agreement": own, "finish_accuracy": 0.860}})
     assert said["A network that"].held is held and bool(said["A network that"].because) is not held
+
+
+@pytest.mark.parametrize(("lost", "held"), [(-math.inf, True), (-0.1, False)])
+def test_units_at_their_ends_are_blamed_where_fewer_of_them_lose_less(lost: float, held: bool, tmp_path: Path) -> None:
+    plots = tmp_path / "report/plots"
+    plots.mkdir(parents=True)
+    (plots / "saturation.csv").write_text(
+        "arm,stack,layer,gate,low_share,high_share\nrnn-clipped-1,forward,0,hidden,0.3,0.2\n"
+        "rnn-unclipped-1,forward,0,hidden,0.5,0.5\nlstm-clipped-1,forward,0,input,0.9,0.1\n"
+    )
+    rows = {
+        "rnn-clipped": RNN | {"seed": 1},
+        "rnn-unclipped": TEXT["lstm-unclipped"] | {"lyapunov_exponent": lost, "seed": 1},
+    }
+    said = told(rows, folder=tmp_path)["A unit at"]
+    assert said.held is held and "50% of all values" in said.found and "leaves 61% of a gradient" in said.found
+    assert f"100%, and {math.exp(lost):.0%}." in said.found and "A unit at" not in told(rows)
+
+
+DEPTHS = "connection,layers,arm,when,layer,norm,score\n" + "".join(
+    f"{connection},{layers},x-clipped-1,{when},{layer},{norm},90\n"
+    for connection, layers, norms in (("plain", 2, (1, 4)), ("plain", 3, (0.5, 2, 8)), ("dense", 3, (6, 7, 8)))
+    for when, factor in (("before training", 1), ("after", 100))
+    for layer, norm in enumerate((norms[0] * factor, *norms[1:]), 1)
+)
+
+
+def test_what_only_another_clone_has_figures_of_is_told_by_those(tmp_path: Path) -> None:
+    for clone, rows in (("here", TEXT), ("there", {"plain_3-clipped": {}})):
+        (tmp_path / clone / "report/plots").mkdir(parents=True)
+        (tmp_path / clone / "params.yaml").write_text("task: language_model\n")
+        arms = {f"{name}-1": row | {"arch": name.split("-")[0], "clipping": "clipped"} for name, row in rows.items()}
+        (tmp_path / clone / "report/comparison.json").write_text(json.dumps({"arms": arms, "baselines": {}}))
+    (tmp_path / "there/report/plots/depths.csv").write_text(DEPTHS)
+    here, page = tmp_path / "here", tmp_path / "here/docs/lecture.md"
+    assert write(here, page) == ["."] and "README.md has what came out" in page.read_text()
+    assert write(here, page, [tmp_path / "there"]) == [".", "../there"]
+    said = page.read_text()
+    assert "uppermost of 3 layers the lowest gets 0.062 times as much" in said and "dense 0.75. *It held.*" in said
+    assert said.count("Down a stack of layers") == 1 and "README.md has" not in said
 
 
 @pytest.mark.parametrize("task", [task for task in task_names() if has_part(task, "lecture")])

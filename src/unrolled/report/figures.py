@@ -37,6 +37,7 @@ PROFILES = {  # table -> its x axis, what that is called, and what the norms are
     "profile": ("time_step", "time step in the window", "all losses of the window"),
     "lag_profile": ("distance", "time steps back from the loss", "one loss"),
 }
+DEAD = 1e-6  # of the usual addend: so small, an arm's would press all others flat, and is told in words
 SUMS: dict[str, dict[str, Any]] = {  # beside the addends
     "norm of their sum": {"marker": "circle", "size": 6},
     "if they were orthogonal": {"marker": "stroke", "size": 11},
@@ -200,8 +201,9 @@ class Figures:
             beside = 1.04 * last
             for line in self.arms:
                 own = rows[rows["arm"] == line.arm]
-                if len(own) and not own["norm"].any():  # a saturated tanh passes no gradient on
-                    panel.x.below.append(f"{line.name}: 0 at every step")
+                if len(own) and (own["norm"] <= DEAD * typical).all():  # saturated units pass no gradient on
+                    most = float(own["norm"].max())
+                    panel.x.below.append(f"{line.name}: {'at most ' * bool(most)}{number(most)} at every step")
                     continue
                 for layer, mine in own.groupby("layer"):
                     width, part = line.width / (1 + 0.5 * int(str(layer))), f"layer {int(str(layer)) + 1}" * layers
@@ -211,7 +213,7 @@ class Figures:
                     panel.add(line.series("sum", dash=(), width=width / 2), [beside] * 3, heights)
                     for (what, mark), height in zip(SUMS.items(), heights, strict=True):
                         panel.add(line.series(what, dash=(), width=0, **mark), [beside], [height])
-            finish(panel, values, top=1e4 * typical, bottom=1e-12 * typical, own=rows["norm"])
+            finish(panel, values, top=1e4 * typical, bottom=DEAD * typical, own=rows["norm"])
 
         return into
 

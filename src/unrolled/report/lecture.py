@@ -4,13 +4,17 @@ Which statements there are the tasks declare, in their lecture.py; numbers come 
 that have run, never from here.
 """
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from unrolled.ground.atomic import whole_folder, whole_text
 from unrolled.ground.checksums import json_of, load
+from unrolled.ground.evaluation import Evaluation
 from unrolled.ground.registry import has_part, task_names, task_part
 from unrolled.settings.loader import sections_in, text_of
 from unrolled.shell.errors import UserError
@@ -65,20 +69,35 @@ class Results(NamedTuple):
         found = [float(row[measure]) for row in rows if isinstance(row.get(measure), int | float)]
         return found if len(found) == len(names) else None
 
+    def plotted(self, name: str) -> pd.DataFrame | None:
+        """The table behind a figure; None where there is none."""
+        path = self.folder / "report" / "plots" / f"{name}.csv"
+        return pd.read_csv(path) if path.is_file() else None
 
-def write(root: Path, page: Path) -> list[str]:
+    def table(self, name: str, configuration: str) -> pd.DataFrame | None:
+        """A table of the configuration's evaluation; None where there is none."""
+        directory = self.folder / "evaluation" / f"{configuration}-{self.rows.get(configuration, {}).get('seed')}"
+        return Evaluation.read(directory).tables.get(name) if directory.is_dir() else None
+
+
+def write(root: Path, page: Path, beside: Sequence[Path] = ()) -> list[str]:
     """The page, with its pictures in a folder of its name beside it; the pipelines whose results it has.
 
+    ``beside``: other clones, where experiments ran. A statement that only one of them has figures of is told by those.
     UserError where no pipeline has run, or a comparison is damaged.
     """
-    every = list(_results(root))
+    every = [results for folder in (root, *beside) for results in _results(folder)]
     if not every:
         raise UserError("no pipeline has run here; begin with: make repro")
-    statements = [(each, statement) for each in every for statement in task_part(each.task, "lecture").statements(each)]
+    told: dict[str, tuple[Results, Statement]] = {}
+    for results in every:
+        for statement in task_part(results.task, "lecture").statements(results):
+            if statement.claim not in told or told[statement.claim][1].held is None:
+                told[statement.claim] = results, statement
     with whole_folder(page.with_suffix("")) as place:
-        pictures = {statement: _picture(results, statement, place) for results, statement in statements}
-    whole_text(page, "\n".join(_page([each for _, each in statements], pictures, page.stem)))
-    return [each.folder.relative_to(root).as_posix() for each in every]
+        pictures = {statement: _picture(results, statement, place) for results, statement in told.values()}
+    whole_text(page, "\n".join(_page([each for _, each in told.values()], pictures, page.stem)))
+    return [os.path.relpath(each.folder, root) for each in every]
 
 
 def _results(root: Path) -> Iterator[Results]:

@@ -47,6 +47,8 @@ class PhenomenaFigures:
         whens = [Key(when, Look(INK, **look)) for when, look in WHEN_LOOK.items()]
         kinds = [Key(kind.replace("_", " "), Look(INK, **look)) for kind, look in SPECTRA.items()]
         level = [Key("neither grows nor fades", THRESHOLD)]
+        clip_norms = dict.fromkeys(line.clip_norm for line in self.arms if line.clip_norm is not None)
+        threshold = [Key(f"clip_norm {clip_norm:g}", THRESHOLD) for clip_norm in clip_norms]
         landed = [
             Key("where the step landed", Look(INK, **DOT)),
             Key("where it would have, clipped", Look(INK, **DOT, open=True)),
@@ -67,7 +69,7 @@ class PhenomenaFigures:
             **matrix,
             "saturation": lambda: by_arch(self._saturation, solid),
             "time_constants": lambda: row([self.time_constants], carrying),
-            "explosion": lambda: row(steps, self.arms),
+            "explosion": lambda: row(steps, self.arms, threshold),
             "cliff": lambda: by_arch(self._cliff, self.arms, landed, share=False),
         }
 

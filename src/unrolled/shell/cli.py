@@ -178,16 +178,18 @@ def keep(name: str) -> None:
 
 
 @main.command()
+@click.argument("beside", metavar="[CLONE]...", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @one_line_errors
-def lecture() -> None:
+def lecture(beside: tuple[Path, ...]) -> None:
     """Write docs/lecture.md: the lecture, and whether it held here.
 
-    Each of its statements stands beside what the pipelines that have run here found.
+    Each of its statements stands beside what the pipelines that have run here found. CLONE: another one of this
+    repository, where an experiment ran that has figures of its own, as after: unrolled use depth && dvc repro.
     """
     from unrolled.report.lecture import write  # here: a task's report takes seconds to import
 
     root = repository(Path())
-    for folder in write(root, root / "docs" / "lecture.md"):
+    for folder in write(root, root / "docs" / "lecture.md", beside):
         click.echo(f"of {folder if folder != '.' else 'the root'}: told")
 
 

@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterator
 
 from unrolled.report.lecture import Results, Statement
+from unrolled.tasks.language_model.evaluation.scores import TEXT
 
 RNN, LSTM, BILSTM = "rnn-clipped", "lstm-clipped", "bilstm-clipped"
+UNCLIPPED_RNN = "rnn-unclipped"
 MAKE = "make repro"
 FLOOR = 0.02  # nats a token over the exact floor that a trained network is allowed
 CHANCE = 0.02  # two standard errors of a share of a thousand sentences
@@ -50,12 +52,15 @@ def _loss(results: Results) -> Iterator[Statement]:
 
 
 def _finishing(results: Results) -> Iterator[Statement]:
-    if found := results.figures("own_perplexity", LSTM):
+    found, lines = results.figures("own_perplexity", LSTM), results.table("own_lines", LSTM)
+    if found and lines is not None:
+        own, real = found[0], float(lines.loc[lines["of"] == TEXT, "perplexity"].iloc[0])
         yield Statement(
             "feeding", "Left to its own words, a network writes text that is not as its training text is.",
             'unrolled generate "the function returns" --samples 3',
             f"Over lines of the LSTM's own, at temperature 1, a five-gram model of the text's other half hesitates "
-            f"among {found[0]:,.0f} words; the report has it by temperature, beside real lines.",
+            f"among {own:,.0f} words, over as many real ones among {real:,.0f}; the report has it by temperature.",
+            own > real, "" if own > real else "what it writes is no more surprising than real lines are",
         )  # fmt: skip
 
 
@@ -112,11 +117,45 @@ def _vanishing(results: Results) -> Iterator[Statement]:
             f"exp({exponent[0]:.2f}) = {math.exp(exponent[0]):.2f} times as long.", held,
             "" if held else SLOPES, picture="exponents",
         )  # fmt: skip
+    yield from _saturation(results)
+    yield _depth(results)
+
+
+def _saturation(results: Results) -> Iterator[Statement]:
+    """Of the unclipped twin too, as an explosion drives units to the ends of their range."""
+    exponents, table = results.figures("lyapunov_exponent", RNN, UNCLIPPED_RNN), results.plotted("saturation")
+    if exponents is None or table is None:
+        return
+    at_ends = table.groupby("arm")[["low_share", "high_share"]].mean().sum(axis=1)
+    arms = [f"{name}-{results.rows[name]['seed']}" for name in (RNN, UNCLIPPED_RNN)]
+    few, many = (float(at_ends[arm]) for arm in arms)
+    kept, lost = map(math.exp, exponents)
+    held = (few < many) == (kept > lost)
     yield Statement(
-        "vanishing",
-        "Down a stack of layers the gradient fades as it does through time; connections past the layers carry it.",
-        "unrolled use depth && dvc repro    # 1 to 8 layers, plain, residual, highway, dense",
-        "README.md has what came out: docs/depths.png.",
+        "vanishing", "A unit at either end of the range of tanh has next to no slope, and passes next to no gradient.",
+        MAKE,
+        f"In the RNN {few:.0%} of all values lie within a tenth of the range from an end, and a step back leaves "
+        f"{kept:.0%} of a gradient; in its twin without clipping {many:.0%}, and {lost:.0%}.",
+        held, "" if held else "the one with fewer units at the ends loses more", picture="saturation",
+    )  # fmt: skip
+
+
+def _depth(results: Results) -> Statement:
+    claim = "Down a stack of layers the gradient fades as it does through time; connections past the layers carry it."
+    command = "unrolled use depth && dvc repro    # 1 to 8 layers, plain, residual, highway, dense"
+    table = results.plotted("depths")
+    if table is None or not len(table):
+        return Statement("vanishing", claim, command, "README.md has what came out: docs/depths.png.")
+    deep = table[(table["layers"] == table["layers"].max()) & (table["when"] == "before training")]
+    ends = deep.sort_values("layer").groupby("connection", sort=False)["norm"]
+    shares: dict[str, float] = (ends.first() / ends.last()).to_dict()
+    plain, others = shares.pop("plain"), ", ".join(f"{name} {share:.2g}" for name, share in shares.items())
+    held = plain < min(1.0, *shares.values())
+    return Statement(
+        "vanishing", claim, command,
+        f"Before training, of the gradient at the uppermost of {table['layers'].max()} layers the lowest gets "
+        f"{plain:.2g} times as much where they are plain; with connections: {others}.",
+        held, "" if held else "some connection carries less of it down than none does", picture="depths",
     )  # fmt: skip
 
 

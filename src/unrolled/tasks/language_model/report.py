@@ -155,7 +155,7 @@ def _draw_recall(lines: Sequence[Line], table: pd.DataFrame, panel: Panel) -> No
         mine = table[table["arm"] == line.arm]
         middle = np.sqrt(mine["shortest"] * mine["longest"])
         draw(panel, line, middle, mine["recall"].clip(lower=-0.5), marker="circle")
-    panel.y.limits = (-0.5, 1.05)
+    panel.y.limits = (min(-0.05, max(-0.5, float(table["recall"].min()) - 0.05)), 1.05)
 
 
 def _draw_arrival(lines: Sequence[Line], table: pd.DataFrame, panel: Panel) -> None:
