@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
@@ -136,8 +137,10 @@ def test_the_served_model_answers_as_the_arm_does(whole: Path, tmp_path: Path) -
         (tmp_path / Path(file).name).write_bytes((whole / file).read_bytes())
     for file in ("tokenizer.json", "names.json"):
         (tmp_path / file).write_bytes((whole / "data" / "encoded" / file).read_bytes())
-    classifier = Classifier.load(tmp_path)
+    classifier, used = Classifier.load(tmp_path), set()
+    classifier.network.register_forward_pre_hook(lambda *_: used.add(torch.get_num_threads()))
     table = classifier.predict(["Kpelros", "Treskov"])
+    assert used == {1}  # on a machine with other work, threads would wait for each other
     assert table["label"].tolist() == ["Greek", "Slavic"] and table["labels"].iloc[0] == sorted(ENDINGS)
     assert np.array(table["probabilities"].tolist()).sum(1) == pytest.approx([1, 1])
     mixed = classifier.predict(["Kpelros", " ", None, "Treskov"])

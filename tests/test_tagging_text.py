@@ -172,6 +172,17 @@ def test_the_served_model_tags_as_the_tagger_does(workspace: Path) -> None:
     assert [each.probability for each in alone] == pytest.approx(answer["probabilities"][2], abs=1e-6)
 
 
+def test_no_threads_wait_for_each_other_while_it_tags(workspace: Path) -> None:
+    served, before, used = _load_pyfunc(str(workspace / "served")), torch.get_num_threads(), set()
+    served.tagger.network.register_forward_pre_hook(lambda *_: used.add(torch.get_num_threads()))
+    torch.set_num_threads(2)
+    try:
+        served.predict(["The cat"])
+        assert used == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_command_tags_what_is_piped_in(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tagger = _load_pyfunc(str(workspace / "served")).tagger
     monkeypatch.setattr(Tagger, "read", classmethod(lambda cls, *_: tagger))

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from unrolled.corpus.vocabulary import load_tokenizer
+from unrolled.recurrence.threads import one_thread
 from unrolled.shell.errors import UserError
 from unrolled.shell.rows import read_each, rows_of
 from unrolled.tasks.classification.model.network import Network
@@ -36,6 +37,7 @@ class Classifier:
         network.load_state_dict(load_file(folder / "weights.safetensors"))
         return cls(network, load_tokenizer(folder / "tokenizer.json"), names["labels"])
 
+    @one_thread()  # steps so small that threads wait for each other, where something else runs too
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """[texts, labels], each row summing to 1; ValueError names a text, counted from 1, that holds no word."""
         lines = [" ".join(text.split()) for text in texts]

@@ -13,6 +13,7 @@ from unrolled.ground.run import Run
 from unrolled.ground.sequences import by_length
 from unrolled.ground.trained import read_trained
 from unrolled.recurrence.layer import read_by_torch
+from unrolled.recurrence.threads import one_thread
 from unrolled.shell.errors import UserError
 from unrolled.tasks.tagging.model.batches import batch_of
 from unrolled.tasks.tagging.model.network import Network
@@ -83,7 +84,9 @@ class Tagger:
             for numbers in by_length(lengths, TOGETHER) if filled else ():
                 places = [filled[number] for number in numbers.tolist()]
                 own = [told[place] for place in places] if self.given else None
-                result = tag(self.network, batch_of([chosen[place] for place in places], self.names, self.fold, own))
+                batch = batch_of([chosen[place] for place in places], self.names, self.fold, own)
+                with one_thread():  # steps so small that threads wait for each other, where something else runs too
+                    result = tag(self.network, batch)
                 found = zip(result.tags.tolist(), result.confidence.tolist(), strict=True)
                 for place in places:
                     for word in chosen[place]:
