@@ -217,6 +217,8 @@ GOOD = conllu((1, "a", "X"))
         ("conllu", GOOD + conllu((1, " ", "X")), "own.txt:3: the word is empty"),
         ("conllu", GOOD + conllu(("x", "a", "X")), "own.txt:3: the sentence is not CoNLL-U"),
         ("conllu", "# c\n" + conllu((1, "a", "X"), ("x", "b", "X")), "own.txt:3: the sentence is not CoNLL-U"),
+        ("conllu", GOOD.rstrip("\n") + "\n# c\n" + GOOD, "own.txt:3: the word 1 stands behind the word 1"),
+        ("conllu", GOOD + conllu((2, "a", "X"), (1, "b", "X")), "own.txt:4: the word 1 stands behind the word 2"),
         ("columns", "a X\nb\n", "own.txt:2: 1 column(s), not 2; a tag stands behind each word"),
         ("columns", "a X\n\nNew York X\n", "own.txt:3: 3 column(s), not 2; a word with a space"),
         ("columns", "a\tX\nb\tX\tY\n", "own.txt:2: 3 column(s), not 2; a line holds no more"),

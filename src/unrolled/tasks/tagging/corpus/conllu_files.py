@@ -5,6 +5,7 @@ decimal (`8.1`, an empty node) have no tag to learn and are left out here; who w
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def words_in(block: list[Line]) -> list[tuple[Line, conllu.Token]]:
     words = [(line, token) for line, token in zip(rows, tokens, strict=True) if isinstance(token["id"], int)]
     if not words:
         raise UserError(f"{block[0].place}: a sentence without a word")
+    for (_, before), (line, word) in pairwise(words):
+        if word["id"] <= before["id"]:
+            raise UserError(
+                f"{line.place}: the word {word['id']} stands behind the word {before['id']} of its sentence; an empty "
+                "line parts two sentences"
+            )
     return words
 
 
