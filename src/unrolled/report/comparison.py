@@ -7,6 +7,7 @@ first of which arms are compared by, and its wording.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -173,14 +174,16 @@ def _pairs(
     grid: Sequence[Mapping[str, Any]], found: Sequence[Configuration], baselines: Mapping[str, Evaluation],
     score: Score, resampling: Resampling,
 ) -> Iterable[Row]:  # fmt: skip
-    """Within each arch the first clipping row minus every other; within each clipping every arch minus the first.
+    """Within each arch the first clipping row minus every other.
 
-    Then every configuration minus every baseline. Where one is not there yet, neither are its pairs.
+    Then within each clipping every arch minus the first, and minus the one before it. Then every configuration minus
+    every baseline. Where one is not there yet, neither are its pairs.
     """
     archs, clippings = (list(dict.fromkeys(cell[axis] for cell in grid)) for axis in ("arch", "clipping"))
     cells = {each.name: each for each in found}
     pairs = [("clipping", (arch, clippings[0]), (arch, other)) for arch in archs for other in clippings[1:]]
-    pairs += [("arch", (arch, clipping), (archs[0], clipping)) for clipping in clippings for arch in archs[1:]]
+    steps = [(arch, other) for before, arch in pairwise(archs) for other in dict.fromkeys((archs[0], before))]
+    pairs += [("arch", (arch, clipping), (other, clipping)) for clipping in clippings for arch, other in steps]
     named = [(kind, "-".join(a), "-".join(b)) for kind, a, b in pairs]
     beside: list[tuple[str, Configuration, str, Configuration | Evaluation]]
     beside = [(kind, cells[a], b, cells[b]) for kind, a, b in named if a in cells and b in cells]
