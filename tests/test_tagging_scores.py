@@ -20,6 +20,7 @@ from unrolled.tasks.tagging.evaluation import tables
 from unrolled.tasks.tagging.evaluation.chunks import are_chunks, chunk_table, chunks_of, f1_interval
 from unrolled.tasks.tagging.evaluation.evaluate import BASELINES, evaluate
 from unrolled.tasks.tagging.evaluation.scores import SCORES
+from unrolled.tasks.tagging.report import WORDING
 
 RESAMPLING = Resampling(block=20, samples=50, confidence=0.95, seed=1)
 SETTINGS: dict[str, Any] = {
@@ -245,4 +246,7 @@ def test_chunks_of_an_arm_are_scored(tmp_path: Path) -> None:
 
     chunked = encoded(*(drawn(count, WORDS, own, seed=seed) for seed, count in enumerate((40, 10, 20))))
     scored = BASELINES["most_frequent"](chunked, SETTINGS)
-    assert scored.measures["chunk_f1"] == 100.0 and set(scored.tables["chunks"]["type"]) == {"all", "NP"}
+    assert {name for name in scored.measures if name.startswith("chunk_") and scored.measures[name] == 100.0} >= {
+        name for name in WORDING.beside if name.startswith("chunk_")
+    } == {"chunk_precision", "chunk_recall", "chunk_f1"}
+    assert set(scored.tables["chunks"]["type"]) == {"all", "NP"}

@@ -248,6 +248,8 @@ WORDING = Wording(
         "unknown_accuracy": "unknown, %",
         "sentence_accuracy": "whole sentences, %",
         "macro_f1": "macro F1, %",
+        "chunk_precision": "precision of chunks, %",
+        "chunk_recall": "recall, %",
         "chunk_f1": "F1 of chunks, %",
     },
     measures={"calibration_error": "calibration error"},
