@@ -165,7 +165,9 @@ def test_what_is_given_survives_the_text_and_is_known_from_training_alone(tmp_pa
     assert corpus.train.arrays["given"].tolist() == [1, 2, 1] and corpus.test.arrays["given"].tolist() == [0, 1]
 
 
-def test_words_letters_and_tags_are_counted_on_training_alone(tmp_path: Path) -> None:
+def test_words_letters_and_tags_are_counted_on_training_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def sentences(*words: str) -> list[Sentence]:
         return [Sentence(list(words), [word[0].upper() for word in words], "d")]
 
@@ -179,6 +181,7 @@ def test_words_letters_and_tags_are_counted_on_training_alone(tmp_path: Path) ->
     assert corpus.valid.tokens.tolist() == [1, 0] and corpus.test.tokens.tolist() == [2, 2]
     assert form_counts(corpus, corpus.test).tolist() == [1, 0]  # case is kept where words are told apart as unknown
     assert json.loads((tmp_path / "c.json").read_text())["tags_unknown_to_training"] == "Z"
+    assert "training lacks the tags Z;" in capsys.readouterr().err
 
 
 def test_a_single_file_is_cut_in_order(tmp_path: Path) -> None:
@@ -235,7 +238,7 @@ GOOD = conllu((1, "a", "X"))
         ("conllu", GOOD.rstrip("\n") + "\n# c\n" + GOOD, "own.txt:3: the word 1 stands behind the word 1"),
         ("conllu", GOOD + conllu((2, "a", "X"), (1, "b", "X")), "own.txt:4: the word 1 stands behind the word 2"),
         ("columns", "a X\nb\n", "own.txt:2: 1 column(s), not 2; a tag stands behind each word"),
-        ("columns", "a X\n\nNew York X\n", "own.txt:3: 3 column(s), not 2; a word with a space"),
+        ("columns", "a X\n\nNew York X\n", "own.txt:3: 3 column(s), not 2; a line holds no more than a word"),
         ("columns", "a\tX\nb\tX\tY\n", "own.txt:2: 3 column(s), not 2; a line holds no more"),
         ("columns", "a\tX\n\tX\n", "own.txt:2: a column is empty"),
         ("columns", b"a X\n\xff X\n", "own.txt:2: not UTF-8 at byte 0"),
@@ -260,6 +263,13 @@ def test_what_is_wrong_is_one_line_with_its_place(
 def test_a_tab_keeps_the_spaces_of_a_word(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("New York\tPROPN\nis\tAUX\n")
     assert list(column_sentences(tmp_path / "a.tsv")) == [Sentence(["New York", "is"], ["PROPN", "AUX"], "a.tsv")]
+
+
+def test_a_new_document_is_no_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a X\n\n-DOCSTART- O\n\nb X\n\n-DOCSTART- Y\n- Z\n")
+    found = [(sentence.words, sentence.document) for sentence in column_sentences(tmp_path / "a.txt")]
+    assert [words for words, _ in found] == [["a"], ["b"], ["-DOCSTART-", "-"]]
+    assert found[0][1] != found[1][1] == found[2][1]
 
 
 def test_too_few_sentences_are_refused() -> None:

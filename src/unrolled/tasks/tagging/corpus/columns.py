@@ -9,13 +9,18 @@ from unrolled.shell.errors import UserError
 from unrolled.tasks.tagging.corpus.sentences import Line, Sentence, blocks, lines_of_bytes
 
 CONLL2000 = {"pos": 1, "chunk": 2}  # the column of each
+NEW_DOCUMENT = "-DOCSTART-"  # stands alone where the shared task of 2003, and who writes like it, begin one
 
 
 def column_sentences(path: Path) -> Iterator[Sentence]:
     """The user's own: word and tag, parted by a tab or, in a line without one, by white space."""
+    document = path.name
     for block in blocks(lines_of_bytes(path.read_bytes(), str(path))):
         words, tags = _split(block, 2)
-        yield Sentence(words, tags, path.name)
+        if words == [NEW_DOCUMENT]:
+            document = block[0].place
+        else:
+            yield Sentence(words, tags, document)
 
 
 def conll2000_sentences(archive: Path, part: str, tags: str, given: str | None = None) -> list[Sentence]:
@@ -43,7 +48,9 @@ def _split(block: list[Line], columns: int) -> list[list[str]]:
         if not all(map(str.strip, parts)):
             raise UserError(f"{place}: a column is empty; each line is a word and what it is tagged with")
         if len(parts) != columns:
-            mend = "a line holds no more" if "\t" in text else "a word with a space in it needs a tab behind it"
+            mend = "a line holds no more than a word and what it is tagged with"
+            if "\t" not in text:
+                mend += ", and a word with a space in it needs a tab behind it"
             if len(parts) < columns:
                 mend = "a tag stands behind each word"
             raise UserError(f"{place}: {len(parts)} column(s), not {columns}; {mend}")

@@ -24,6 +24,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 from unrolled.corpus.encoded import write_encoded
@@ -78,6 +79,8 @@ def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path)
         },
     )
     unseen = [tag for tag, count in tags.items() if not count]
+    if unseen:
+        click.echo(f"warning: training lacks the tags {' '.join(unseen)}; a word of them counts as an error", err=True)
     written = {
         "digest": digest,
         "settings": stated,
