@@ -16,7 +16,11 @@ from unrolled.shell.workspace import pipeline
 @click.option(
     "--to", "form", type=click.Choice(["conllu", "colour"]), help="By default colour on a terminal, else conllu."
 )
-@click.option("--marks/--no-marks", default=True, help="Mark unknown words and unsure tags in MISC; on by default.")
+@click.option(
+    "--marks/--no-marks",
+    default=True,
+    help="Mark words that the vocabulary lacks, and unsure tags, in MISC; on by default.",
+)
 @ending(ANSWERED)
 def tag(file: BinaryIO, arm: str | None, form: str | None, marks: bool) -> None:
     """Tag the sentences of FILE, or of what is piped in.
