@@ -246,7 +246,9 @@ def test_chunks_of_an_arm_are_scored(tmp_path: Path) -> None:
 
     chunked = encoded(*(drawn(count, WORDS, own, seed=seed) for seed, count in enumerate((40, 10, 20))))
     scored = BASELINES["most_frequent"](chunked, SETTINGS)
-    assert {name for name in scored.measures if name.startswith("chunk_") and scored.measures[name] == 100.0} >= {
-        name for name in WORDING.beside if name.startswith("chunk_")
-    } == {"chunk_precision", "chunk_recall", "chunk_f1"}
+    assert (
+        {name for name in scored.measures if name.startswith("chunk_") and scored.measures[name] == 100.0}
+        >= {name for name in WORDING.beside if name.startswith("chunk_")}
+        == {"chunk_precision", "chunk_recall", "chunk_f1"}
+    )
     assert set(scored.tables["chunks"]["type"]) == {"all", "NP"}
