@@ -205,6 +205,15 @@ def test_neutral_words_undo_what_hangs_on_the_last_word_and_cut_off_its_gradient
     assert many["accuracy"] == pytest.approx(0.5, abs=0.08) and many["last"] < 1e-6 * many["largest"]
 
 
+def test_a_stack_that_reads_from_the_right_is_reached_at_the_first_word() -> None:
+    test = drawn(lambda text: text[0] > 2, count=40, lengths=(9, 9), seed=1)
+    network = Network(
+        8, 2, **SMALL | {"bidirectional": True}, read_out="last", generator=torch.Generator().manual_seed(1)
+    )
+    row = with_neutral_words(network, corpus_of(test, test, test, ["a", "b"]), [60], seed=1).iloc[0]
+    assert row["first"] > 0.1 * row["largest"] and row["last"] < 0.01 * row["largest"]
+
+
 def test_the_gradient_of_few_texts_is_not_that_of_the_shortest() -> None:
     test = drawn(lambda text: text[0] > 2, count=9, lengths=(1, 9), seed=1)
     network = Network(8, 2, **SMALL, read_out="max", generator=torch.Generator().manual_seed(1))

@@ -140,7 +140,7 @@ def _stuck(arms: Sequence[Arm]) -> list[str]:
         steps = int(measured["words"]) + int(measured["neutral_words"]) + _trained_with(arm)
         first, last = (_share(measured, end) for end in ("first", "last"))
         reason = (
-            "the gradient reaches these words, so it is not because it vanished."
+            "the gradient reaches these words, and did not vanish on the way to them."
             if min(first, last) >= FADED
             else "training cannot tell these words what they did to the loss."
         )

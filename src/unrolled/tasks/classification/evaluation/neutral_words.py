@@ -10,6 +10,7 @@ all texts are. So they say nothing of the label, and what a read-out loses with 
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,6 @@ from unrolled.tasks.classification.model.task import alike, probabilities_of
 COLUMNS = ("neutral_words", "accuracy", "words", "first", "last", "largest")
 FREQUENT, NEUTRAL = 100, 20  # the most frequent words, and how many of them, the most neutral, are drawn from
 TEXTS = 64  # that the gradient's norm is taken over
-STACK = "left_to_right.0"
 
 Ints = NDArray[np.int64]
 
@@ -37,8 +37,9 @@ def with_neutral_words(network: Network, corpus: Corpus, counts: Sequence[int], 
     """Accuracy on the test split with so many neutral words behind each text, a row a count of them.
 
     Beside it, of texts cut to the same number of ``words``, the median length: the norm of dL/dh of one loss at the
-    first word, at the last word of the text itself, and the largest of all steps; in the lowest layer of the stack that
-    reads towards the neutral words. A text's neutral words are the same ones for every count, as far as that goes.
+    first word, at the last word of the text itself, and the largest of all steps; in the lowest layer of all stacks, so
+    that a word counts as reached where one of two reads it last. A text's neutral words are the same ones for every
+    count, as far as that goes.
     """
     test = corpus.test
     texts, labels = texts_of(test.tokens, test.documents), np.asarray(test.arrays["labels"])
@@ -83,4 +84,4 @@ def _norms(network: Network, batch: Batch) -> torch.Tensor:
     profile = Profile()
     loss = cross_entropy(network(batch.ids, batch.lengths, profile=profile), batch.labels, reduction="sum")
     torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
-    return profile.norms[STACK]
+    return reduce(torch.hypot, (profile.norms[f"{stack}.0"] for stack in network.stacks))
