@@ -344,6 +344,16 @@ def test_characters(tmp_path: Path) -> None:
     assert len(corpus.train.tokens) == sum(map(len, words_of(corpus.train)))
 
 
+@pytest.mark.parametrize(("unit", "warned"), [("word", True), ("character", False)])
+def test_names_that_are_read_as_words_are_warned_of(
+    unit: str, warned: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = "".join(f"n{number:b},{'ab'[number % 2]}\n" for number in range(100))
+    write(tmp_path / "mail.csv", f"text,label\n{names}")
+    encoded(tmp_path, unit=unit)
+    assert ("words of valid are <unk>; vocabulary.unit character" in capsys.readouterr().err) == warned
+
+
 def test_texts_that_training_holds_too_are_counted(tmp_path: Path) -> None:
     write(
         tmp_path / "mail.csv",

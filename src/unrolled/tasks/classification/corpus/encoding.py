@@ -25,6 +25,7 @@ from unrolled.ground.checksums import read_sealed
 from unrolled.ground.corpus import SPLITS, Split
 from unrolled.ground.special_tokens import UNKNOWN_ID
 
+MOSTLY = 0.5  # of the words unknown: hardly anything is left to tell labels by
 SIDES = {"first": "right", "last": "left"}  # which end a tokenizer cuts off
 
 
@@ -57,6 +58,13 @@ def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path)
     if own["max_tokens"] is not None:
         shares = ", ".join(f"{each.cut_share:.1%} of {name}" for name, each in read.items())
         click.echo(f"cut, with max_tokens {own['max_tokens']} and keep {own['keep']}: {shares}", err=True)
+    unknown = _facts_of(splits["valid"], read["valid"])["unknown_share"]
+    if unknown > MOSTLY and own["unit"] == "word":
+        click.echo(
+            f"warning: {unknown:.1%} of the words of valid are <unk>; vocabulary.unit character reads letters, as of "
+            "names, and a lower vocabulary.min_count keeps more words",
+            err=True,
+        )
     trained_on = set(map(tuple, read["train"].words))
     written = {
         "digest": digest,
