@@ -17,6 +17,7 @@ from unrolled.ground.evaluation import Evaluation, Resampling
 from unrolled.scoring.evaluation import write_evaluation
 from unrolled.tasks.tagging.corpus.columns import conll2000_sentences
 from unrolled.tasks.tagging.evaluation import tables
+from unrolled.tasks.tagging.evaluation.baselines import _warn_of_hours
 from unrolled.tasks.tagging.evaluation.chunks import are_chunks, chunk_table, chunks_of, f1_interval
 from unrolled.tasks.tagging.evaluation.evaluate import BASELINES, evaluate
 from unrolled.tasks.tagging.evaluation.scores import SCORES
@@ -188,6 +189,17 @@ def baseline(place: Path, corpus: Corpus) -> dict[str, Evaluation]:
     scored = BASELINES["most_frequent"](corpus, SETTINGS)
     write_evaluation(place / "most_frequent", "most_frequent", scored, SCORES, {"settings": SETTINGS})
     return {"most_frequent": Evaluation.read(place / "most_frequent")}
+
+
+@pytest.mark.parametrize(
+    ("words", "tags", "said"), [(64_684, 17, ""), (211_727, 44, ""), (200_000, 1500, "takes about 900 minutes")]
+)
+def test_who_has_very_many_tags_is_told_how_long_it_takes(
+    words: int, tags: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _warn_of_hours(words, tags, iterations=60)
+    found = capsys.readouterr().err
+    assert said in found and bool(said) == bool(found)
 
 
 def test_an_arm_below_the_most_frequent_tag_ends_with_a_warning(

@@ -36,6 +36,7 @@ from unrolled.tasks.tagging.corpus.sentences import Sentence, read_text
 
 UNKNOWN = "<unk>"
 RARE_LETTER = 1  # letters that training shows so often are unknown there, or the unknown one would never be trained
+NAMED = 10  # tags that training lacks; data/corpus.json has them all
 
 Ids = dict[str, int]
 
@@ -80,7 +81,8 @@ def encode(settings: Mapping[str, Any], text: Path, encoded: Path, report: Path)
     )
     unseen = [tag for tag, count in tags.items() if not count]
     if unseen:
-        click.echo(f"warning: training lacks the tags {' '.join(unseen)}; a word of them counts as an error", err=True)
+        named = " ".join(unseen[:NAMED]) + (f" and {len(unseen) - NAMED:,} more" if len(unseen) > NAMED else "")
+        click.echo(f"warning: training lacks the tags {named}; a word of them counts as an error", err=True)
     written = {
         "digest": digest,
         "settings": stated,

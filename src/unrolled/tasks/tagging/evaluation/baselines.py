@@ -4,6 +4,7 @@ Each learns from the training split and answers with the tag of every word of th
 """
 
 import random
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 Tagged = list[tuple[str, str]]
 
 AFFIX = 4  # letters of the longest prefix and suffix that the conditional random field looks at
+PAIR_SECONDS = 2e-9  # that its training takes for a word and two tags, in each iteration
 
 
 def most_frequent(corpus: Corpus, settings: Mapping[str, Any]) -> Ints:
@@ -61,6 +63,7 @@ def crf(corpus: Corpus, settings: Mapping[str, Any]) -> Ints:
 
     What the networks are given beside the words, it is given too.
     """
+    _warn_of_hours(len(corpus.train.tokens), len(corpus.names["tags"]), settings["crf_iterations"])
     trainer = pycrfsuite.Trainer(verbose=False)
     told = (told_of(corpus, split) for split in (corpus.train, corpus.test))
     for sentence, own in zip(sentences(corpus, corpus.train), next(told), strict=True):
@@ -75,6 +78,17 @@ def crf(corpus: Corpus, settings: Mapping[str, Any]) -> Ints:
         tagged = [[*zip(words, tagger.tag(own), strict=True)] for words, own in of_test]
         tagger.close()
     return _ids(corpus, tagged)
+
+
+def _warn_of_hours(words: int, tags: int, iterations: int) -> None:
+    """CRFsuite says nothing until it is done, and each iteration takes as long as all words with all pairs of tags."""
+    minutes = iterations * words * tags**2 * PAIR_SECONDS / 60
+    if minutes > 10:
+        print(
+            f"warning: with {tags:,} tags the conditional random field takes about {minutes:,.0f} minutes; "
+            "fewer evaluate.crf_iterations take less",
+            file=sys.stderr,
+        )
 
 
 def told_of(corpus: Corpus, split: Split) -> Iterator[list[list[str]]]:
